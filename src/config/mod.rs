@@ -1,0 +1,1 @@
+//! The typed, validated configuration, and where each value came from.

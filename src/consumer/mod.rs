@@ -1,0 +1,1 @@
+//! Group membership, fetching and offsets.

@@ -1,0 +1,37 @@
+//! The map of the house.
+//!
+//! One static binary that moves market trades through Kafka into CSV files, and loses or doubles none of them.
+//!
+//! ```text
+//!  market data                                                                      files
+//!      │                                                                              ▲
+//!   source ──► event ──► producer ──► wire ──►  Kafka  ──► wire ──► consumer ──► event ──► sink
+//!                                       │                              ▲                    │
+//!                                       └── rskafka's Messenger        └── durable offsets ◄┘
+//! ```
+//!
+//! | room | what it is for | whom it may call |
+//! | --- | --- | --- |
+//! | [`cli`] | arguments, one file a subcommand | `config`, `pipeline` |
+//! | [`config`] | the typed, validated configuration and where each value came from | nobody |
+//! | [`pipeline`] | wires a produce, consume or run pipeline, and stops it | every room but `cli` |
+//! | [`source`] | market data: Alpha Vantage, replayed files, a simulated market | `event` |
+//! | [`event`] | the TradeEvent: its JSON, its identity, what makes it good; pure | nobody |
+//! | [`producer`] | partitions, batches and sends records, exactly once and in order | `wire` |
+//! | [`consumer`] | group membership, fetching, offsets | `wire` |
+//! | [`sink`] | CSV files that hold every record exactly once | `event` |
+//! | [`broker`] | the embedded broker: memory only, for `demo`, `broker` and the tests | `wire` |
+//! | [`wire`] | Kafka's protocol: messages, record batches, connections, the cluster | nobody; the only room that names rskafka |
+//!
+//! `tests/rooms.rs` reads the `use` lines and holds this table.
+
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod consumer;
+pub mod event;
+pub mod pipeline;
+pub mod producer;
+pub mod sink;
+pub mod source;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Wires a produce, consume or run pipeline, and stops it.

@@ -1,0 +1,1 @@
+//! CSV files that hold every record of a topic exactly once.

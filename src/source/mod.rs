@@ -1,0 +1,1 @@
+//! Market data: Alpha Vantage, replayed files, a simulated market.

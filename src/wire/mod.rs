@@ -1,0 +1,1 @@
+//! Kafka's protocol: the only room that names rskafka.
