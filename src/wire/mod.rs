@@ -1,1 +1,3 @@
 //! Kafka's protocol: the only room that names rskafka.
+
+pub mod messages;
