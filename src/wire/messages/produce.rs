@@ -43,7 +43,7 @@ message! {
         log_start_offset: i64 [5..] = -1,
         record_errors: Vec<BatchIndexAndErrorMessage> [8..],
         error_message: Option<Str> [8..],
-        current_leader: LeaderIdAndEpoch [10..; tag 0],
+        current_leader: ProduceLeader [10..; tag 0],
     }
 
     pub struct BatchIndexAndErrorMessage {
@@ -51,7 +51,7 @@ message! {
         batch_index_error_message: Option<Str> [8..],
     }
 
-    pub struct LeaderIdAndEpoch {
+    pub struct ProduceLeader {
         leader_id: i32 [10..] = -1,
         leader_epoch: i32 [10..] = -1,
     }

@@ -1,0 +1,310 @@
+//! The cluster as a client sees it: which brokers there are, who leads what, and connections to them.
+//!
+//! One connection does one kind of thing ([`Lane`]), because a broker answers a connection in order: a heartbeat behind a
+//! long poll would wait for it. Connections are made when first needed and made again when they broke, after a pause
+//! that grows with each failure and is jittered, so that a restarted broker is not stormed.
+//!
+//! Calls give up at once with a [`CallError`]; whether to try again is decided where it is known what the call was for.
+
+mod backoff;
+mod pool;
+mod topology;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::RwLock;
+
+pub use backoff::Backoff;
+pub use topology::{Broker, Partition, Topic};
+
+use self::{pool::Pool, topology::Topology};
+use super::{
+    connection::{Connection, ConnectionSettings},
+    error::{CallError, ErrorCode},
+    messages::{
+        FindCoordinatorRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse, Request,
+    },
+};
+
+/// What a connection is for. Each lane has a connection of its own to each broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Metadata, offsets, topics: short questions.
+    Control,
+    /// Produce requests, in order.
+    Produce,
+    /// Fetch requests, which are long polls.
+    Fetch,
+    /// JoinGroup and SyncGroup, which wait for the other members.
+    Membership,
+    /// Heartbeat, OffsetCommit and OffsetFetch, which must not wait for anything.
+    Group,
+}
+
+/// What a [`Cluster`] has to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `HOST:PORT` of the brokers to ask first (`Kafka.BootstrapServers`).
+    pub bootstrap: Vec<String>,
+    /// How brokers call us in their logs and quotas (`Kafka.ClientId`).
+    pub client_id: Arc<str>,
+    /// How long a request may take, beyond what the broker is asked to wait (`Kafka.RequestTimeoutMs`).
+    pub request_timeout: Duration,
+    /// The first pause before connecting again (`Kafka.ReconnectBackoffMs`).
+    pub reconnect_backoff: Duration,
+    /// The longest pause before connecting again (`Kafka.ReconnectBackoffMaxMs`).
+    pub reconnect_backoff_max: Duration,
+    /// After how long what is known of a topic is asked anew (`Kafka.MetadataMaxAgeMs`).
+    pub metadata_max_age: Duration,
+    /// The largest Fetch response that is read, in bytes: above `Kafka.FetchMaxBytes` plus the largest batch (KIP-74).
+    pub max_fetch_response_bytes: usize,
+}
+
+/// The largest response that is read on all lanes but [`Lane::Fetch`], in bytes: metadata of 100,000 partitions is 10 MB.
+const MAX_RESPONSE_BYTES: usize = 64 << 20;
+
+/// How long connecting may take, including the broker's first answer. Longer than any network's round trip, and short
+/// enough that a dead address is told within the two seconds in which a person wonders.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_800);
+
+/// Why a question to the cluster has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// No broker could be asked.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The topic does not exist.
+    #[error(
+        "topic {topic} does not exist on {address}; create it with `kafka-topics.sh --bootstrap-server {address} --create --topic {topic} --partitions 3`, or let the brokers make topics on first use (auto.create.topics.enable)"
+    )]
+    UnknownTopic {
+        /// The topic's name.
+        topic: String,
+        /// A broker of the cluster that was asked.
+        address: String,
+    },
+    /// The broker refuses to answer about the topic.
+    #[error("topic {topic}: {code}")]
+    Topic {
+        /// The topic's name.
+        topic: String,
+        /// What the broker said.
+        code: ErrorCode,
+    },
+    /// The broker refuses to answer about the group.
+    #[error("group {group}: {code}")]
+    Group {
+        /// The group's id.
+        group: String,
+        /// What the broker said.
+        code: ErrorCode,
+    },
+}
+
+impl ClusterError {
+    /// Whether trying again later may help: connections, elections, time-outs, but not refusals or a missing topic.
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Call(CallError::Unsupported { .. }) | Self::UnknownTopic { .. } => false,
+            Self::Call(_) => true,
+            Self::Topic { code, .. } | Self::Group { code, .. } => {
+                code.remedy() != super::error::Remedy::None
+            }
+        }
+    }
+}
+
+/// A Kafka cluster: shared by everything that talks to it.
+#[derive(Debug)]
+pub struct Cluster {
+    settings: Settings,
+    pool: Pool,
+    topology: RwLock<Topology>,
+}
+
+impl Cluster {
+    /// Knows nothing yet and connects to nobody.
+    pub fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            pool: Pool::new(&settings),
+            topology: RwLock::new(Topology::default()),
+            settings,
+        })
+    }
+
+    /// The settings it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Since when no broker at all could be reached; `None` while one can, or before the first try.
+    pub fn unreachable_since(&self) -> Option<Instant> {
+        self.pool.unreachable_since()
+    }
+
+    /// The cluster's id, once metadata was read; brokers before 0.10.1 have none.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.topology.read().cluster_id.clone()
+    }
+
+    /// What is known of `topic`, asked anew when it is older than `Kafka.MetadataMaxAgeMs`.
+    pub async fn topic(&self, topic: &str) -> Result<Arc<Topic>, ClusterError> {
+        let known = self.topology.read().topics.get(topic).cloned();
+        match known {
+            Some(known) if known.learnt.elapsed() < self.settings.metadata_max_age => Ok(known),
+            _ => self.refresh_topic(topic).await,
+        }
+    }
+
+    /// What a broker says of `topic` now.
+    pub async fn refresh_topic(&self, topic: &str) -> Result<Arc<Topic>, ClusterError> {
+        self.describe_topic(topic, false).await
+    }
+
+    /// What a broker says of `topic` now; brokers that make topics on first use make it
+    /// (`auto.create.topics.enable`).
+    pub async fn describe_topic(
+        &self,
+        topic: &str,
+        create: bool,
+    ) -> Result<Arc<Topic>, ClusterError> {
+        let (address, response) = self.metadata(topic, create).await?;
+        let learnt = topology::topic_of(&response, topic, Instant::now());
+        self.topology.write().learn(&response);
+        match learnt {
+            Ok(described) => {
+                let described = Arc::new(described);
+                let name = Arc::clone(&described.name);
+                self.topology
+                    .write()
+                    .topics
+                    .insert(name, Arc::clone(&described));
+                Ok(described)
+            }
+            Err(code) if code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
+                self.topology.write().topics.remove(topic);
+                Err(ClusterError::UnknownTopic {
+                    topic: topic.to_owned(),
+                    address,
+                })
+            }
+            Err(code) => Err(ClusterError::Topic {
+                topic: topic.to_owned(),
+                code,
+            }),
+        }
+    }
+
+    async fn metadata(
+        &self,
+        topic: &str,
+        create: bool,
+    ) -> Result<(String, MetadataResponse), CallError> {
+        let request = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic {
+                name: Some(topic.into()),
+                ..Default::default()
+            }]),
+            allow_auto_topic_creation: create,
+            ..Default::default()
+        };
+        let connection = self.any_broker().await?;
+        let response = connection
+            .request(&request, self.settings.request_timeout)
+            .await?;
+        Ok((connection.address().to_owned(), response))
+    }
+
+    /// The broker that coordinates `group`.
+    pub async fn coordinator(&self, group: &str) -> Result<i32, ClusterError> {
+        let connection = self.any_broker().await?;
+        let request = FindCoordinatorRequest {
+            key: group.into(),
+            key_type: 0,
+            coordinator_keys: vec![group.into()],
+        };
+        let response = connection
+            .request(&request, self.settings.request_timeout)
+            .await?;
+        // Version 4 answers for many groups at once (KIP-699).
+        let (code, node, host, port) = match response.coordinators.first() {
+            Some(found) => (found.error_code, found.node_id, &found.host, found.port),
+            None => (
+                response.error_code,
+                response.node_id,
+                &response.host,
+                response.port,
+            ),
+        };
+        ErrorCode::check(code).map_err(|code| ClusterError::Group {
+            group: group.to_owned(),
+            code,
+        })?;
+        self.topology.write().learn_broker(node, host, port);
+        Ok(node)
+    }
+
+    /// A connection to broker `node` on a lane, made when there is none.
+    pub async fn connection(&self, node: i32, lane: Lane) -> Result<Arc<Connection>, CallError> {
+        let address = self
+            .topology
+            .read()
+            .brokers
+            .get(&node)
+            .map(Broker::address)
+            .ok_or(CallError::UnknownNode { node })?;
+        self.pool.connection(&address, lane).await
+    }
+
+    /// Asks broker `node` on a lane; `Kafka.RequestTimeoutMs` is the limit.
+    pub async fn request<R: Request + Sync>(
+        &self,
+        node: i32,
+        lane: Lane,
+        request: &R,
+    ) -> Result<R::Response, CallError> {
+        self.connection(node, lane)
+            .await?
+            .request(request, self.settings.request_timeout)
+            .await
+    }
+
+    /// Asks any broker that can be reached.
+    pub async fn request_any<R: Request + Sync>(
+        &self,
+        request: &R,
+    ) -> Result<R::Response, CallError> {
+        self.any_broker()
+            .await?
+            .request(request, self.settings.request_timeout)
+            .await
+    }
+
+    /// A control connection to any broker: an open one, else the first of the known brokers and the bootstrap servers
+    /// that can be reached. The error is the last address's.
+    async fn any_broker(&self) -> Result<Arc<Connection>, CallError> {
+        if let Some(open) = self.pool.any_open(Lane::Control) {
+            return Ok(open);
+        }
+        let mut addresses = self.topology.read().addresses();
+        for address in &self.settings.bootstrap {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        self.pool.first_reachable(&addresses, Lane::Control).await
+    }
+}
+
+impl From<&Settings> for ConnectionSettings {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            client_id: Arc::clone(&settings.client_id),
+            connect_timeout: CONNECT_TIMEOUT,
+            max_response_bytes: MAX_RESPONSE_BYTES,
+        }
+    }
+}

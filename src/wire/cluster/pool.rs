@@ -1,0 +1,156 @@
+//! Connections by address and lane: made when first needed, made again when they broke, with a pause after failures.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Mutex as AsyncMutex, time::sleep_until};
+
+use super::{Backoff, Lane, Settings};
+use crate::wire::{
+    connection::{Connection, ConnectionSettings},
+    error::CallError,
+};
+
+/// One lane to one address. The lock is held while connecting, so that all who need the connection wait for one attempt.
+#[derive(Debug)]
+struct Slot {
+    connection: Option<Arc<Connection>>,
+    backoff: Backoff,
+    /// Before this moment no new attempt is made.
+    not_before: Option<Instant>,
+}
+
+type Slots = HashMap<(String, Lane), Arc<AsyncMutex<Slot>>>;
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    settings: ConnectionSettings,
+    max_fetch_response_bytes: usize,
+    backoff: Backoff,
+    slots: Mutex<Slots>,
+    /// Since when every attempt has failed.
+    unreachable_since: Mutex<Option<Instant>>,
+}
+
+impl Pool {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            settings: settings.into(),
+            max_fetch_response_bytes: settings.max_fetch_response_bytes,
+            backoff: Backoff::new(settings.reconnect_backoff, settings.reconnect_backoff_max),
+            slots: Mutex::default(),
+            unreachable_since: Mutex::default(),
+        }
+    }
+
+    pub(super) fn unreachable_since(&self) -> Option<Instant> {
+        *self.unreachable_since.lock()
+    }
+
+    fn slot(&self, address: &str, lane: Lane) -> Arc<AsyncMutex<Slot>> {
+        let mut slots = self.slots.lock();
+        let slot = slots.entry((address.to_owned(), lane)).or_insert_with(|| {
+            Arc::new(AsyncMutex::new(Slot {
+                connection: None,
+                backoff: self.backoff,
+                not_before: None,
+            }))
+        });
+        Arc::clone(slot)
+    }
+
+    /// The open connection, or a new one: at once, or after the pause that the failures before it impose.
+    pub(super) async fn connection(
+        &self,
+        address: &str,
+        lane: Lane,
+    ) -> Result<Arc<Connection>, CallError> {
+        let slot = self.slot(address, lane);
+        let mut slot = slot.lock().await;
+        if let Some(open) = slot.connection.take().filter(|open| !open.is_closed()) {
+            slot.connection = Some(Arc::clone(&open));
+            return Ok(open);
+        }
+        slot.connection = None;
+        if let Some(moment) = slot.not_before {
+            sleep_until(moment.into()).await;
+        }
+        self.connect(address, lane, &mut slot).await
+    }
+
+    async fn connect(
+        &self,
+        address: &str,
+        lane: Lane,
+        slot: &mut Slot,
+    ) -> Result<Arc<Connection>, CallError> {
+        let mut settings = self.settings.clone();
+        if lane == Lane::Fetch {
+            settings.max_response_bytes = self.max_fetch_response_bytes;
+        }
+        match Connection::open(address, &settings).await {
+            Ok(connection) => {
+                if slot.backoff.failures() > 0 {
+                    tracing::info!(%address, ?lane, "connected again");
+                }
+                slot.backoff.reset();
+                slot.not_before = None;
+                *self.unreachable_since.lock() = None;
+                let connection = Arc::new(connection);
+                slot.connection = Some(Arc::clone(&connection));
+                Ok(connection)
+            }
+            Err(error) => {
+                let now = Instant::now();
+                let pause = slot.backoff.next_pause(rand::random());
+                slot.not_before = Some(now + pause);
+                self.unreachable_since.lock().get_or_insert(now);
+                tracing::debug!(%address, ?lane, %error, pause_ms = pause.as_millis(), "cannot connect");
+                Err(error)
+            }
+        }
+    }
+
+    /// An open connection on `lane` to whichever broker.
+    pub(super) fn any_open(&self, lane: Lane) -> Option<Arc<Connection>> {
+        let slots = self.slots.lock();
+        slots
+            .iter()
+            .filter(|((_, of), _)| *of == lane)
+            .filter_map(|(_, slot)| slot.try_lock().ok()?.connection.clone())
+            .find(|connection| !connection.is_closed())
+    }
+
+    /// Tries the addresses side by side, each a little after the one before, and takes the first that answers.
+    pub(super) async fn first_reachable(
+        &self,
+        addresses: &[String],
+        lane: Lane,
+    ) -> Result<Arc<Connection>, CallError> {
+        use futures::stream::{FuturesUnordered, StreamExt};
+        let mut attempts: FuturesUnordered<_> = addresses
+            .iter()
+            .zip(0u32..)
+            .map(|(address, place)| async move {
+                // Staggered, so that one live broker is one connection, and a dead one costs little (RFC 8305).
+                tokio::time::sleep(STAGGER * place).await;
+                self.connection(address, lane).await
+            })
+            .collect();
+        let mut last = CallError::UnknownNode { node: -1 };
+        while let Some(attempt) = attempts.next().await {
+            match attempt {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// How long after one address the next is tried too.
+const STAGGER: Duration = Duration::from_millis(200);
