@@ -11,12 +11,14 @@
 //! * Every length is checked against the bytes that remain before anything is allocated, and trailing bytes are
 //!   refused; strings and byte fields are views of the receive buffer.
 //!
-//! `tests/oracle.rs` compares every message and version with the crate `kafka-protocol`, both ways.
+//! `oracle.rs` compares every message and version with the crate `kafka-protocol`, both ways.
 #![allow(
     missing_docs,
     reason = "the fields are the protocol's own; Kafka's protocol guide documents them"
 )]
 
+#[cfg(test)]
+mod oracle;
 mod primitives;
 
 mod api_versions;
@@ -149,6 +151,16 @@ macro_rules! message {
                     Ok(read)
                 }
             }
+
+            #[cfg(test)]
+            impl super::oracle::Sample for $name {
+                fn sample(random: &mut rand_pcg::Pcg64Mcg, version: super::Version) -> Self {
+                    #[allow(unused_mut, reason = "some bodies have no field")]
+                    let mut sample = Self::default();
+                    $( super::message!(@sample sample, $field, random, version, $($spec)*); )*
+                    sample
+                }
+            }
         )*
     };
 
@@ -197,6 +209,25 @@ macro_rules! message {
         }
     };
     (@decode_tagged $read:ident, $field:ident, $tag_read:ident, $reader:ident, $version:ident, $($other:tt)*) => {};
+
+    (@sample $sample:ident, $field:ident, $random:ident, $version:ident, $range:expr; null $null:expr) => {
+        if ($range).contains(&$version.number) {
+            $sample.$field = super::oracle::Sample::sample($random, $version);
+            if !($null).contains(&$version.number) && $sample.$field.is_none() {
+                $sample.$field = Some(super::primitives::empty_of(&$sample.$field));
+            }
+        }
+    };
+    (@sample $sample:ident, $field:ident, $random:ident, $version:ident, $range:expr; tag $tag:literal) => {
+        if $version.flexible {
+            super::message!(@sample $sample, $field, $random, $version, $range);
+        }
+    };
+    (@sample $sample:ident, $field:ident, $random:ident, $version:ident, $range:expr) => {
+        if ($range).contains(&$version.number) {
+            $sample.$field = super::oracle::Sample::sample($random, $version);
+        }
+    };
 }
 use message;
 
