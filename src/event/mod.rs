@@ -48,7 +48,9 @@ pub struct Timestamp {
 impl From<DateTime<Utc>> for Timestamp {
     fn from(instant: DateTime<Utc>) -> Self {
         Self {
-            text: instant.to_rfc3339_opts(SecondsFormat::AutoSi, true).to_compact_string(),
+            text: instant
+                .to_rfc3339_opts(SecondsFormat::AutoSi, true)
+                .to_compact_string(),
             instant,
         }
     }
