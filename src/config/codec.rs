@@ -186,6 +186,10 @@ fn text_of(
     Ok(text.to_owned())
 }
 
+fn in_file_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
+}
+
 /// A text of at most 255 bytes without control characters.
 pub(super) const fn name() -> Codec<String> {
     Codec {
@@ -214,10 +218,7 @@ pub(super) const fn optional_text() -> Codec<Option<String>> {
 pub(super) const fn optional_file_part() -> Codec<Option<String>> {
     Codec {
         kind: Kind::Text("1 to 64 letters, digits, '-' or '_' (it becomes part of file names)"),
-        parse: |kind, raw| {
-            let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-            optional_of(|kind, raw| text_of(kind, raw, 64, legal), kind, raw)
-        },
+        parse: |kind, raw| optional_of(|kind, raw| text_of(kind, raw, 64, in_file_name), kind, raw),
         show: |value| show_optional(show_text, value),
     }
 }

@@ -318,19 +318,28 @@ pub struct Override {
     pub path: &'static str,
     /// The flag, with its dashes.
     pub flag: &'static str,
-    /// One value for a scalar, any number for a list.
-    pub values: Vec<String>,
+    /// What it was given.
+    pub given: Given,
+}
+
+/// What a flag was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// One value.
+    One(String),
+    /// Items of a list, each as it is, commas included.
+    Many(Vec<String>),
 }
 
 /// What flags set.
 pub(super) fn flags(overrides: &[Override]) -> Vec<Write> {
-    let write = |given: &Override| Write {
-        path: given.path.split('.').map(str::to_owned).collect(),
-        raw: match given.values.as_slice() {
-            [one] => scalar(one),
-            many => Raw::List(many.to_vec()),
+    let write = |one: &Override| Write {
+        path: one.path.split('.').map(str::to_owned).collect(),
+        raw: match &one.given {
+            Given::One(value) => scalar(value),
+            Given::Many(items) => Raw::List(items.clone()),
         },
-        origin: Origin::Flag(given.flag),
+        origin: Origin::Flag(one.flag),
     };
     overrides.iter().map(write).collect()
 }

@@ -37,7 +37,7 @@ pub use choice::{
 pub use codec::Kind;
 pub use error::{ConfigError, Problem};
 pub use host::HostPort;
-pub use layer::Override;
+pub use layer::{Given, Override};
 pub use origin::Origin;
 pub use read::Entry;
 pub use secret::{Secret, SecretError, is_placeholder};

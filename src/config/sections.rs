@@ -12,7 +12,7 @@ use super::choice::{
     PartitionAssignmentStrategy, Partitioner, SecurityProtocol, SourceKind,
 };
 use super::codec::{
-    Kind, always_true, base_url, choice, decimal, directory, distinct, files, flag, host_ports,
+    Codec, always_true, base_url, choice, decimal, directory, distinct, files, flag, host_ports,
     millis, name, one_of, optional_choice, optional_decimal, optional_file_part, optional_text,
     optional_whole, seconds, secret, symbols, topic, whole,
 };
@@ -190,7 +190,7 @@ section! {
 
 section! {
     /// The schema registry.
-    pub struct SchemaRegistry = "SchemaRegistry" {
+    pub(super) struct SchemaRegistry = "SchemaRegistry" {
         /// Where the registry is.
         later url: Option<String> = "Url" | "Kafka.SchemaRegistryUrl", optional_text(), "";
         /// How values are written; unset is plain JSON without a registry.
@@ -256,7 +256,7 @@ section! {
 
 section! {
     /// The HTTP server.
-    pub struct Server = "Server" {
+    pub(super) struct Server = "Server" {
         /// Where to listen; unset is no server.
         later address: Option<String> = "Address", optional_text(), "";
         /// Whether there is a live page.

@@ -123,37 +123,37 @@ pub(super) fn nearest(sections: &[&'static [Key]], section: &str, name: &str) ->
 
 /// A section of the table: see the module.
 macro_rules! section {
-    ($(#[$meta:meta])* pub struct $name:ident = $section:literal { $($rows:tt)* }) => {
-        section!(@sort [$(#[$meta])*] $name $section [] [] [] $($rows)*);
+    ($(#[$meta:meta])* $vis:vis struct $name:ident = $section:literal { $($rows:tt)* }) => {
+        section!(@sort [$(#[$meta])*] [$vis] $name $section [] [] [] $($rows)*);
     };
-    (@sort $head:tt $name:ident $section:literal [$($now:tt)*] [$($later:tt)*] [$($key:tt)*]
+    (@sort $head:tt $vis:tt $name:ident $section:literal [$($now:tt)*] [$($later:tt)*] [$($key:tt)*]
         #[doc = $doc:literal] now $field:ident : $type:ty = $label:literal $(| $alias:literal)*, $codec:expr, $default:literal;
         $($rest:tt)*
     ) => {
-        section!(@sort $head $name $section
+        section!(@sort $head $vis $name $section
             [$($now)* { $field, $type, $label, $codec, $doc }]
             [$($later)*]
-            [$($key)* { $label, [$($alias),*], $codec, $default, $doc, true }]
+            [$($key)* { $label, [$($alias),*], $type, $codec, $default, $doc, true }]
             $($rest)*);
     };
-    (@sort $head:tt $name:ident $section:literal [$($now:tt)*] [$($later:tt)*] [$($key:tt)*]
+    (@sort $head:tt $vis:tt $name:ident $section:literal [$($now:tt)*] [$($later:tt)*] [$($key:tt)*]
         #[doc = $doc:literal] later $field:ident : $type:ty = $label:literal $(| $alias:literal)*, $codec:expr, $default:literal;
         $($rest:tt)*
     ) => {
-        section!(@sort $head $name $section
+        section!(@sort $head $vis $name $section
             [$($now)*]
             [$($later)* { $type, $label, $codec }]
-            [$($key)* { $label, [$($alias),*], $codec, $default, $doc, false }]
+            [$($key)* { $label, [$($alias),*], $type, $codec, $default, $doc, false }]
             $($rest)*);
     };
-    (@sort [$($head:tt)*] $name:ident $section:literal
+    (@sort [$($head:tt)*] [$vis:vis] $name:ident $section:literal
         [$({ $field:ident, $type:ty, $label:literal, $codec:expr, $doc:literal })*]
         [$({ $later_type:ty, $later_label:literal, $later_codec:expr })*]
-        [$({ $key:literal, [$($alias:literal),*], $key_codec:expr, $default:literal, $key_doc:literal, $supported:literal })*]
+        [$({ $key:literal, [$($alias:literal),*], $key_type:ty, $key_codec:expr, $default:literal, $key_doc:literal, $supported:literal })*]
     ) => {
         $($head)*
         #[derive(Clone, Debug)]
-        pub struct $name {
+        $vis struct $name {
             $(#[doc = $doc] pub $field: $type,)*
         }
 
@@ -162,7 +162,10 @@ macro_rules! section {
                 section: $section,
                 name: $key,
                 aliases: &[$($alias),*],
-                kind: { const KIND: Kind = ($key_codec).kind; KIND },
+                kind: {
+                    const CODEC: Codec<$key_type> = $key_codec;
+                    CODEC.kind
+                },
                 default: $default,
                 doc: $key_doc.trim_ascii(),
                 supported: $supported,
