@@ -1,4 +1,6 @@
 //! Flags that several commands have.
+//!
+//! Their structs have no doc comments, which clap would take for the description of the command.
 
 use std::path::PathBuf;
 
@@ -37,7 +39,7 @@ pub(super) fn names<C: Choice + Send + Sync>() -> impl TypedValueParser<Value = 
     PossibleValuesParser::new(C::NAMES)
 }
 
-/// Flags of every command.
+// Flags of every command.
 #[derive(Debug, Args)]
 pub(super) struct Global {
     /// Configuration file, JSON with comments; repeatable, later wins [default: appsettings.json, if there]
@@ -84,7 +86,7 @@ impl Global {
     }
 }
 
-/// Flags of the commands that talk to Kafka.
+// Flags of the commands that talk to Kafka.
 #[derive(Debug, Args)]
 pub(super) struct KafkaArguments {
     /// Brokers to ask first, HOST:PORT, comma-separated [Kafka.BootstrapServers]
@@ -111,7 +113,7 @@ impl KafkaArguments {
     }
 }
 
-/// Flags of the commands that read market data.
+// Flags of the commands that read market data.
 #[derive(Debug, Args)]
 pub(super) struct SourceArguments {
     /// Where market data comes from [Source.Kind]
@@ -158,7 +160,7 @@ impl SourceArguments {
     }
 }
 
-/// Flags of the commands that write files.
+// Flags of the commands that write files.
 #[derive(Debug, Args)]
 pub(super) struct SinkArguments {
     /// Directory of the CSV files [Output.Directory]
@@ -184,7 +186,7 @@ impl SinkArguments {
     }
 }
 
-/// How the result is printed.
+// How the result is printed.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct FormatArgument {
     /// How the result is printed, on standard output

@@ -5,84 +5,92 @@ use super::choice::SourceKind;
 use super::error::Problem;
 use super::read::Entry;
 use super::secret::is_placeholder;
-use super::sections::{AlphaVantage, Kafka, Source};
+use super::sections::{AlphaVantage, Source};
+
+fn entry<'a>(entries: &'a [Entry], path: &str) -> Option<&'a Entry> {
+    entries
+        .iter()
+        .find(|entry| entry.key.path().eq_ignore_ascii_case(path))
+}
 
 /// Where a key's value comes from.
 pub(super) fn origin_of(entries: &[Entry], path: &str) -> Origin {
-    let entry = entries
-        .iter()
-        .find(|entry| entry.key.path().eq_ignore_ascii_case(path));
-    entry.map_or(Origin::Default, |entry| entry.origin.clone())
+    entry(entries, path).map_or(Origin::Default, |entry| entry.origin.clone())
 }
 
-/// What is wrong between the keys of the Kafka section.
-pub(super) fn kafka(kafka: &Kafka, entries: &[Entry]) -> Vec<Problem> {
-    let ms = |duration: std::time::Duration| duration.as_millis();
-    let mut problems = Vec::new();
-    let mut require = |holds: bool, key: &str, other: &str, reason: String| {
-        if !holds {
-            // The one that somebody set is the one to look at.
-            let (key, origin) = match origin_of(entries, key) {
-                Origin::Default => (other, origin_of(entries, other)),
-                origin => (key, origin),
-            };
-            problems.push(Problem::Invalid {
-                key: key.to_owned(),
-                origin,
-                reason,
-            });
-        }
-    };
-    require(
-        kafka.heartbeat_interval < kafka.session_timeout,
-        "Kafka.HeartbeatIntervalMs",
-        "Kafka.SessionTimeoutMs",
-        format!(
-            "HeartbeatIntervalMs ({}) must be less than SessionTimeoutMs ({}); a third of it is usual",
-            ms(kafka.heartbeat_interval),
-            ms(kafka.session_timeout)
-        ),
-    );
-    require(
-        kafka.session_timeout <= kafka.max_poll_interval,
-        "Kafka.MaxPollIntervalMs",
-        "Kafka.SessionTimeoutMs",
-        format!(
-            "SessionTimeoutMs ({}) must not be more than MaxPollIntervalMs ({})",
-            ms(kafka.session_timeout),
-            ms(kafka.max_poll_interval)
-        ),
-    );
-    require(
-        kafka.reconnect_backoff <= kafka.reconnect_backoff_max,
+/// A key whose number must be less than another's, or at most as large.
+struct Rule {
+    lesser: &'static str,
+    greater: &'static str,
+    /// What one of the greater's units is in the lesser's.
+    scale: u64,
+    or_equal: bool,
+}
+
+const RULES: &[Rule] = &[
+    Rule::new("Kafka.HeartbeatIntervalMs", "Kafka.SessionTimeoutMs", false),
+    Rule::new("Kafka.SessionTimeoutMs", "Kafka.MaxPollIntervalMs", true),
+    Rule::new(
         "Kafka.ReconnectBackoffMs",
         "Kafka.ReconnectBackoffMaxMs",
-        format!(
-            "ReconnectBackoffMs ({}) must not be more than ReconnectBackoffMaxMs ({})",
-            ms(kafka.reconnect_backoff),
-            ms(kafka.reconnect_backoff_max)
-        ),
-    );
-    require(
-        kafka.linger < kafka.message_timeout,
-        "Kafka.LingerMs",
-        "Kafka.MessageTimeoutMs",
-        format!(
-            "LingerMs ({}) must be less than MessageTimeoutMs ({})",
-            ms(kafka.linger),
-            ms(kafka.message_timeout)
-        ),
-    );
-    require(
-        kafka.batch_size <= kafka.queue_buffering_max_kbytes.saturating_mul(1024),
-        "Kafka.BatchSize",
-        "Kafka.QueueBufferingMaxKbytes",
-        format!(
-            "BatchSize ({} bytes) must fit into QueueBufferingMaxKbytes ({} KiB)",
-            kafka.batch_size, kafka.queue_buffering_max_kbytes
-        ),
-    );
-    problems
+        true,
+    ),
+    Rule::new("Kafka.LingerMs", "Kafka.MessageTimeoutMs", false),
+    Rule {
+        scale: 1024,
+        ..Rule::new("Kafka.BatchSize", "Kafka.QueueBufferingMaxKbytes", true)
+    },
+];
+
+impl Rule {
+    const fn new(lesser: &'static str, greater: &'static str, or_equal: bool) -> Self {
+        Self {
+            lesser,
+            greater,
+            scale: 1,
+            or_equal,
+        }
+    }
+
+    /// The problem, unless the rule holds or one of the two has a problem of its own.
+    fn check(&self, entries: &[Entry]) -> Option<Problem> {
+        let lesser = entry(entries, self.lesser)?;
+        let greater = entry(entries, self.greater)?;
+        let (less, most) = (
+            lesser.value.as_u64()?,
+            greater.value.as_u64()?.saturating_mul(self.scale),
+        );
+        if less < most || (self.or_equal && less == most) {
+            return None;
+        }
+        // The one that somebody set is the one to look at.
+        let culprit = if lesser.origin == Origin::Default {
+            greater
+        } else {
+            lesser
+        };
+        Some(Problem::Invalid {
+            key: culprit.key.path(),
+            origin: culprit.origin.clone(),
+            reason: format!(
+                "{} ({}) must be {} {} ({})",
+                lesser.key.name,
+                lesser.value,
+                if self.or_equal {
+                    "at most"
+                } else {
+                    "less than"
+                },
+                greater.key.name,
+                greater.value
+            ),
+        })
+    }
+}
+
+/// What is wrong between keys that are each right.
+pub(super) fn between(entries: &[Entry]) -> impl Iterator<Item = Problem> {
+    RULES.iter().filter_map(|rule| rule.check(entries))
 }
 
 /// What the chosen source lacks before it can start.

@@ -103,7 +103,7 @@ fn flatten(
             }
             return;
         }
-        Value::Object(_) => Raw::Unset,
+        Value::Object(_) | Value::NullKeyword(_) => Raw::Null,
         Value::Array(array) => {
             let items: Option<Vec<_>> = array.elements.iter().map(scalar).collect();
             items.map_or(Raw::Other("an array of arrays or objects"), Raw::List)

@@ -97,10 +97,10 @@ impl Layers {
         for write in writes {
             let spelled = write.path.join(".");
             match locate(&write.path) {
+                Place::Row(..) | Place::Section if write.raw == Raw::Null => {}
                 Place::Row(found, rest) => {
                     self.place(&mut layer, found, &rest, write, spelled, may_repeat)
                 }
-                Place::Section if write.raw == Raw::Unset => {}
                 Place::Section => self.problems.push(Problem::Invalid {
                     key: spelled,
                     origin: write.origin,

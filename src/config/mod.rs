@@ -18,6 +18,8 @@ mod foreign;
 mod host;
 mod layer;
 mod origin;
+#[cfg(test)]
+mod properties;
 mod read;
 mod secret;
 mod sections;
@@ -122,9 +124,7 @@ impl Config {
         let logging = Logging::read(&mut reader);
         let process = Process::read(&mut reader);
         problems.append(&mut reader.problems);
-        if let Some(kafka) = &kafka {
-            problems.extend(check::kafka(kafka, &reader.entries));
-        }
+        problems.extend(check::between(&reader.entries));
         let entries = reader.entries;
         let config = (|| {
             (schema_registry?, server?);
