@@ -1,1 +1,3 @@
 //! Wires a produce, consume or run pipeline, and stops it.
+
+pub mod options;

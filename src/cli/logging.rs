@@ -1,0 +1,30 @@
+//! The log, on standard error: lines for people (in colour on a terminal, unless `NO_COLOR` is set) or JSON.
+
+use std::io::{self, IsTerminal};
+
+use tracing::level_filters::LevelFilter;
+
+use crate::config::{Level, LogFormat, Logging};
+
+/// Starts the log. Call it once; a later call changes nothing.
+pub fn init(logging: &Logging) {
+    let level = match logging.level {
+        Level::Trace => LevelFilter::TRACE,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Info => LevelFilter::INFO,
+        Level::Warn => LevelFilter::WARN,
+        Level::Error => LevelFilter::ERROR,
+        Level::Off => LevelFilter::OFF,
+    };
+    let colour = io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(level)
+        .with_ansi(colour);
+    // A second call finds the log of the first, which stays.
+    let _ = match logging.format {
+        LogFormat::Text => log.with_target(false).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+}

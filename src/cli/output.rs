@@ -1,0 +1,24 @@
+//! Results on standard output. A reader that went away (`| head`) ends the output quietly.
+
+use std::io::{self, ErrorKind, Write};
+
+/// Writes a result to standard output.
+///
+/// # Errors
+/// When it cannot be written for another reason than that the reader closed the pipe.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Tells on standard error why nothing is done, before there is a log.
+pub(super) fn complain(text: &str) {
+    // Nobody is left to be told when this fails.
+    let _ = writeln!(io::stderr().lock(), "stockflow: {text}");
+}
