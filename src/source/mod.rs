@@ -54,7 +54,11 @@ pub struct Batch {
 
 impl Batch {
     /// Cuts any number of events into batches; `bad` goes with the first one, which may be without events.
-    fn split(events: Vec<TradeEvent>, origin: &Arc<str>, bad: BadCounts) -> impl Iterator<Item = Self> {
+    fn split(
+        events: Vec<TradeEvent>,
+        origin: &Arc<str>,
+        bad: BadCounts,
+    ) -> impl Iterator<Item = Self> {
         let mut bad = Some(bad);
         let mut events = events.into_iter();
         std::iter::from_fn(move || {
@@ -126,7 +130,10 @@ impl BadCounts {
 
     /// The reasons that occurred, each with its count.
     pub fn iter(&self) -> impl Iterator<Item = (BadReason, u64)> + '_ {
-        BadReason::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+        BadReason::ALL
+            .into_iter()
+            .zip(self.0)
+            .filter(|(_, count)| *count > 0)
     }
 
     /// All of them together.

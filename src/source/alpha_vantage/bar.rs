@@ -60,7 +60,11 @@ pub(super) enum Bar {
 }
 
 /// The event of a bar.
-pub(super) fn event(frame: &Frame<'_>, start: &str, texts: &BarTexts<'_>) -> Result<Bar, BadReason> {
+pub(super) fn event(
+    frame: &Frame<'_>,
+    start: &str,
+    texts: &BarTexts<'_>,
+) -> Result<Bar, BadReason> {
     let (start, end) = span(frame, start).ok_or(BadReason::Time)?;
     let (Some(open), Some(close), Some(volume)) = (&texts.open, &texts.close, &texts.volume) else {
         return Err(BadReason::MissingField);
@@ -78,7 +82,11 @@ pub(super) fn event(frame: &Frame<'_>, start: &str, texts: &BarTexts<'_>) -> Res
     Ok(Bar::Closed(TradeEvent {
         trade_id: TradeId::Uuid(identity::bar_id(function, interval, frame.symbol, start)),
         symbol: CompactString::from(frame.symbol),
-        side: if at_least(&close, &open) { Side::Buy } else { Side::Sell },
+        side: if at_least(&close, &open) {
+            Side::Buy
+        } else {
+            Side::Sell
+        },
         quantity,
         price: open,
         timestamp: start.into(),
@@ -97,7 +105,8 @@ fn span(frame: &Frame<'_>, start: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)
             let start = instant(frame.zone, day.and_time(NaiveTime::MIN))?;
             // The next midnight may be one that does not exist; an hour later is late enough.
             let next = day.succ_opt()?.and_time(NaiveTime::MIN);
-            let end = instant(frame.zone, next).or_else(|| instant(frame.zone, next + TimeDelta::hours(1)))?;
+            let end = instant(frame.zone, next)
+                .or_else(|| instant(frame.zone, next + TimeDelta::hours(1)))?;
             Some((start, end.checked_add_signed(SETTLE)?))
         }
     }
@@ -105,7 +114,9 @@ fn span(frame: &Frame<'_>, start: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)
 
 /// A wall clock's time as an instant: the earlier one of two, `None` where the clock skipped it.
 fn instant(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
-    zone.from_local_datetime(&local).earliest().map(|time| time.to_utc())
+    zone.from_local_datetime(&local)
+        .earliest()
+        .map(|time| time.to_utc())
 }
 
 /// A count of shares; `12.000` is one too.
@@ -143,11 +154,20 @@ mod tests {
     use super::*;
 
     fn frame(series: Series, now: Option<DateTime<Utc>>) -> Frame<'static> {
-        Frame { symbol: "IBM", series, zone: chrono_tz::US::Eastern, now }
+        Frame {
+            symbol: "IBM",
+            series,
+            zone: chrono_tz::US::Eastern,
+            now,
+        }
     }
 
     fn texts() -> BarTexts<'static> {
-        BarTexts { open: Some("2.50".into()), close: Some("2.5".into()), volume: Some("7".into()) }
+        BarTexts {
+            open: Some("2.50".into()),
+            close: Some("2.5".into()),
+            volume: Some("7".into()),
+        }
     }
 
     fn start_of(series: Series, text: &str) -> Option<String> {
@@ -172,25 +192,48 @@ mod tests {
         ] {
             assert_eq!(start_of(minute, text).as_deref(), expected, "{text}");
         }
-        assert_eq!(start_of(Series::Daily, "2025-11-06").as_deref(), Some("2025-11-06T05:00:00Z"));
+        assert_eq!(
+            start_of(Series::Daily, "2025-11-06").as_deref(),
+            Some("2025-11-06T05:00:00Z")
+        );
         assert_eq!(start_of(Series::Daily, "2025-02-29"), None);
     }
 
     #[test]
     fn a_bar_is_closed_when_its_time_is_over() {
         let end: DateTime<Utc> = "2025-11-06T21:00:00Z".parse().expect("a time");
-        let at = |now, series, text| event(&frame(series, Some(now)), text, &texts()).expect("a good bar");
+        let at = |now, series, text| {
+            event(&frame(series, Some(now)), text, &texts()).expect("a good bar")
+        };
         let minute = Series::Intraday(Interval::Min1);
         assert_eq!(at(end, minute, "2025-11-06 15:59:00"), Bar::Forming);
-        assert!(matches!(at(end + SETTLE, minute, "2025-11-06 15:59:00"), Bar::Closed(_)));
+        assert!(matches!(
+            at(end + SETTLE, minute, "2025-11-06 15:59:00"),
+            Bar::Closed(_)
+        ));
         assert_eq!(at(end, Series::Daily, "2025-11-06"), Bar::Forming);
         let midnight: DateTime<Utc> = "2025-11-07T05:00:00Z".parse().expect("a time");
-        assert!(matches!(at(midnight + SETTLE, Series::Daily, "2025-11-06"), Bar::Closed(_)));
+        assert!(matches!(
+            at(midnight + SETTLE, Series::Daily, "2025-11-06"),
+            Bar::Closed(_)
+        ));
     }
 
     #[test]
     fn volumes() {
-        for (text, expected) in [("0", Some(0)), ("4294967299", Some(4_294_967_299)), ("12.000", Some(12)), ("18446744073709551615", Some(u64::MAX)), ("18446744073709551616", None), ("-120", None), ("+1", None), ("", None), (".0", None), ("1.5", None), ("None", None)] {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("4294967299", Some(4_294_967_299)),
+            ("12.000", Some(12)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("-120", None),
+            ("+1", None),
+            ("", None),
+            (".0", None),
+            ("1.5", None),
+            ("None", None),
+        ] {
             assert_eq!(whole_number(text), expected, "{text}");
         }
     }

@@ -77,7 +77,10 @@ pub enum Refusal {
 /// # Errors
 /// When it is no body of bars.
 pub fn parse(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
+    let body = body
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(body)
+        .trim_ascii();
     match body.first() {
         None => Err(Refusal::Unusable("it is empty".to_owned())),
         Some(b'{') => parse_json(&String::from_utf8_lossy(body), ask),
@@ -85,7 +88,10 @@ pub fn parse(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
         Some(_) if csv::is_csv(body) => parse_csv(body, ask),
         Some(_) => Err(Refusal::Unusable(format!(
             "neither JSON, CSV nor HTML: {:?}",
-            redact(&String::from_utf8_lossy(body.get(..200).unwrap_or(body)), ask.key)
+            redact(
+                &String::from_utf8_lossy(body.get(..200).unwrap_or(body)),
+                ask.key
+            )
         ))),
     }
 }
@@ -94,10 +100,17 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
     let document = Document::read(text);
     if document.bars.is_empty() {
         if let Some((key, words)) = &document.notice {
-            return Err(Refusal::Notice(Notice { kind: classify(key, words), text: redact(words, ask.key) }));
+            return Err(Refusal::Notice(Notice {
+                kind: classify(key, words),
+                text: redact(words, ask.key),
+            }));
         }
         if let Some(filled) = document.quote {
-            let kind = if filled { NoticeKind::Quote } else { NoticeKind::NoData };
+            let kind = if filled {
+                NoticeKind::Quote
+            } else {
+                NoticeKind::NoData
+            };
             return Err(Refusal::Notice(Notice::wordless(kind)));
         }
         if document.keys == 0 && document.broken.is_none() {
@@ -106,7 +119,10 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
     }
     let Some(meta) = &document.meta else {
         return Err(Refusal::Unusable(match document.broken {
-            Some(why) => format!("broken before \"Meta Data\" was read: {}", redact(&why, ask.key)),
+            Some(why) => format!(
+                "broken before \"Meta Data\" was read: {}",
+                redact(&why, ask.key)
+            ),
             None => "a JSON object without \"Meta Data\"".to_owned(),
         }));
     };
@@ -115,7 +131,9 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
         Refusal::Unusable(format!("\"Meta Data\" has {value:?} as {what}"))
     };
     let zone = meta.get("Time Zone");
-    let zone = zone.and_then(|zone| Tz::from_str(zone).ok()).ok_or_else(|| unusable("Time Zone", zone))?;
+    let zone = zone
+        .and_then(|zone| Tz::from_str(zone).ok())
+        .ok_or_else(|| unusable("Time Zone", zone))?;
     let symbol = match ask.symbol {
         Some(symbol) => symbol,
         None => {
@@ -124,7 +142,10 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
             good.ok_or_else(|| unusable("Symbol", symbol))?
         }
     };
-    let daily = document.series.as_deref().is_some_and(|name| name.contains("Daily"));
+    let daily = document
+        .series
+        .as_deref()
+        .is_some_and(|name| name.contains("Daily"));
     let series = match meta.get("Interval") {
         Some(interval) => interval
             .parse()
@@ -133,7 +154,12 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
         None if daily || document.series.is_none() => Series::Daily,
         None => return Err(unusable("Interval", None)),
     };
-    let mut collector = Collector::new(Frame { symbol, series, zone, now: ask.now });
+    let mut collector = Collector::new(Frame {
+        symbol,
+        series,
+        zone,
+        now: ask.now,
+    });
     for (start, bar) in &document.bars {
         collector.add(start, json::bar_texts(bar).as_ref());
     }
@@ -144,12 +170,27 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
     let rows = match csv::read(body) {
         Rows::Bars(rows) => rows,
         Rows::Notice => return Err(Refusal::Notice(Notice::wordless(NoticeKind::CsvRow))),
-        Rows::Headless(column) => return Err(Refusal::Unusable(format!("CSV without a column {column:?}"))),
+        Rows::Headless(column) => {
+            return Err(Refusal::Unusable(format!(
+                "CSV without a column {column:?}"
+            )));
+        }
     };
     let symbol = ask.symbol.ok_or(Refusal::SymbolMissing)?;
-    let daily = rows.first().is_some_and(|row| timestamp::date(row.start.as_bytes()).is_some());
-    let series = if daily { Series::Daily } else { Series::Intraday(ask.interval) };
-    let mut collector = Collector::new(Frame { symbol, series, zone: DOCUMENTED_ZONE, now: ask.now });
+    let daily = rows
+        .first()
+        .is_some_and(|row| timestamp::date(row.start.as_bytes()).is_some());
+    let series = if daily {
+        Series::Daily
+    } else {
+        Series::Intraday(ask.interval)
+    };
+    let mut collector = Collector::new(Frame {
+        symbol,
+        series,
+        zone: DOCUMENTED_ZONE,
+        now: ask.now,
+    });
     for row in &rows {
         collector.add(&Cow::Borrowed(row.start.as_str()), row.texts.as_ref());
     }
@@ -163,7 +204,13 @@ struct Collector<'a> {
 
 impl<'a> Collector<'a> {
     fn new(frame: Frame<'a>) -> Self {
-        let bars = Bars { series: frame.series, events: Vec::new(), bad: Vec::new(), forming: 0, broken: None };
+        let bars = Bars {
+            series: frame.series,
+            events: Vec::new(),
+            bad: Vec::new(),
+            forming: 0,
+            broken: None,
+        };
         Self { frame, bars }
     }
 
@@ -185,7 +232,9 @@ impl<'a> Collector<'a> {
     fn finish(mut self, broken: Option<String>) -> Bars {
         // Bodies are newest first, and the sort is quick on what is sorted already.
         self.bars.events.reverse();
-        self.bars.events.sort_by_key(|event| event.timestamp.instant);
+        self.bars
+            .events
+            .sort_by_key(|event| event.timestamp.instant);
         self.bars.broken = broken;
         self.bars
     }

@@ -26,18 +26,30 @@ pub(super) enum Rows {
 /// Whether a body begins as such a CSV does.
 pub(super) fn is_csv(body: &[u8]) -> bool {
     let start = body.strip_prefix(b"\"").unwrap_or(body);
-    start.get(..9).is_some_and(|word| word.eq_ignore_ascii_case(b"timestamp"))
+    start
+        .get(..9)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"timestamp"))
 }
 
 /// Reads the rows; broken ones stay in their places.
 pub(super) fn read(body: &[u8]) -> Rows {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(body);
     let columns: Vec<String> = match reader.byte_headers() {
-        Ok(header) => header.iter().map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase()).collect(),
+        Ok(header) => header
+            .iter()
+            .map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase())
+            .collect(),
         Err(_) => Vec::new(),
     };
     let column = |name: &'static str| columns.iter().position(|column| column == name).ok_or(name);
-    let places = (|| Ok([column("timestamp")?, column("open")?, column("close")?, column("volume")?]))();
+    let places = (|| {
+        Ok([
+            column("timestamp")?,
+            column("open")?,
+            column("close")?,
+            column("volume")?,
+        ])
+    })();
     let [start, open, close, volume] = match places {
         Ok(places) => places,
         Err(name) => return Rows::Headless(name),
@@ -49,16 +61,27 @@ pub(super) fn read(body: &[u8]) -> Rows {
         if rows.is_empty() && is_letters(&record) {
             return Rows::Notice;
         }
-        let field = |at: usize| record.get(at).map(|field| Cow::Owned(String::from_utf8_lossy(field).into_owned()));
+        let field = |at: usize| {
+            record
+                .get(at)
+                .map(|field| Cow::Owned(String::from_utf8_lossy(field).into_owned()))
+        };
         let whole = record.len() == columns.len();
         rows.push(Row {
             start: field(start).unwrap_or_default().into_owned(),
-            texts: whole.then(|| BarTexts { open: field(open), close: field(close), volume: field(volume) }),
+            texts: whole.then(|| BarTexts {
+                open: field(open),
+                close: field(close),
+                volume: field(volume),
+            }),
         });
     }
     Rows::Bars(rows)
 }
 
 fn is_letters(record: &csv::ByteRecord) -> bool {
-    record.len() > 1 && record.iter().all(|field| matches!(field, [byte] if !byte.is_ascii_digit()))
+    record.len() > 1
+        && record
+            .iter()
+            .all(|field| matches!(field, [byte] if !byte.is_ascii_digit()))
 }

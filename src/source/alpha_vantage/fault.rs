@@ -54,7 +54,9 @@ pub enum Fault {
         retry_after: Option<Duration>,
     },
     /// A redirect, which is never followed: the URL has the API key in it.
-    #[error("HTTP status {status}, a redirect to {to}, was not followed, because the request carries the API key; set AlphaVantage.BaseUrl to the right address")]
+    #[error(
+        "HTTP status {status}, a redirect to {to}, was not followed, because the request carries the API key; set AlphaVantage.BaseUrl to the right address"
+    )]
     Redirect {
         /// The status code.
         status: u16,
@@ -93,17 +95,34 @@ pub(super) fn reaction(fault: &Fault) -> Reaction {
             NoticeKind::MinuteLimit => Reaction::KeepStill(AFTER_MINUTE_LIMIT),
             NoticeKind::Burst => Reaction::KeepStill(AFTER_BURST),
             NoticeKind::DailyLimit => Reaction::NextDay,
-            NoticeKind::Premium | NoticeKind::SampleData | NoticeKind::NotAcceptable => Reaction::Stop(ErrorClass::Stop),
+            NoticeKind::Premium | NoticeKind::SampleData | NoticeKind::NotAcceptable => {
+                Reaction::Stop(ErrorClass::Stop)
+            }
             NoticeKind::PremiumParameter { name } => Reaction::Lower(name.clone()),
             NoticeKind::NoData => Reaction::NoData,
-            NoticeKind::CsvRow | NoticeKind::Html | NoticeKind::Quote | NoticeKind::Unknown => Reaction::Backoff,
+            NoticeKind::CsvRow | NoticeKind::Html | NoticeKind::Quote | NoticeKind::Unknown => {
+                Reaction::Backoff
+            }
         },
-        Fault::Unreachable { .. } | Fault::TimedOut { .. } | Fault::Broken(_) | Fault::Unusable(_) => Reaction::Backoff,
+        Fault::Unreachable { .. }
+        | Fault::TimedOut { .. }
+        | Fault::Broken(_)
+        | Fault::Unusable(_) => Reaction::Backoff,
         // A second try would cost as much again, and end no better.
         Fault::TooLarge { .. } => Reaction::GiveUp,
-        Fault::Status { retry_after: Some(after), .. } => Reaction::KeepStill((*after).min(AFTER_MINUTE_LIMIT)),
+        Fault::Status {
+            retry_after: Some(after),
+            ..
+        } => Reaction::KeepStill((*after).min(AFTER_MINUTE_LIMIT)),
         Fault::Status { status: 429, .. } => Reaction::KeepStill(AFTER_BURST),
-        Fault::Status { status: 408 | 425 | 500.., .. } | Fault::Redirect { status: 302 | 303 | 307, .. } => Reaction::Backoff,
+        Fault::Status {
+            status: 408 | 425 | 500..,
+            ..
+        }
+        | Fault::Redirect {
+            status: 302 | 303 | 307,
+            ..
+        } => Reaction::Backoff,
         Fault::Status { .. } | Fault::Redirect { .. } => Reaction::Stop(ErrorClass::Stop),
     }
 }

@@ -40,7 +40,9 @@ impl<'a> Document<'a> {
     pub(super) fn read(text: &'a str) -> Self {
         let mut document = Self::default();
         let mut reader = serde_json::Deserializer::from_str(text);
-        let outcome = (Top(&mut document)).deserialize(&mut reader).and_then(|()| reader.end());
+        let outcome = (Top(&mut document))
+            .deserialize(&mut reader)
+            .and_then(|()| reader.end());
         document.broken = outcome.err().map(|error| error.to_string());
         document
     }
@@ -99,7 +101,9 @@ impl<'a> Visitor<'a> for Top<'_, 'a> {
                 "Error Message" | "Note" | "Information" | "detail" | "message" => {
                     let raw: &RawValue = map.next_value()?;
                     let words = text(raw);
-                    if words.len() <= MAX_SMALL_VALUE_BYTES && !(key == "message" && words == "success") {
+                    if words.len() <= MAX_SMALL_VALUE_BYTES
+                        && !(key == "message" && words == "success")
+                    {
                         document.notice = Some((key.into_owned(), words.into_owned()));
                     }
                 }
@@ -129,7 +133,12 @@ fn meta(raw: &RawValue) -> Option<BTreeMap<String, String>> {
         return None;
     }
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get()).ok()?;
-    Some(fields.into_iter().map(|(key, raw)| (name(&key).to_owned(), text(raw).into_owned())).collect())
+    Some(
+        fields
+            .into_iter()
+            .map(|(key, raw)| (name(&key).to_owned(), text(raw).into_owned()))
+            .collect(),
+    )
 }
 
 impl<'a> DeserializeSeed<'a> for Series<'_, 'a> {

@@ -69,7 +69,9 @@ struct InFlight {
 
 impl std::fmt::Debug for AlphaVantage {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("AlphaVantage").field("settings", &self.settings).finish_non_exhaustive()
+        out.debug_struct("AlphaVantage")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,12 +81,27 @@ impl AlphaVantage {
     /// # Errors
     /// A setting that cannot work.
     pub fn new(settings: Settings) -> Result<Self, SourceError> {
-        let refuse = |setting, problem: &str| Err(SourceError::Setting { setting, problem: problem.to_owned() });
+        let refuse = |setting, problem: &str| {
+            Err(SourceError::Setting {
+                setting,
+                problem: problem.to_owned(),
+            })
+        };
         if settings.symbols.is_empty() {
-            return refuse("AlphaVantage.Symbols", "no symbol is given; name at least one, IBM say");
+            return refuse(
+                "AlphaVantage.Symbols",
+                "no symbol is given; name at least one, IBM say",
+            );
         }
-        if let Some(bad) = settings.symbols.iter().find(|symbol| !is_symbol(symbol.as_bytes())) {
-            return refuse("AlphaVantage.Symbols", &format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}"));
+        if let Some(bad) = settings
+            .symbols
+            .iter()
+            .find(|symbol| !is_symbol(symbol.as_bytes()))
+        {
+            return refuse(
+                "AlphaVantage.Symbols",
+                &format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}"),
+            );
         }
         let gap = Duration::try_from_secs_f64(settings.requests_per_second.recip())
             .ok()
@@ -93,7 +110,11 @@ impl AlphaVantage {
                 setting: "AlphaVantage.RequestsPerSecond",
                 problem: "has to be above 0".to_owned(),
             })?;
-        let client = Client::new(&settings.base_url, settings.api_key.clone(), settings.body_limit)?;
+        let client = Client::new(
+            &settings.base_url,
+            settings.api_key.clone(),
+            settings.body_limit,
+        )?;
         let symbols = settings.symbols.len();
         let schedule = Schedule::new(symbols, gap, settings.poll, settings.once, Instant::now());
         Ok(Self {
@@ -140,7 +161,11 @@ impl AlphaVantage {
     }
 
     fn symbol(&self, place: usize) -> CompactString {
-        self.settings.symbols.get(place).cloned().unwrap_or_default()
+        self.settings
+            .symbols
+            .get(place)
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn ask(&mut self, place: usize) {
@@ -153,7 +178,10 @@ impl AlphaVantage {
                 ("symbol", symbol.as_str()),
                 ("interval", self.settings.interval.as_str()),
             ],
-            Function::Daily => vec![("function", "TIME_SERIES_DAILY"), ("symbol", symbol.as_str())],
+            Function::Daily => vec![
+                ("function", "TIME_SERIES_DAILY"),
+                ("symbol", symbol.as_str()),
+            ],
         };
         if self.settings.output_size == OutputSize::Full {
             query.push(("outputsize", "full"));
@@ -165,12 +193,23 @@ impl AlphaVantage {
             query.push(("entitlement", entitlement));
         }
         let mut timeout = self.settings.timeout;
-        if let (Some(limit), since) = (self.settings.unreachable_limit, self.unreachable_since.unwrap_or(now)) {
-            timeout = timeout.min((since + limit).saturating_duration_since(now).max(Duration::from_millis(100)));
+        if let (Some(limit), since) = (
+            self.settings.unreachable_limit,
+            self.unreachable_since.unwrap_or(now),
+        ) {
+            timeout = timeout.min(
+                (since + limit)
+                    .saturating_duration_since(now)
+                    .max(Duration::from_millis(100)),
+            );
         }
         self.schedule.sent(now);
         let answer = Box::pin(self.client.get(&query, timeout));
-        self.in_flight = Some(InFlight { place, since: now, answer });
+        self.in_flight = Some(InFlight {
+            place,
+            since: now,
+            answer,
+        });
     }
 
     fn settle(&mut self, place: usize, since: Instant, outcome: Result<Answer, Fault>) {
@@ -197,7 +236,10 @@ impl AlphaVantage {
     /// Makes batches of an answer's bars; what was wrong with it is the error.
     fn read(&mut self, place: usize, answer: &Answer) -> Result<(), Fault> {
         if let (300..400, Some(to)) = (answer.status, &answer.redirect) {
-            return Err(Fault::Redirect { status: answer.status, to: to.clone() });
+            return Err(Fault::Redirect {
+                status: answer.status,
+                to: to.clone(),
+            });
         }
         let symbol = self.symbol(place);
         let ask = Ask {
@@ -210,11 +252,27 @@ impl AlphaVantage {
         let bars = match body::parse(&answer.body, &ask) {
             Ok(bars) if success => bars,
             // A notice explains more than a status does, but a page of HTML does not.
-            Err(Refusal::Notice(notice)) if success || !matches!(notice.kind, NoticeKind::Html | NoticeKind::NoData | NoticeKind::Unknown) => {
+            Err(Refusal::Notice(notice))
+                if success
+                    || !matches!(
+                        notice.kind,
+                        NoticeKind::Html | NoticeKind::NoData | NoticeKind::Unknown
+                    ) =>
+            {
                 return Err(Fault::Notice(notice));
             }
-            Err(Refusal::Unusable(why)) if success => return Err(answer.cut.clone().map_or(Fault::Unusable(why), Fault::Broken)),
-            _ => return Err(Fault::Status { status: answer.status, retry_after: answer.retry_after }),
+            Err(Refusal::Unusable(why)) if success => {
+                return Err(answer
+                    .cut
+                    .clone()
+                    .map_or(Fault::Unusable(why), Fault::Broken));
+            }
+            _ => {
+                return Err(Fault::Status {
+                    status: answer.status,
+                    retry_after: answer.retry_after,
+                });
+            }
         };
         let broken = answer.cut.clone().or_else(|| bars.broken.clone());
         self.hand_out(place, bars);
@@ -242,7 +300,11 @@ impl AlphaVantage {
 
     fn react(&mut self, place: usize, fault: Fault) {
         let now = Instant::now();
-        let pause = backoff(self.settings.retry_backoff, self.schedule.tries(place), rand::random());
+        let pause = backoff(
+            self.settings.retry_backoff,
+            self.schedule.tries(place),
+            rand::random(),
+        );
         match reaction(&fault) {
             Reaction::Backoff => self.retry(place, fault, now, pause),
             Reaction::KeepStill(time) => {
@@ -254,7 +316,10 @@ impl AlphaVantage {
                 let wait = self.until_next_day();
                 self.schedule.keep_still(now + wait);
                 self.schedule.polled(place, now);
-                tracing::warn!(seconds = wait.as_secs(), "nothing is asked before the service's next day begins");
+                tracing::warn!(
+                    seconds = wait.as_secs(),
+                    "nothing is asked before the service's next day begins"
+                );
                 self.report(place, fault, ErrorClass::Retriable);
             }
             Reaction::NextDay => self.stop(place, fault, ErrorClass::Stop),
@@ -263,8 +328,12 @@ impl AlphaVantage {
                 tracing::warn!(symbol = %self.symbol(place), "{fault}");
                 self.schedule.polled(place, now);
             }
-            Reaction::Lower(parameter) if parameter == "outputsize" && self.settings.output_size == OutputSize::Full => {
-                tracing::warn!("{fault}; going on with AlphaVantage.OutputSize=compact, the latest 100 bars");
+            Reaction::Lower(parameter)
+                if parameter == "outputsize" && self.settings.output_size == OutputSize::Full =>
+            {
+                tracing::warn!(
+                    "{fault}; going on with AlphaVantage.OutputSize=compact, the latest 100 bars"
+                );
                 self.settings.output_size = OutputSize::Compact;
                 self.schedule.retry(place, now);
             }
@@ -279,7 +348,9 @@ impl AlphaVantage {
 
     fn retry(&mut self, place: usize, fault: Fault, now: Instant, pause: Duration) {
         let mut pause = pause;
-        if let (Some(limit), Some(since)) = (self.settings.unreachable_limit, self.unreachable_since) {
+        if let (Some(limit), Some(since)) =
+            (self.settings.unreachable_limit, self.unreachable_since)
+        {
             if now >= since + limit {
                 return self.stop(place, fault, ErrorClass::Stop);
             }
@@ -302,15 +373,25 @@ impl AlphaVantage {
     }
 
     fn report(&mut self, place: usize, fault: Fault, class: ErrorClass) {
-        self.error = Some(SourceError::AlphaVantage { symbol: self.symbol(place), fault, class });
+        self.error = Some(SourceError::AlphaVantage {
+            symbol: self.symbol(place),
+            fault,
+            class,
+        });
     }
 
     fn until_next_day(&self) -> Duration {
         let now = Utc::now();
         let zone = self.settings.day_reset_zone;
-        let tomorrow = (now.with_timezone(&zone).date_naive() + TimeDelta::days(1)).and_time(NaiveTime::MIN);
-        let midnight = zone.from_local_datetime(&tomorrow).earliest().map_or(now + TimeDelta::days(1), |time| time.to_utc());
-        (midnight + AFTER_MIDNIGHT - now).to_std().unwrap_or_default()
+        let tomorrow =
+            (now.with_timezone(&zone).date_naive() + TimeDelta::days(1)).and_time(NaiveTime::MIN);
+        let midnight = zone
+            .from_local_datetime(&tomorrow)
+            .earliest()
+            .map_or(now + TimeDelta::days(1), |time| time.to_utc());
+        (midnight + AFTER_MIDNIGHT - now)
+            .to_std()
+            .unwrap_or_default()
     }
 }
 

@@ -55,14 +55,19 @@ pub struct Notice {
 impl Notice {
     /// A notice that has no words.
     pub(super) const fn wordless(kind: NoticeKind) -> Self {
-        Self { kind, text: String::new() }
+        Self {
+            kind,
+            text: String::new(),
+        }
     }
 }
 
 impl fmt::Display for Notice {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let meaning = match &self.kind {
-            NoticeKind::InvalidSymbol => "the symbol is unknown or a parameter is wrong; see AlphaVantage.Symbols",
+            NoticeKind::InvalidSymbol => {
+                "the symbol is unknown or a parameter is wrong; see AlphaVantage.Symbols"
+            }
             NoticeKind::InvalidKey => {
                 "the API key is invalid or missing; set AlphaVantage.ApiKey to one from https://www.alphavantage.co/support/#api-key"
             }
@@ -70,22 +75,38 @@ impl fmt::Display for Notice {
                 "the demo key serves only the documented examples; set AlphaVantage.ApiKey to one from https://www.alphavantage.co/support/#api-key"
             }
             NoticeKind::MinuteLimit => "more requests in a minute than the plan allows",
-            NoticeKind::Burst => "more requests in a second than the plan allows; see AlphaVantage.RequestsPerSecond",
-            NoticeKind::DailyLimit => "the day's requests are used up (a wrong API key can get this answer too)",
+            NoticeKind::Burst => {
+                "more requests in a second than the plan allows; see AlphaVantage.RequestsPerSecond"
+            }
+            NoticeKind::DailyLimit => {
+                "the day's requests are used up (a wrong API key can get this answer too)"
+            }
             NoticeKind::Premium => "the function needs a paid plan; see AlphaVantage.Function",
             NoticeKind::PremiumParameter { name } => {
-                return write!(out, "the value of the parameter {name} needs a paid plan ({:?})", self.text);
+                return write!(
+                    out,
+                    "the value of the parameter {name} needs a paid plan ({:?})",
+                    self.text
+                );
             }
             NoticeKind::NoData => "the service has no data for this symbol",
             NoticeKind::NotAcceptable => "the service refused the Accept header",
-            NoticeKind::CsvRow => "the service sent a notice as a row of CSV; its reason cannot be told",
+            NoticeKind::CsvRow => {
+                "the service sent a notice as a row of CSV; its reason cannot be told"
+            }
             NoticeKind::Html => "a page of HTML instead of data",
-            NoticeKind::SampleData => "the rows are artificial: the plan does not have this function",
+            NoticeKind::SampleData => {
+                "the rows are artificial: the plan does not have this function"
+            }
             NoticeKind::Quote => "a quote where bars were expected",
             NoticeKind::Unknown => "the service sent a notice instead of data",
         };
         out.write_str(meaning)?;
-        if self.text.is_empty() { Ok(()) } else { write!(out, " ({:?})", self.text) }
+        if self.text.is_empty() {
+            Ok(())
+        } else {
+            write!(out, " ({:?})", self.text)
+        }
     }
 }
 
@@ -94,7 +115,11 @@ pub(super) fn classify(key: &str, text: &str) -> NoticeKind {
     let text = text.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
     if key == "detail" {
-        return if says(&["accept header"]) { NoticeKind::NotAcceptable } else { NoticeKind::Unknown };
+        return if says(&["accept header"]) {
+            NoticeKind::NotAcceptable
+        } else {
+            NoticeKind::Unknown
+        };
     }
     if says(&["artificial and for illustration", "sample data schema"]) {
         return NoticeKind::SampleData;
@@ -102,17 +127,30 @@ pub(super) fn classify(key: &str, text: &str) -> NoticeKind {
     if says(&["demo purposes"]) || (says(&["demo"]) && says(&["claim your free api key"])) {
         return NoticeKind::DemoKey;
     }
-    if says(&["apikey", "api key"]) && says(&["invalid or missing", "key is invalid", "key is missing", "invalid api key"]) {
+    if says(&["apikey", "api key"])
+        && says(&[
+            "invalid or missing",
+            "key is invalid",
+            "key is missing",
+            "invalid api key",
+        ])
+    {
         return NoticeKind::InvalidKey;
     }
     if says(&["parameter value is a premium", "parameter is a premium"]) {
-        return NoticeKind::PremiumParameter { name: parameter(&text) };
+        return NoticeKind::PremiumParameter {
+            name: parameter(&text),
+        };
     }
     if says(&["is a premium"]) {
         return NoticeKind::Premium;
     }
     if key == "Error Message" {
-        return if says(&["invalid"]) { NoticeKind::InvalidSymbol } else { NoticeKind::Unknown };
+        return if says(&["invalid"]) {
+            NoticeKind::InvalidSymbol
+        } else {
+            NoticeKind::Unknown
+        };
     }
     // The narrowest limit first: the texts of the narrow ones advertise the wide ones too.
     if says(&["per second", "burst", "spreading out"]) {
@@ -133,7 +171,12 @@ fn parameter(text: &str) -> String {
     text.split_whitespace()
         .find_map(|word| word.split_once('='))
         .map(|(name, _)| name)
-        .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        .filter(|name| {
+            !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        })
         .unwrap_or("unnamed")
         .to_owned()
 }

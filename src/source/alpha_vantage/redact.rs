@@ -18,7 +18,11 @@ pub(super) fn redact(text: &str, key: Option<&str>) -> String {
     for before in BEFORE_A_KEY {
         text = mask_after(&text, before);
     }
-    let line: String = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let line: String = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
     match line.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((at, _)) => format!("{}…", line.get(..at).unwrap_or_default()),
         None => line,
@@ -35,7 +39,10 @@ fn mask_after(text: &str, before: &str) -> String {
     replace_where(
         text,
         before,
-        |rest| rest.find(|c: char| !(c.is_alphanumeric() || "-_.~%+".contains(c))).unwrap_or(rest.len()),
+        |rest| {
+            rest.find(|c: char| !(c.is_alphanumeric() || "-_.~%+".contains(c)))
+                .unwrap_or(rest.len())
+        },
         false,
     )
 }
@@ -50,7 +57,10 @@ fn replace_where(text: &str, needle: &str, extent: impl Fn(&str) -> usize, whole
         let start = from + found;
         let end = start + needle.len();
         let length = extent(text.get(end..).unwrap_or_default());
-        out.push_str(text.get(from..if whole { start } else { end }).unwrap_or_default());
+        out.push_str(
+            text.get(from..if whole { start } else { end })
+                .unwrap_or_default(),
+        );
         if whole || length > 0 {
             out.push_str(MASK);
         }
@@ -70,10 +80,19 @@ mod tests {
     fn a_quoted_key_is_masked_known_or_not() {
         let text = "We have detected your API key as EXAMPLEKEY000001 and our limit";
         for key in [Some("EXAMPLEKEY000001"), Some("another"), None, Some("")] {
-            assert_eq!(redact(text, key), "We have detected your API key as [API key] and our limit");
+            assert_eq!(
+                redact(text, key),
+                "We have detected your API key as [API key] and our limit"
+            );
         }
-        assert_eq!(redact("see /query?apikey=S3CRET&x=1", None), "see /query?apikey=[API key]&x=1");
-        assert_eq!(redact("s3cret, S3CRET!\r\n\tnext", Some("S3cret")), "[API key], [API key]! next");
+        assert_eq!(
+            redact("see /query?apikey=S3CRET&x=1", None),
+            "see /query?apikey=[API key]&x=1"
+        );
+        assert_eq!(
+            redact("s3cret, S3CRET!\r\n\tnext", Some("S3cret")),
+            "[API key], [API key]! next"
+        );
     }
 
     proptest! {

@@ -50,18 +50,46 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(symbols: usize, gap: Duration, poll: Duration, once: bool, now: Instant) -> Self {
-        let slot = Slot { due: now, tries: 0, state: State::Active };
-        Self { slots: vec![slot; symbols], quiet_until: now, gap, poll, once }
+    pub(super) fn new(
+        symbols: usize,
+        gap: Duration,
+        poll: Duration,
+        once: bool,
+        now: Instant,
+    ) -> Self {
+        let slot = Slot {
+            due: now,
+            tries: 0,
+            state: State::Active,
+        };
+        Self {
+            slots: vec![slot; symbols],
+            quiet_until: now,
+            gap,
+            poll,
+            once,
+        }
     }
 
     pub(super) fn next(&self, now: Instant) -> Next {
-        let active = self.slots.iter().enumerate().filter(|(_, slot)| slot.state == State::Active);
+        let active = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.state == State::Active);
         let Some((place, slot)) = active.min_by_key(|(_, slot)| slot.due) else {
-            return if self.once { Next::Ended } else { Next::NoneLeft };
+            return if self.once {
+                Next::Ended
+            } else {
+                Next::NoneLeft
+            };
         };
         let at = slot.due.max(self.quiet_until);
-        if at <= now { Next::Ask(place) } else { Next::Wait(at) }
+        if at <= now {
+            Next::Ask(place)
+        } else {
+            Next::Wait(at)
+        }
     }
 
     /// A request goes out.

@@ -146,10 +146,16 @@ impl FromStr for Interval {
     type Err = UnknownValue;
 
     fn from_str(text: &str) -> Result<Self, UnknownValue> {
-        [Self::Min1, Self::Min5, Self::Min15, Self::Min30, Self::Min60]
-            .into_iter()
-            .find(|interval| interval.as_str().eq_ignore_ascii_case(text))
-            .ok_or(UnknownValue("1min, 5min, 15min, 30min, 60min"))
+        [
+            Self::Min1,
+            Self::Min5,
+            Self::Min15,
+            Self::Min30,
+            Self::Min60,
+        ]
+        .into_iter()
+        .find(|interval| interval.as_str().eq_ignore_ascii_case(text))
+        .ok_or(UnknownValue("1min, 5min, 15min, 30min, 60min"))
     }
 }
 

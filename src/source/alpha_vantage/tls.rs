@@ -8,7 +8,9 @@ use rustls::{ClientConfig, RootCertStore};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsError {
     /// graviola has no slow path for processors without these.
-    #[error("this processor lacks {0}, which TLS needs here; only http:// addresses can be used on it")]
+    #[error(
+        "this processor lacks {0}, which TLS needs here; only http:// addresses can be used on it"
+    )]
     Processor(String),
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
@@ -20,7 +22,9 @@ pub(super) fn client_config(native: bool) -> Result<ClientConfig, TlsError> {
     if native && !missing.is_empty() {
         return Err(TlsError::Processor(missing.join(", ")));
     }
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     if native {
         let found = rustls_native_certs::load_native_certs();
         for error in &found.errors {
@@ -28,10 +32,12 @@ pub(super) fn client_config(native: bool) -> Result<ClientConfig, TlsError> {
         }
         roots.add_parsable_certificates(found.certs);
     }
-    Ok(ClientConfig::builder_with_provider(Arc::new(rustls_graviola::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    Ok(
+        ClientConfig::builder_with_provider(Arc::new(rustls_graviola::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    )
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -41,7 +47,10 @@ fn missing_features() -> Vec<&'static str> {
         ("ADX", std::arch::is_x86_feature_detected!("adx")),
         ("BMI2", std::arch::is_x86_feature_detected!("bmi2")),
         ("AES", std::arch::is_x86_feature_detected!("aes")),
-        ("PCLMULQDQ", std::arch::is_x86_feature_detected!("pclmulqdq")),
+        (
+            "PCLMULQDQ",
+            std::arch::is_x86_feature_detected!("pclmulqdq"),
+        ),
     ]
     .into_iter()
     .filter_map(|(name, there)| (!there).then_some(name))

@@ -17,7 +17,10 @@ pub(super) enum Form {
 /// Tells the form as soon as the bytes are enough for it; `last` says that there are no more to come. A pipe may bring
 /// its first event long before the second, so the first one has to be enough.
 pub(super) fn form(bytes: &[u8], last: bool) -> Option<Form> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    let bytes = bytes
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(bytes)
+        .trim_ascii_start();
     let event = [&b"\"TradeId\""[..], b"\"Symbol\"", b"\"Timestamp\""]
         .into_iter()
         .filter_map(|key| memchr::memmem::find(bytes, key))
@@ -29,7 +32,11 @@ pub(super) fn form(bytes: &[u8], last: bool) -> Option<Form> {
         (Some(_), _) => Some(Form::Events),
         (None, Some(_)) => Some(Form::Body),
         (None, None) if bytes.first() == Some(&b'<') => Some(Form::Body),
-        (None, None) if last => Some(if bytes.is_empty() { Form::Empty } else { Form::Body }),
+        (None, None) if last => Some(if bytes.is_empty() {
+            Form::Empty
+        } else {
+            Form::Body
+        }),
         (None, None) => None,
     }
 }

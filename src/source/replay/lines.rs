@@ -72,7 +72,10 @@ mod tests {
         let mut bytes = b"first\n".to_vec();
         bytes.extend(std::iter::repeat_n(b'x', MAX_LINE_BYTES + 1));
         bytes.extend_from_slice(b"\nlast");
-        assert_eq!(all(&bytes, 8192), [Some(b"first".to_vec()), None, Some(b"last".to_vec())]);
+        assert_eq!(
+            all(&bytes, 8192),
+            [Some(b"first".to_vec()), None, Some(b"last".to_vec())]
+        );
     }
 
     proptest! {

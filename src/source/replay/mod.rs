@@ -78,7 +78,8 @@ impl Replay {
         if settings.inputs.is_empty() {
             return Err(SourceError::Setting {
                 setting: "Source.Input",
-                problem: "no file is given; name one by --input, - is the standard input".to_owned(),
+                problem: "no file is given; name one by --input, - is the standard input"
+                    .to_owned(),
             });
         }
         let mut stdin = false;
@@ -89,10 +90,16 @@ impl Replay {
                 openable(path).err()
             };
             if let Some(fault) = fault {
-                return Err(SourceError::Replay { path: path.clone(), fault });
+                return Err(SourceError::Replay {
+                    path: path.clone(),
+                    fault,
+                });
             }
         }
-        Ok(Self { waiting: Some(settings), batches: None })
+        Ok(Self {
+            waiting: Some(settings),
+            batches: None,
+        })
     }
 
     async fn advance(&mut self) -> Result<Option<Batch>, SourceError> {
@@ -103,7 +110,10 @@ impl Replay {
             std::thread::Builder::new()
                 .name("replay".to_owned())
                 .spawn(move || read_all(&settings, &sender))
-                .map_err(|error| SourceError::Replay { path: first, fault: error.into() })?;
+                .map_err(|error| SourceError::Replay {
+                    path: first,
+                    fault: error.into(),
+                })?;
             self.batches = Some(receiver);
         }
         let Some(batches) = &mut self.batches else {

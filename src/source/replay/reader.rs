@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::form::{Form, MAX_LOOK_BYTES, form};
 use super::lines::{Line, next_line};
-use super::{ReplayFault, Settings, STDIN};
+use super::{ReplayFault, STDIN, Settings};
 use crate::event::{NotATrade, TradeEvent};
 use crate::source::alpha_vantage::body::{self, Ask, MAX_BODY_BYTES, Refusal};
 use crate::source::{BadCounts, BadReason, Batch, MAX_BATCH_EVENTS, SourceError};
@@ -26,12 +26,19 @@ struct Gone;
 /// Reads every input, until the end, an error, or until nobody listens any more.
 pub(super) fn read_all(settings: &Settings, out: &Sender<Message>) {
     for path in &settings.inputs {
-        let reader = Reader { path, settings, out };
+        let reader = Reader {
+            path,
+            settings,
+            out,
+        };
         match reader.read() {
             Ok(Ok(())) => {}
             Ok(Err(Gone)) => return,
             Err(fault) => {
-                let error = SourceError::Replay { path: path.clone(), fault };
+                let error = SourceError::Replay {
+                    path: path.clone(),
+                    fault,
+                };
                 // Nobody listens: nobody has to know.
                 let _ = out.blocking_send(Err(error));
                 return;
@@ -48,7 +55,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&self) -> Result<Result<(), Gone>, ReplayFault> {
-        let mut input: Box<dyn Read> = if self.path == STDIN { Box::new(io::stdin()) } else { Box::new(File::open(self.path)?) };
+        let mut input: Box<dyn Read> = if self.path == STDIN {
+            Box::new(io::stdin())
+        } else {
+            Box::new(File::open(self.path)?)
+        };
         let mut start = Vec::new();
         let form = loop {
             let before = start.len();
@@ -80,7 +91,9 @@ impl Reader<'_> {
 
     fn body(&self, input: impl Read) -> Result<Result<(), Gone>, ReplayFault> {
         let mut bytes = Vec::new();
-        input.take(MAX_BODY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        input
+            .take(MAX_BODY_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)?;
         if bytes.len() > MAX_BODY_BYTES {
             return Err(ReplayFault::TooLarge);
         }
@@ -98,7 +111,11 @@ impl Reader<'_> {
             Refusal::SymbolMissing => ReplayFault::SymbolMissing,
         })?;
         if let Some(why) = &bars.broken {
-            tracing::warn!(path = self.path, bars = bars.events.len(), "the body is broken ({why}); the bars before the break are replayed");
+            tracing::warn!(
+                path = self.path,
+                bars = bars.events.len(),
+                "the body is broken ({why}); the bars before the break are replayed"
+            );
         }
         let mut bad = BadCounts::default();
         for bar in &bars.bad {
@@ -119,7 +136,11 @@ impl Reader<'_> {
             input.consume(3);
         }
         let origin: Arc<str> = "replay".into();
-        let mut batch = Batch { events: Vec::new(), origin: Arc::clone(&origin), bad: BadCounts::default() };
+        let mut batch = Batch {
+            events: Vec::new(),
+            origin: Arc::clone(&origin),
+            bad: BadCounts::default(),
+        };
         let mut problems: HashSet<Option<Discriminant<NotATrade>>> = HashSet::new();
         let (mut line, mut number) = (Vec::new(), 0_u64);
         loop {
@@ -129,7 +150,11 @@ impl Reader<'_> {
                 Line::TooLong => {
                     batch.bad.add(BadReason::TooLong);
                     if problems.insert(None) {
-                        tracing::warn!(path = self.path, line = number, "a line is too long for an event and skipped; others like it are only counted");
+                        tracing::warn!(
+                            path = self.path,
+                            line = number,
+                            "a line is too long for an event and skipped; others like it are only counted"
+                        );
                     }
                 }
                 Line::Whole if line.trim_ascii().is_empty() => {}
@@ -138,15 +163,29 @@ impl Reader<'_> {
                     Err(problem) => {
                         batch.bad.add(BadReason::NotATrade);
                         if problems.insert(Some(discriminant(&problem))) {
-                            tracing::warn!(path = self.path, line = number, "a line is skipped: {problem}; others like it are only counted");
+                            tracing::warn!(
+                                path = self.path,
+                                line = number,
+                                "a line is skipped: {problem}; others like it are only counted"
+                            );
                         }
                     }
                 },
             }
             // A pipe that pauses must not hold back what came through it.
-            if batch.events.len() >= MAX_BATCH_EVENTS || (input.buffer().is_empty() && !batch.events.is_empty()) {
-                let next = Batch { events: Vec::new(), origin: Arc::clone(&origin), bad: BadCounts::default() };
-                if self.out.blocking_send(Ok(std::mem::replace(&mut batch, next))).is_err() {
+            if batch.events.len() >= MAX_BATCH_EVENTS
+                || (input.buffer().is_empty() && !batch.events.is_empty())
+            {
+                let next = Batch {
+                    events: Vec::new(),
+                    origin: Arc::clone(&origin),
+                    bad: BadCounts::default(),
+                };
+                if self
+                    .out
+                    .blocking_send(Ok(std::mem::replace(&mut batch, next)))
+                    .is_err()
+                {
                     return Ok(Err(Gone));
                 }
             }

@@ -34,7 +34,12 @@ pub(super) struct Market {
 
 impl Market {
     /// `mean_gap_micros` is the mean time between two events, in microseconds; `symbols` must not be empty.
-    pub(super) fn new(seed: u64, symbols: &[CompactString], start: DateTime<Utc>, mean_gap_micros: u64) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        symbols: &[CompactString],
+        start: DateTime<Utc>,
+        mean_gap_micros: u64,
+    ) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let walks = symbols
             .iter()
@@ -72,7 +77,11 @@ impl Iterator for Market {
         let reach = (walk.cents.unsigned_abs() * MAX_STEP_BASIS_POINTS / 10_000).max(1);
         let step = ((dice & 0xffff) % (2 * reach + 1)).cast_signed() - reach.cast_signed();
         let cents = walk.cents + step;
-        walk.cents = if PRICES.contains(&cents) { cents } else { walk.cents - step };
+        walk.cents = if PRICES.contains(&cents) {
+            cents
+        } else {
+            walk.cents - step
+        };
 
         let lots = (dice >> 16 & 0xff) % 12;
         let odd = (dice >> 24 & 0xff) % 99 + 1;
@@ -146,7 +155,12 @@ mod tests {
     use crate::event::{price::normalise, symbol::is_symbol};
 
     fn market(seed: u64, symbols: usize) -> Market {
-        Market::new(seed, &super::super::tickers(symbols), "2025-01-02T14:30:00Z".parse().expect("a time"), 1_000)
+        Market::new(
+            seed,
+            &super::super::tickers(symbols),
+            "2025-01-02T14:30:00Z".parse().expect("a time"),
+            1_000,
+        )
     }
 
     #[test]
@@ -159,7 +173,10 @@ mod tests {
         let id = |sequence| id(market(7, 3).run, sequence).to_string();
         let text = String::from_utf8(json).expect("UTF-8");
         assert!(text.contains(&id(1)) && text.contains(&id(2)), "{text}");
-        assert_eq!(market(7, 3).take(1000).collect::<Vec<_>>(), market(7, 3).take(1000).collect::<Vec<_>>());
+        assert_eq!(
+            market(7, 3).take(1000).collect::<Vec<_>>(),
+            market(7, 3).take(1000).collect::<Vec<_>>()
+        );
     }
 
     #[test]

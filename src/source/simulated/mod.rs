@@ -82,15 +82,36 @@ impl Simulated {
     /// # Errors
     /// A setting that cannot work.
     pub fn new(settings: Settings) -> Result<Self, SourceError> {
-        let refuse = |setting, problem: &str| Err(SourceError::Setting { setting, problem: problem.to_owned() });
+        let refuse = |setting, problem: &str| {
+            Err(SourceError::Setting {
+                setting,
+                problem: problem.to_owned(),
+            })
+        };
         if settings.symbols.is_empty() {
-            return refuse("Source.Simulated.Symbols", "no symbol is given; name at least one");
+            return refuse(
+                "Source.Simulated.Symbols",
+                "no symbol is given; name at least one",
+            );
         }
-        if let Some(bad) = settings.symbols.iter().find(|symbol| !is_symbol(symbol.as_bytes())) {
-            return refuse("Source.Simulated.Symbols", &format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}"));
+        if let Some(bad) = settings
+            .symbols
+            .iter()
+            .find(|symbol| !is_symbol(symbol.as_bytes()))
+        {
+            return refuse(
+                "Source.Simulated.Symbols",
+                &format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}"),
+            );
         }
-        if settings.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
-            return refuse("Source.Simulated.Rate", "has to be a number of events a second above 0");
+        if settings
+            .rate
+            .is_some_and(|rate| !(rate.is_finite() && rate > 0.0))
+        {
+            return refuse(
+                "Source.Simulated.Rate",
+                "has to be a number of events a second above 0",
+            );
         }
         let (seed, start, gap, repeats) = match settings.seed {
             Seed::Given(seed) => (seed, OPENING, MEAN_GAP_MICROS, true),
@@ -125,10 +146,14 @@ impl Simulated {
                 // Begins anew with one second's worth, not with all that was missed.
                 let backdated = now.checked_sub(MAX_ARREARS).unwrap_or(now);
                 self.paced = Some((backdated, 0));
-                return usize::try_from((rate as u64).max(1)).unwrap_or(MAX_BATCH_EVENTS).min(MAX_BATCH_EVENTS);
+                return usize::try_from((rate as u64).max(1))
+                    .unwrap_or(MAX_BATCH_EVENTS)
+                    .min(MAX_BATCH_EVENTS);
             }
             if open > 0 {
-                return usize::try_from(open).unwrap_or(MAX_BATCH_EVENTS).min(MAX_BATCH_EVENTS);
+                return usize::try_from(open)
+                    .unwrap_or(MAX_BATCH_EVENTS)
+                    .min(MAX_BATCH_EVENTS);
             }
             let next = Duration::try_from_secs_f64((sent + 1) as f64 / rate).unwrap_or(MAX_ARREARS);
             tokio::time::sleep_until((since + next).max(now + TICK)).await;
@@ -141,7 +166,11 @@ impl Simulated {
         if let Some((_, sent)) = &mut self.paced {
             *sent += events.len() as u64;
         }
-        Batch { events, origin: Arc::clone(&self.origin), bad: BadCounts::default() }
+        Batch {
+            events,
+            origin: Arc::clone(&self.origin),
+            bad: BadCounts::default(),
+        }
     }
 }
 
@@ -164,37 +193,56 @@ mod tests {
     use super::*;
 
     fn settings(rate: Option<f64>, seed: Seed) -> Settings {
-        Settings { symbols: tickers(3), rate, seed }
+        Settings {
+            symbols: tickers(3),
+            rate,
+            seed,
+        }
     }
 
     async fn events(source: &mut Simulated) -> Vec<crate::event::TradeEvent> {
-        source.poll().await.expect("no error").expect("no end").events
+        source
+            .poll()
+            .await
+            .expect("no error")
+            .expect("no end")
+            .events
     }
 
     #[tokio::test]
     async fn a_given_seed_gives_the_same_events_at_any_rate() {
         let mut fast = Simulated::new(settings(None, Seed::Given(7))).expect("good settings");
-        let mut slow = Simulated::new(settings(Some(1_000.0), Seed::Given(7))).expect("good settings");
+        let mut slow =
+            Simulated::new(settings(Some(1_000.0), Seed::Given(7))).expect("good settings");
         let slow_events = events(&mut slow).await;
         let fast_events = events(&mut fast).await;
         assert!(!slow_events.is_empty());
         assert_eq!(fast_events.len(), MAX_BATCH_EVENTS);
-        assert_eq!(fast_events.get(..slow_events.len()), Some(slow_events.as_slice()));
+        assert_eq!(
+            fast_events.get(..slow_events.len()),
+            Some(slow_events.as_slice())
+        );
         assert!(fast.may_repeat());
     }
 
     #[tokio::test]
     async fn a_random_seed_begins_now() {
         let now = "2026-07-01T12:00:00Z".parse().expect("a time");
-        let mut source = Simulated::new(settings(None, Seed::Random { seed: 7, now })).expect("good settings");
+        let mut source =
+            Simulated::new(settings(None, Seed::Random { seed: 7, now })).expect("good settings");
         assert!(!source.may_repeat());
         let first = events(&mut source).await;
-        assert!(first.first().is_some_and(|event| event.timestamp.instant - now < chrono::TimeDelta::seconds(1)));
+        assert!(
+            first
+                .first()
+                .is_some_and(|event| event.timestamp.instant - now < chrono::TimeDelta::seconds(1))
+        );
     }
 
     #[tokio::test]
     async fn the_rate_is_kept_and_a_cancelled_poll_loses_nothing() {
-        let mut source = Simulated::new(settings(Some(500.0), Seed::Given(7))).expect("good settings");
+        let mut source =
+            Simulated::new(settings(Some(500.0), Seed::Given(7))).expect("good settings");
         let (begin, mut got) = (Instant::now(), Vec::new());
         while begin.elapsed() < Duration::from_millis(600) {
             if let Ok(batch) = tokio::time::timeout(Duration::from_millis(7), source.poll()).await {
@@ -203,7 +251,10 @@ mod tests {
         }
         assert!((100..=400).contains(&got.len()), "{}", got.len());
         let mut whole = Simulated::new(settings(None, Seed::Given(7))).expect("good settings");
-        assert_eq!(events(&mut whole).await.get(..got.len()), Some(got.as_slice()));
+        assert_eq!(
+            events(&mut whole).await.get(..got.len()),
+            Some(got.as_slice())
+        );
     }
 
     #[test]
@@ -211,8 +262,23 @@ mod tests {
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(Simulated::new(settings(Some(rate), Seed::Given(1))).is_err());
         }
-        assert!(Simulated::new(Settings { symbols: vec![], ..settings(None, Seed::Given(1)) }).is_err());
-        assert!(Simulated::new(Settings { symbols: vec!["A B".into()], ..settings(None, Seed::Given(1)) }).is_err());
-        assert_eq!(tickers(14).last().map(CompactString::as_str), Some("SIM00013"));
+        assert!(
+            Simulated::new(Settings {
+                symbols: vec![],
+                ..settings(None, Seed::Given(1))
+            })
+            .is_err()
+        );
+        assert!(
+            Simulated::new(Settings {
+                symbols: vec!["A B".into()],
+                ..settings(None, Seed::Given(1))
+            })
+            .is_err()
+        );
+        assert_eq!(
+            tickers(14).last().map(CompactString::as_str),
+            Some("SIM00013")
+        );
     }
 }

@@ -1,13 +1,22 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::source::alpha_vantage::fault::{Fault, Reaction, reaction};
 use crate::source::ErrorClass;
+use crate::source::alpha_vantage::fault::{Fault, Reaction, reaction};
 
-const ASK: Ask<'_> = Ask { symbol: None, interval: Interval::Min1, now: None, key: None };
+const ASK: Ask<'_> = Ask {
+    symbol: None,
+    interval: Interval::Min1,
+    now: None,
+    key: None,
+};
 
 fn fixture(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/tests/fixtures/alphavantage/{name}", env!("CARGO_MANIFEST_DIR"))).expect("a fixture")
+    std::fs::read(format!(
+        "{}/tests/fixtures/alphavantage/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .expect("a fixture")
 }
 
 fn bars(name: &str) -> Bars {
@@ -18,7 +27,13 @@ fn bars(name: &str) -> Bars {
 fn bodies_of_bars() {
     for (name, origin, events, bad, broken) in [
         ("intraday_ibm_1min.json", "intraday/1min", 100, 0, false),
-        ("intraday_msft_5min_extended.json", "intraday/5min", 100, 0, false),
+        (
+            "intraday_msft_5min_extended.json",
+            "intraday/5min",
+            100,
+            0,
+            false,
+        ),
         ("intraday_dst_fall.json", "intraday/5min", 100, 0, false),
         ("intraday_dst_spring.json", "intraday/5min", 88, 12, false),
         ("intraday_full_day.json", "intraday/1min", 960, 0, false),
@@ -29,11 +44,20 @@ fn bodies_of_bars() {
     ] {
         let bars = bars(name);
         assert_eq!(
-            (bars.series.origin().as_str(), bars.events.len(), bars.bad.len(), bars.broken.is_some()),
+            (
+                bars.series.origin().as_str(),
+                bars.events.len(),
+                bars.bad.len(),
+                bars.broken.is_some()
+            ),
             (origin, events, bad, broken),
             "{name}"
         );
-        assert!(bars.events.is_sorted_by_key(|event| event.timestamp.instant), "{name}");
+        assert!(
+            bars.events
+                .is_sorted_by_key(|event| event.timestamp.instant),
+            "{name}"
+        );
     }
 }
 
@@ -50,17 +74,34 @@ fn a_bar_is_taken_digit_for_digit() {
 
 #[test]
 fn csv_gives_the_same_events_as_json() {
-    let csv = parse(&fixture("intraday.csv"), &Ask { symbol: Some("IBM"), ..ASK }).expect("bars");
+    let csv = parse(
+        &fixture("intraday.csv"),
+        &Ask {
+            symbol: Some("IBM"),
+            ..ASK
+        },
+    )
+    .expect("bars");
     assert_eq!(csv, bars("intraday_ibm_1min.json"));
-    assert_eq!(parse(&fixture("intraday.csv"), &ASK), Err(Refusal::SymbolMissing));
+    assert_eq!(
+        parse(&fixture("intraday.csv"), &ASK),
+        Err(Refusal::SymbolMissing)
+    );
     let daily = parse(b"timestamp,open,high,low,close,volume\n2025-11-06,308.1206,308.5173,304.8595,305.0496,4812652\n", &Ask { symbol: Some("IBM"), ..ASK });
-    assert_eq!(daily.expect("bars").events.last(), bars("daily.json").events.last());
+    assert_eq!(
+        daily.expect("bars").events.last(),
+        bars("daily.json").events.last()
+    );
 }
 
 #[test]
 fn bad_bars_have_their_reasons_and_large_volumes_are_good() {
     let bars = bars("bars_with_bad_values.json");
-    let reasons: Vec<_> = bars.bad.iter().map(|bar| (bar.start.as_str(), bar.reason)).collect();
+    let reasons: Vec<_> = bars
+        .bad
+        .iter()
+        .map(|bar| (bar.start.as_str(), bar.reason))
+        .collect();
     assert_eq!(
         reasons,
         [
@@ -70,56 +111,133 @@ fn bad_bars_have_their_reasons_and_large_volumes_are_good() {
             ("2025-11-06 25:61:00", BadReason::Time),
         ]
     );
-    assert!(bars.events.iter().any(|event| event.quantity == 4_294_967_299));
+    assert!(
+        bars.events
+            .iter()
+            .any(|event| event.quantity == 4_294_967_299)
+    );
 }
 
 #[test]
 fn daylight_saving_time() {
     let fall = bars("intraday_dst_fall.json");
     let has = |text: &str| fall.events.iter().any(|event| event.timestamp.text == text);
-    assert!(has("2025-11-02T05:00:00Z") && has("2025-11-02T05:55:00Z") && has("2025-11-02T07:00:00Z"));
+    assert!(
+        has("2025-11-02T05:00:00Z") && has("2025-11-02T05:55:00Z") && has("2025-11-02T07:00:00Z")
+    );
     assert!(!has("2025-11-02T06:00:00Z"));
     let spring = bars("intraday_dst_spring.json");
-    assert!(spring.bad.iter().all(|bar| bar.reason == BadReason::Time && bar.start.starts_with("2026-03-08 02:")));
+    assert!(
+        spring
+            .bad
+            .iter()
+            .all(|bar| bar.reason == BadReason::Time && bar.start.starts_with("2026-03-08 02:"))
+    );
 }
 
 #[test]
 fn a_bar_still_forming_waits() {
     let now = "2025-11-06T21:00:02Z".parse().expect("a time");
-    let bars = parse(&fixture("intraday_ibm_1min.json"), &Ask { now: Some(now), ..ASK }).expect("bars");
+    let bars = parse(
+        &fixture("intraday_ibm_1min.json"),
+        &Ask {
+            now: Some(now),
+            ..ASK
+        },
+    )
+    .expect("bars");
     assert_eq!((bars.events.len(), bars.forming), (99, 1));
 }
 
 #[test]
 fn the_symbol_is_the_one_asked_for() {
-    let bars = parse(&fixture("intraday_ibm_1min.json"), &Ask { symbol: Some("ibm"), ..ASK }).expect("bars");
+    let bars = parse(
+        &fixture("intraday_ibm_1min.json"),
+        &Ask {
+            symbol: Some("ibm"),
+            ..ASK
+        },
+    )
+    .expect("bars");
     assert!(bars.events.iter().all(|event| event.symbol == "ibm"));
 }
 
 #[test]
 fn every_notice_is_told_apart_and_has_its_handling() {
     let after = |seconds| Reaction::KeepStill(std::time::Duration::from_secs(seconds));
-    let premium = NoticeKind::PremiumParameter { name: "outputsize".to_owned() };
+    let premium = NoticeKind::PremiumParameter {
+        name: "outputsize".to_owned(),
+    };
     for (name, kind, handling) in [
-        ("error_invalid_symbol.json", NoticeKind::InvalidSymbol, Reaction::DropSymbol),
-        ("error_invalid_apikey.json", NoticeKind::InvalidKey, Reaction::Stop(ErrorClass::WrongKey)),
+        (
+            "error_invalid_symbol.json",
+            NoticeKind::InvalidSymbol,
+            Reaction::DropSymbol,
+        ),
+        (
+            "error_invalid_apikey.json",
+            NoticeKind::InvalidKey,
+            Reaction::Stop(ErrorClass::WrongKey),
+        ),
         ("note_rate_minute.json", NoticeKind::MinuteLimit, after(60)),
         ("information_burst.json", NoticeKind::Burst, after(2)),
-        ("information_daily_limit.json", NoticeKind::DailyLimit, Reaction::NextDay),
-        ("information_premium.json", NoticeKind::Premium, Reaction::Stop(ErrorClass::Stop)),
-        ("information_premium_outputsize.json", premium, Reaction::Lower("outputsize".to_owned())),
-        ("information_demo_key.json", NoticeKind::DemoKey, Reaction::Stop(ErrorClass::WrongKey)),
+        (
+            "information_daily_limit.json",
+            NoticeKind::DailyLimit,
+            Reaction::NextDay,
+        ),
+        (
+            "information_premium.json",
+            NoticeKind::Premium,
+            Reaction::Stop(ErrorClass::Stop),
+        ),
+        (
+            "information_premium_outputsize.json",
+            premium,
+            Reaction::Lower("outputsize".to_owned()),
+        ),
+        (
+            "information_demo_key.json",
+            NoticeKind::DemoKey,
+            Reaction::Stop(ErrorClass::WrongKey),
+        ),
         ("empty_object.json", NoticeKind::NoData, Reaction::NoData),
-        ("detail_not_acceptable.json", NoticeKind::NotAcceptable, Reaction::Stop(ErrorClass::Stop)),
-        ("notice_as_csv_row.csv", NoticeKind::CsvRow, Reaction::Backoff),
+        (
+            "detail_not_acceptable.json",
+            NoticeKind::NotAcceptable,
+            Reaction::Stop(ErrorClass::Stop),
+        ),
+        (
+            "notice_as_csv_row.csv",
+            NoticeKind::CsvRow,
+            Reaction::Backoff,
+        ),
         ("html_error.html", NoticeKind::Html, Reaction::Backoff),
-        ("bulk_quotes_sample_notice.json", NoticeKind::SampleData, Reaction::Stop(ErrorClass::Stop)),
+        (
+            "bulk_quotes_sample_notice.json",
+            NoticeKind::SampleData,
+            Reaction::Stop(ErrorClass::Stop),
+        ),
         ("bulk_quotes.json", NoticeKind::Quote, Reaction::Backoff),
         ("global_quote.json", NoticeKind::Quote, Reaction::Backoff),
-        ("global_quote_delayed.json", NoticeKind::Quote, Reaction::Backoff),
-        ("global_quote_empty.json", NoticeKind::NoData, Reaction::NoData),
+        (
+            "global_quote_delayed.json",
+            NoticeKind::Quote,
+            Reaction::Backoff,
+        ),
+        (
+            "global_quote_empty.json",
+            NoticeKind::NoData,
+            Reaction::NoData,
+        ),
     ] {
-        match parse(&fixture(name), &Ask { key: Some("EXAMPLEKEY000001"), ..ASK }) {
+        match parse(
+            &fixture(name),
+            &Ask {
+                key: Some("EXAMPLEKEY000001"),
+                ..ASK
+            },
+        ) {
             Err(Refusal::Notice(notice)) => {
                 assert_eq!(notice.kind, kind, "{name}");
                 assert!(!notice.text.contains("EXAMPLEKEY"), "{name}");
@@ -132,8 +250,20 @@ fn every_notice_is_told_apart_and_has_its_handling() {
 
 #[test]
 fn what_is_nothing_known_is_unusable() {
-    for text in ["", "  ", "[1]", "hello", "{\"a\":1}", "{\"Meta Data\":{}}", "{\"Meta Data\":{\"6. Time Zone\":\"Mars\"}}", "timestamp,open\n"] {
-        assert!(matches!(parse(text.as_bytes(), &ASK), Err(Refusal::Unusable(_))), "{text}");
+    for text in [
+        "",
+        "  ",
+        "[1]",
+        "hello",
+        "{\"a\":1}",
+        "{\"Meta Data\":{}}",
+        "{\"Meta Data\":{\"6. Time Zone\":\"Mars\"}}",
+        "timestamp,open\n",
+    ] {
+        assert!(
+            matches!(parse(text.as_bytes(), &ASK), Err(Refusal::Unusable(_))),
+            "{text}"
+        );
     }
     let deep = format!("{{\"Meta Data\":{}", "[".repeat(100_000));
     assert!(parse(deep.as_bytes(), &ASK).is_err());
