@@ -2,7 +2,6 @@
 //!
 //! Pure. The good bars of a body are kept, whatever stands beside or behind them.
 
-use std::borrow::Cow;
 use std::str::FromStr as _;
 
 use chrono::{DateTime, Utc};
@@ -192,7 +191,7 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
         now: ask.now,
     });
     for row in &rows {
-        collector.add(&Cow::Borrowed(row.start.as_str()), row.texts.as_ref());
+        collector.add(&row.start, row.texts.as_ref());
     }
     Ok(collector.finish(None))
 }
@@ -214,7 +213,7 @@ impl<'a> Collector<'a> {
         Self { frame, bars }
     }
 
-    fn add(&mut self, start: &Cow<'_, str>, texts: Option<&BarTexts<'_>>) {
+    fn add(&mut self, start: &str, texts: Option<&BarTexts<'_>>) {
         let outcome = match texts {
             Some(texts) => bar::event(&self.frame, start, texts),
             None => Err(BadReason::Malformed),

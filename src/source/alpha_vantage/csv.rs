@@ -41,16 +41,7 @@ pub(super) fn read(body: &[u8]) -> Rows {
             .collect(),
         Err(_) => Vec::new(),
     };
-    let column = |name: &'static str| columns.iter().position(|column| column == name).ok_or(name);
-    let places = (|| {
-        Ok([
-            column("timestamp")?,
-            column("open")?,
-            column("close")?,
-            column("volume")?,
-        ])
-    })();
-    let [start, open, close, volume] = match places {
+    let [start, open, close, volume] = match places(&columns) {
         Ok(places) => places,
         Err(name) => return Rows::Headless(name),
     };
@@ -77,6 +68,17 @@ pub(super) fn read(body: &[u8]) -> Rows {
         });
     }
     Rows::Bars(rows)
+}
+
+/// Where start, open, close and volume are; or the name of the first that is nowhere.
+fn places(columns: &[String]) -> Result<[usize; 4], &'static str> {
+    let place = |name: &'static str| columns.iter().position(|column| column == name).ok_or(name);
+    Ok([
+        place("timestamp")?,
+        place("open")?,
+        place("close")?,
+        place("volume")?,
+    ])
 }
 
 fn is_letters(record: &csv::ByteRecord) -> bool {

@@ -97,7 +97,7 @@ impl Client {
         &self,
         query: &[(&str, &str)],
         timeout: Duration,
-    ) -> impl Future<Output = Result<Answer, Fault>> + Send + 'static {
+    ) -> impl Future<Output = Result<Answer, Fault>> + Send + use<> {
         let mut url = self.url.clone();
         url.query_pairs_mut()
             .extend_pairs(query)
