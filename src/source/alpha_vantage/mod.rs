@@ -23,7 +23,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{NaiveTime, TimeDelta, TimeZone as _, Utc};
+use chrono::Utc;
 use compact_str::CompactString;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use self::body::{Ask, BadBar, Bars, Refusal};
 use self::fault::{Reaction, reaction};
 use self::http::{Answer, Client};
-use self::schedule::{Next, Schedule, backoff};
+use self::schedule::{Next, Schedule, backoff, until_next_day};
 use super::{BadCounts, Batch, ErrorClass, Source, SourceError};
 use crate::event::symbol::is_symbol;
 
@@ -44,8 +44,30 @@ pub use settings::{Function, Interval, OutputSize, Settings, UnknownValue};
 /// forgotten and counted again. A body of 100 bars cannot fill it.
 const MAX_REMEMBERED_BAD_BARS: usize = 4096;
 
-/// Added to the next midnight after the daily limit was hit, against clocks that do not agree.
-const AFTER_MIDNIGHT: TimeDelta = TimeDelta::minutes(1);
+/// The least time that a request gets, however near the end of its limit.
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Bad bars of one body that are logged one by one; a body full of them must not fill the log.
+const MAX_LOGGED_BAD_BARS: usize = 20;
+
+/// Counts bad bars, and says in the log which they are; `of` is their symbol or file.
+pub(super) fn count_bad_bars(of: &str, bars: &[BadBar]) -> BadCounts {
+    let mut counts = BadCounts::default();
+    for bar in bars {
+        counts.add(bar.reason);
+    }
+    for bar in bars.iter().take(MAX_LOGGED_BAD_BARS) {
+        tracing::warn!(of, bar = %bar.start, reason = bar.reason.as_str(), "a bad bar is skipped");
+    }
+    if bars.len() > MAX_LOGGED_BAD_BARS {
+        tracing::warn!(
+            of,
+            more = bars.len() - MAX_LOGGED_BAD_BARS,
+            "more bad bars are skipped"
+        );
+    }
+    counts
+}
 
 /// Polls Alpha Vantage.
 pub struct AlphaVantage {
@@ -171,37 +193,11 @@ impl AlphaVantage {
     fn ask(&mut self, place: usize) {
         let now = Instant::now();
         let symbol = self.symbol(place);
-        // Only what differs from the service's own defaults is said: the demo key serves no other URLs.
-        let mut query = match self.settings.function {
-            Function::Auto | Function::Intraday => vec![
-                ("function", "TIME_SERIES_INTRADAY"),
-                ("symbol", symbol.as_str()),
-                ("interval", self.settings.interval.as_str()),
-            ],
-            Function::Daily => vec![
-                ("function", "TIME_SERIES_DAILY"),
-                ("symbol", symbol.as_str()),
-            ],
-        };
-        if self.settings.output_size == OutputSize::Full {
-            query.push(("outputsize", "full"));
-        }
-        if !self.settings.extended_hours && self.settings.function != Function::Daily {
-            query.push(("extended_hours", "false"));
-        }
-        if let Some(entitlement) = &self.settings.entitlement {
-            query.push(("entitlement", entitlement));
-        }
+        let query = self.settings.query(&symbol);
         let mut timeout = self.settings.timeout;
-        if let (Some(limit), since) = (
-            self.settings.unreachable_limit,
-            self.unreachable_since.unwrap_or(now),
-        ) {
-            timeout = timeout.min(
-                (since + limit)
-                    .saturating_duration_since(now)
-                    .max(Duration::from_millis(100)),
-            );
+        if let Some(limit) = self.settings.unreachable_limit {
+            let end = self.unreachable_since.unwrap_or(now) + limit;
+            timeout = timeout.min(end.saturating_duration_since(now).max(MIN_TIMEOUT));
         }
         self.schedule.sent(now);
         let answer = Box::pin(self.client.get(&query, timeout));
@@ -281,18 +277,16 @@ impl AlphaVantage {
 
     fn hand_out(&mut self, place: usize, bars: Bars) {
         let symbol = self.symbol(place);
-        let mut bad = BadCounts::default();
+        let mut news = bars.bad;
         if let Some(seen) = self.bad_seen.get_mut(place) {
-            for bar in bars.bad {
+            news.retain(|bar| {
                 if seen.len() >= MAX_REMEMBERED_BAD_BARS {
                     seen.clear();
                 }
-                if seen.insert(bar.clone()) {
-                    tracing::warn!(%symbol, bar = %bar.start, reason = bar.reason.as_str(), "a bad bar is skipped");
-                    bad.add(bar.reason);
-                }
-            }
+                seen.insert(bar.clone())
+            });
         }
+        let bad = count_bad_bars(&symbol, &news);
         tracing::debug!(%symbol, closed = bars.events.len(), forming = bars.forming, "bars came in");
         let origin: Arc<str> = bars.series.origin().into();
         self.ready.extend(Batch::split(bars.events, &origin, bad));
@@ -313,7 +307,7 @@ impl AlphaVantage {
                 self.retry(place, fault, now, time + pause);
             }
             Reaction::NextDay if !self.settings.once => {
-                let wait = self.until_next_day();
+                let wait = until_next_day(Utc::now(), self.settings.day_reset_zone);
                 self.schedule.keep_still(now + wait);
                 self.schedule.polled(place, now);
                 tracing::warn!(
@@ -378,20 +372,6 @@ impl AlphaVantage {
             fault,
             class,
         });
-    }
-
-    fn until_next_day(&self) -> Duration {
-        let now = Utc::now();
-        let zone = self.settings.day_reset_zone;
-        let tomorrow =
-            (now.with_timezone(&zone).date_naive() + TimeDelta::days(1)).and_time(NaiveTime::MIN);
-        let midnight = zone
-            .from_local_datetime(&tomorrow)
-            .earliest()
-            .map_or(now + TimeDelta::days(1), |time| time.to_utc());
-        (midnight + AFTER_MIDNIGHT - now)
-            .to_std()
-            .unwrap_or_default()
     }
 }
 

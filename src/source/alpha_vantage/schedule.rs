@@ -5,10 +5,15 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, NaiveTime, TimeDelta, TimeZone as _, Utc};
+use chrono_tz::Tz;
 use tokio::time::Instant;
 
 /// The longest pause between two tries.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// Added to the next midnight, against clocks that do not agree.
+const AFTER_MIDNIGHT: TimeDelta = TimeDelta::minutes(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -140,6 +145,17 @@ pub(super) fn backoff(base: Duration, tries: u32, jitter: f64) -> Duration {
     full.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
 }
 
+/// How long it is until the next day has begun in the zone.
+pub(super) fn until_next_day(now: DateTime<Utc>, zone: Tz) -> Duration {
+    let tomorrow =
+        (now.with_timezone(&zone).date_naive() + TimeDelta::days(1)).and_time(NaiveTime::MIN);
+    let midnight = zone.from_local_datetime(&tomorrow).earliest();
+    let midnight = midnight.map_or(now + TimeDelta::days(1), |time| time.to_utc());
+    (midnight + AFTER_MIDNIGHT - now)
+        .to_std()
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -148,6 +164,17 @@ mod tests {
 
     const GAP: Duration = Duration::from_secs(1);
     const POLL: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_next_day_begins_at_midnight_there() {
+        let wait = |now: &str| {
+            until_next_day(now.parse().expect("a time"), chrono_tz::America::New_York).as_secs()
+        };
+        assert_eq!(wait("2025-11-07T04:59:00Z"), 60 + 60);
+        assert_eq!(wait("2025-11-07T05:00:00Z"), 24 * 3600 + 60);
+        // The day on which the clocks go back has 25 hours.
+        assert_eq!(wait("2025-11-02T04:00:00Z"), 25 * 3600 + 60);
+    }
 
     proptest! {
         #[test]

@@ -72,6 +72,32 @@ impl Settings {
             body_limit: MAX_BODY_BYTES,
         }
     }
+
+    /// The parameters of a request, without the key. Only what differs from the service's own defaults is said,
+    /// because the demo key serves no other URLs than the documented examples.
+    pub(super) fn query<'a>(&'a self, symbol: &'a str) -> Vec<(&'static str, &'a str)> {
+        let daily = self.function == Function::Daily;
+        let mut query = if daily {
+            vec![("function", "TIME_SERIES_DAILY"), ("symbol", symbol)]
+        } else {
+            let interval = self.interval.as_str();
+            vec![
+                ("function", "TIME_SERIES_INTRADAY"),
+                ("symbol", symbol),
+                ("interval", interval),
+            ]
+        };
+        if self.output_size == OutputSize::Full {
+            query.push(("outputsize", "full"));
+        }
+        if !self.extended_hours && !daily {
+            query.push(("extended_hours", "false"));
+        }
+        if let Some(entitlement) = &self.entitlement {
+            query.push(("entitlement", entitlement));
+        }
+        query
+    }
 }
 
 /// A text that names no value of a setting; holds the values that there are.

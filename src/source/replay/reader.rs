@@ -13,6 +13,7 @@ use super::lines::{Line, next_line};
 use super::{ReplayFault, STDIN, Settings};
 use crate::event::{NotATrade, TradeEvent};
 use crate::source::alpha_vantage::body::{self, Ask, MAX_BODY_BYTES, Refusal};
+use crate::source::alpha_vantage::count_bad_bars;
 use crate::source::{BadCounts, BadReason, Batch, MAX_BATCH_EVENTS, SourceError};
 
 /// Read at a time.
@@ -117,11 +118,7 @@ impl Reader<'_> {
                 "the body is broken ({why}); the bars before the break are replayed"
             );
         }
-        let mut bad = BadCounts::default();
-        for bar in &bars.bad {
-            tracing::warn!(path = self.path, bar = %bar.start, reason = bar.reason.as_str(), "a bad bar is skipped");
-            bad.add(bar.reason);
-        }
+        let bad = count_bad_bars(self.path, &bars.bad);
         let origin: Arc<str> = bars.series.origin().into();
         for batch in Batch::split(bars.events, &origin, bad) {
             if self.out.blocking_send(Ok(batch)).is_err() {
