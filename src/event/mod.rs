@@ -4,9 +4,20 @@
 //! The writing side builds [`TradeEvent`]s and calls [`TradeEvent::write_json`]; the reading side takes the bytes of
 //! any record and gets a borrowed, validated view of it, or the reason why it is not a trade.
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use compact_str::{CompactString, ToCompactString};
+pub mod identity;
+pub mod price;
+pub mod symbol;
+pub mod timestamp;
+
+mod parse;
+mod write;
+
+use chrono::{DateTime, Utc};
+use compact_str::CompactString;
 use uuid::Uuid;
+
+pub use parse::{MAX_TRADE_ID_BYTES, NotATrade};
+pub use write::USUAL_JSON_BYTES;
 
 /// Which side of the market a trade was on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,17 +54,6 @@ pub struct Timestamp {
     pub text: CompactString,
     /// The instant in UTC; a text without a zone is taken as UTC.
     pub instant: DateTime<Utc>,
-}
-
-impl From<DateTime<Utc>> for Timestamp {
-    fn from(instant: DateTime<Utc>) -> Self {
-        Self {
-            text: instant
-                .to_rfc3339_opts(SecondsFormat::AutoSi, true)
-                .to_compact_string(),
-            instant,
-        }
-    }
 }
 
 /// One trade, owned, as a source makes it and the producer publishes it.

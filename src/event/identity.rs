@@ -1,0 +1,83 @@
+//! What makes an event that event: RFC 9562 version 5 (name-based) UUIDs.
+//!
+//! The same bar is always the same event, whoever fetched it, however often and in whatever form, so that a
+//! publisher can tell what is on the topic already. The namespace and the form of the names are frozen: a change
+//! would publish every bar a second time.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use compact_str::CompactString;
+use uuid::{Uuid, uuid};
+
+/// The namespace of every TradeId that we derive: drawn once at random (version 4), never to be changed.
+pub const TRADE_NAMESPACE: Uuid = uuid!("6f1d2c0a-94b7-4e53-8c39-2ad7b1e05f68");
+
+/// Identity of a bar: function (`intraday`, `daily`), interval (`1min`, …; `1day`), symbol, and bar start in UTC.
+///
+/// The name is the four joined by `/`, the instant as RFC 3339 in whole seconds with `Z`.
+pub fn bar_id(function: &str, interval: &str, symbol: &str, start: DateTime<Utc>) -> Uuid {
+    let mut name = CompactString::with_capacity(64);
+    let start = start.to_rfc3339_opts(SecondsFormat::Secs, true);
+    // Writing into a string cannot fail.
+    let _ = write!(name, "{function}/{interval}/{symbol}/{start}");
+    Uuid::new_v5(&TRADE_NAMESPACE, name.as_bytes())
+}
+
+/// Identity of an event that came without one: its fields, and its place among its kind (a line number), which
+/// keeps two equal trades two.
+pub fn content_id(
+    symbol: &str,
+    side: &str,
+    quantity: u64,
+    price: &str,
+    timestamp: &str,
+    place: u64,
+) -> Uuid {
+    let mut name = CompactString::with_capacity(96);
+    let _ = write!(
+        name,
+        "content/{symbol}/{side}/{quantity}/{price}/{timestamp}/{place}"
+    );
+    Uuid::new_v5(&TRADE_NAMESPACE, name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone as _;
+
+    use super::*;
+
+    #[test]
+    fn the_identity_of_a_bar_is_frozen() {
+        let start = Utc
+            .with_ymd_and_hms(2025, 11, 6, 20, 59, 0)
+            .single()
+            .expect("a time");
+        let id = bar_id("intraday", "1min", "IBM", start);
+        assert_eq!(
+            id,
+            Uuid::new_v5(&TRADE_NAMESPACE, b"intraday/1min/IBM/2025-11-06T20:59:00Z")
+        );
+        assert_eq!(id.get_version_num(), 5);
+        assert_ne!(id, bar_id("intraday", "5min", "IBM", start));
+        assert_ne!(id, bar_id("intraday", "1min", "IBN", start));
+        assert_ne!(id, bar_id("daily", "1min", "IBM", start));
+        assert_ne!(
+            id,
+            bar_id(
+                "intraday",
+                "1min",
+                "IBM",
+                start + chrono::TimeDelta::minutes(1)
+            )
+        );
+    }
+
+    #[test]
+    fn equal_trades_at_two_places_are_two() {
+        let id = |place| content_id("IBM", "Buy", 1, "2.5", "2025-11-06T20:59:00", place);
+        assert_eq!(id(1), id(1));
+        assert_ne!(id(1), id(2));
+    }
+}

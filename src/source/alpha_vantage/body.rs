@@ -1,0 +1,243 @@
+//! What a body is, and its bars as events: the one entry for answers of the service and for saved bodies.
+//!
+//! Pure. The good bars of a body are kept, whatever stands beside or behind them.
+
+use std::str::FromStr as _;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use compact_str::CompactString;
+
+use super::Interval;
+use super::bar::{self, Bar, BarTexts, Frame, Series};
+use super::csv::{self, Rows};
+use super::json::{self, Document};
+use super::notice::{Notice, NoticeKind, classify};
+use super::redact::redact;
+use crate::event::{TradeEvent, symbol, timestamp};
+use crate::source::BadReason;
+
+/// The largest body that is read, in bytes: a month of minute bars with extended hours has some 5 MB.
+pub const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// The zone of bars whose body names none (CSV): the one that the service documents.
+const DOCUMENTED_ZONE: Tz = chrono_tz::US::Eastern;
+
+/// What was asked for, or is known of a saved body.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The symbol that was asked for; `None` takes the one of "Meta Data".
+    pub symbol: Option<&'a str>,
+    /// The interval of bars in a body that names none.
+    pub interval: Interval,
+    /// Only bars closed by then become events; `None` takes all of them as closed.
+    pub now: Option<DateTime<Utc>>,
+    /// The API key, to be kept out of every text.
+    pub key: Option<&'a str>,
+}
+
+/// The bars of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bars {
+    /// What the bars are.
+    pub series: Series,
+    /// The events of the good and closed ones, oldest first.
+    pub events: Vec<TradeEvent>,
+    /// The bad ones.
+    pub bad: Vec<BadBar>,
+    /// How many were still forming.
+    pub forming: usize,
+    /// Why the body ended before its end, when it did: there may be more bars than these.
+    pub broken: Option<String>,
+}
+
+/// A bar that no event could be made of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BadBar {
+    /// Its start as the body has it, shortened.
+    pub start: CompactString,
+    /// Why.
+    pub reason: BadReason,
+}
+
+/// Why a body has no bars to give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is a notice.
+    Notice(Notice),
+    /// It is nothing that is known, for this reason.
+    Unusable(String),
+    /// It is CSV, which does not say the symbol, and none is known.
+    SymbolMissing,
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// When it is no body of bars.
+pub fn parse(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
+    let body = body
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(body)
+        .trim_ascii();
+    match body.first() {
+        None => Err(Refusal::Unusable("it is empty".to_owned())),
+        Some(b'{') => parse_json(&String::from_utf8_lossy(body), ask),
+        Some(b'<') => Err(Refusal::Notice(Notice::wordless(NoticeKind::Html))),
+        Some(_) if csv::is_csv(body) => parse_csv(body, ask),
+        Some(_) => Err(Refusal::Unusable(format!(
+            "neither JSON, CSV nor HTML: {:?}",
+            redact(
+                &String::from_utf8_lossy(body.get(..200).unwrap_or(body)),
+                ask.key
+            )
+        ))),
+    }
+}
+
+fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
+    let document = Document::read(text);
+    if document.bars.is_empty() {
+        if let Some((key, words)) = &document.notice {
+            return Err(Refusal::Notice(Notice {
+                kind: classify(key, words),
+                text: redact(words, ask.key),
+            }));
+        }
+        if let Some(filled) = document.quote {
+            let kind = if filled {
+                NoticeKind::Quote
+            } else {
+                NoticeKind::NoData
+            };
+            return Err(Refusal::Notice(Notice::wordless(kind)));
+        }
+        if document.keys == 0 && document.broken.is_none() {
+            return Err(Refusal::Notice(Notice::wordless(NoticeKind::NoData)));
+        }
+    }
+    let Some(meta) = &document.meta else {
+        return Err(Refusal::Unusable(match document.broken {
+            Some(why) => format!(
+                "broken before \"Meta Data\" was read: {}",
+                redact(&why, ask.key)
+            ),
+            None => "a JSON object without \"Meta Data\"".to_owned(),
+        }));
+    };
+    let unusable = |what: &str, value: Option<&String>| {
+        let value = redact(value.map_or("nothing", String::as_str), ask.key);
+        Refusal::Unusable(format!("\"Meta Data\" has {value:?} as {what}"))
+    };
+    let zone = meta.get("Time Zone");
+    let zone = zone
+        .and_then(|zone| Tz::from_str(zone).ok())
+        .ok_or_else(|| unusable("Time Zone", zone))?;
+    let symbol = match ask.symbol {
+        Some(symbol) => symbol,
+        None => {
+            let symbol = meta.get("Symbol");
+            let good = symbol.filter(|symbol| symbol::is_symbol(symbol.as_bytes()));
+            good.ok_or_else(|| unusable("Symbol", symbol))?
+        }
+    };
+    let daily = document
+        .series
+        .as_deref()
+        .is_some_and(|name| name.contains("Daily"));
+    let series = match meta.get("Interval") {
+        Some(interval) => interval
+            .parse()
+            .map(Series::Intraday)
+            .map_err(|_| unusable("Interval", Some(interval)))?,
+        None if daily || document.series.is_none() => Series::Daily,
+        None => return Err(unusable("Interval", None)),
+    };
+    let mut collector = Collector::new(Frame {
+        symbol,
+        series,
+        zone,
+        now: ask.now,
+    });
+    for (start, bar) in &document.bars {
+        collector.add(start, json::bar_texts(bar).as_ref());
+    }
+    Ok(collector.finish(document.broken.map(|why| redact(&why, ask.key))))
+}
+
+fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
+    let rows = match csv::read(body) {
+        Rows::Bars(rows) => rows,
+        Rows::Notice => return Err(Refusal::Notice(Notice::wordless(NoticeKind::CsvRow))),
+        Rows::Headless(column) => {
+            return Err(Refusal::Unusable(format!(
+                "CSV without a column {column:?}"
+            )));
+        }
+    };
+    let symbol = ask.symbol.ok_or(Refusal::SymbolMissing)?;
+    let daily = rows
+        .first()
+        .is_some_and(|row| timestamp::date(row.start.as_bytes()).is_some());
+    let series = if daily {
+        Series::Daily
+    } else {
+        Series::Intraday(ask.interval)
+    };
+    let mut collector = Collector::new(Frame {
+        symbol,
+        series,
+        zone: DOCUMENTED_ZONE,
+        now: ask.now,
+    });
+    for row in &rows {
+        collector.add(&row.start, row.texts.as_ref());
+    }
+    Ok(collector.finish(None))
+}
+
+struct Collector<'a> {
+    frame: Frame<'a>,
+    bars: Bars,
+}
+
+impl<'a> Collector<'a> {
+    fn new(frame: Frame<'a>) -> Self {
+        let bars = Bars {
+            series: frame.series,
+            events: Vec::new(),
+            bad: Vec::new(),
+            forming: 0,
+            broken: None,
+        };
+        Self { frame, bars }
+    }
+
+    fn add(&mut self, start: &str, texts: Option<&BarTexts<'_>>) {
+        let outcome = match texts {
+            Some(texts) => bar::event(&self.frame, start, texts),
+            None => Err(BadReason::Malformed),
+        };
+        match outcome {
+            Ok(Bar::Closed(event)) => self.bars.events.push(event),
+            Ok(Bar::Forming) => self.bars.forming += 1,
+            Err(reason) => {
+                let start = start.chars().filter(|c| !c.is_control()).take(24).collect();
+                self.bars.bad.push(BadBar { start, reason });
+            }
+        }
+    }
+
+    fn finish(mut self, broken: Option<String>) -> Bars {
+        // Bodies are newest first, and the sort is quick on what is sorted already.
+        self.bars.events.reverse();
+        self.bars
+            .events
+            .sort_by_key(|event| event.timestamp.instant);
+        self.bars.broken = broken;
+        self.bars
+    }
+}
+
+#[cfg(test)]
+mod tests;

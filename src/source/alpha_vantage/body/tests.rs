@@ -1,0 +1,324 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::source::ErrorClass;
+use crate::source::alpha_vantage::fault::{Fault, Reaction, reaction};
+
+const ASK: Ask<'_> = Ask {
+    symbol: None,
+    interval: Interval::Min1,
+    now: None,
+    key: None,
+};
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(format!(
+        "{}/tests/fixtures/alphavantage/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .expect("a fixture")
+}
+
+fn bars(name: &str) -> Bars {
+    parse(&fixture(name), &ASK).unwrap_or_else(|refusal| panic!("{name}: {refusal:?}"))
+}
+
+#[test]
+fn bodies_of_bars() {
+    for (name, origin, events, bad, broken) in [
+        ("intraday_ibm_1min.json", "intraday/1min", 100, 0, false),
+        (
+            "intraday_msft_5min_extended.json",
+            "intraday/5min",
+            100,
+            0,
+            false,
+        ),
+        ("intraday_dst_fall.json", "intraday/5min", 100, 0, false),
+        ("intraday_dst_spring.json", "intraday/5min", 88, 12, false),
+        ("intraday_full_day.json", "intraday/1min", 960, 0, false),
+        ("intraday_empty.json", "intraday/1min", 0, 0, false),
+        ("bars_with_bad_values.json", "intraday/1min", 16, 4, false),
+        ("truncated.json", "intraday/1min", 49, 0, true),
+        ("daily.json", "daily", 5, 0, false),
+    ] {
+        let bars = bars(name);
+        assert_eq!(
+            (
+                bars.series.origin().as_str(),
+                bars.events.len(),
+                bars.bad.len(),
+                bars.broken.is_some()
+            ),
+            (origin, events, bad, broken),
+            "{name}"
+        );
+        assert!(
+            bars.events
+                .is_sorted_by_key(|event| event.timestamp.instant),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_bar_is_taken_digit_for_digit() {
+    let bars = bars("intraday_ibm_1min.json");
+    let last = bars.events.last().expect("a bar");
+    let mut json = Vec::new();
+    last.write_json(&mut json);
+    let json = String::from_utf8(json).expect("UTF-8");
+    let rest = r#""Symbol":"IBM","Side":"Sell","Quantity":32306,"Price":314.0901,"Timestamp":"2025-11-06T20:59:00Z"}"#;
+    assert!(json.ends_with(rest), "{json}");
+}
+
+#[test]
+fn csv_gives_the_same_events_as_json() {
+    let csv = parse(
+        &fixture("intraday.csv"),
+        &Ask {
+            symbol: Some("IBM"),
+            ..ASK
+        },
+    )
+    .expect("bars");
+    assert_eq!(csv, bars("intraday_ibm_1min.json"));
+    assert_eq!(
+        parse(&fixture("intraday.csv"), &ASK),
+        Err(Refusal::SymbolMissing)
+    );
+    let daily = parse(b"timestamp,open,high,low,close,volume\n2025-11-06,308.1206,308.5173,304.8595,305.0496,4812652\n", &Ask { symbol: Some("IBM"), ..ASK });
+    assert_eq!(
+        daily.expect("bars").events.last(),
+        bars("daily.json").events.last()
+    );
+}
+
+#[test]
+fn bad_bars_have_their_reasons_and_large_volumes_are_good() {
+    let bars = bars("bars_with_bad_values.json");
+    let reasons: Vec<_> = bars
+        .bad
+        .iter()
+        .map(|bar| (bar.start.as_str(), bar.reason))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            ("2025-11-06 15:56:00", BadReason::MissingField),
+            ("2025-11-06 15:53:00", BadReason::Price),
+            ("2025-11-06 15:50:00", BadReason::Volume),
+            ("2025-11-06 25:61:00", BadReason::Time),
+        ]
+    );
+    assert!(
+        bars.events
+            .iter()
+            .any(|event| event.quantity == 4_294_967_299)
+    );
+}
+
+#[test]
+fn daylight_saving_time() {
+    let fall = bars("intraday_dst_fall.json");
+    let has = |text: &str| fall.events.iter().any(|event| event.timestamp.text == text);
+    assert!(
+        has("2025-11-02T05:00:00Z") && has("2025-11-02T05:55:00Z") && has("2025-11-02T07:00:00Z")
+    );
+    assert!(!has("2025-11-02T06:00:00Z"));
+    let spring = bars("intraday_dst_spring.json");
+    assert!(
+        spring
+            .bad
+            .iter()
+            .all(|bar| bar.reason == BadReason::Time && bar.start.starts_with("2026-03-08 02:"))
+    );
+}
+
+#[test]
+fn a_bar_still_forming_waits() {
+    let now = "2025-11-06T21:00:02Z".parse().expect("a time");
+    let bars = parse(
+        &fixture("intraday_ibm_1min.json"),
+        &Ask {
+            now: Some(now),
+            ..ASK
+        },
+    )
+    .expect("bars");
+    assert_eq!((bars.events.len(), bars.forming), (99, 1));
+}
+
+#[test]
+fn the_symbol_is_the_one_asked_for() {
+    let bars = parse(
+        &fixture("intraday_ibm_1min.json"),
+        &Ask {
+            symbol: Some("ibm"),
+            ..ASK
+        },
+    )
+    .expect("bars");
+    assert!(bars.events.iter().all(|event| event.symbol == "ibm"));
+}
+
+#[test]
+fn every_notice_is_told_apart_and_has_its_handling() {
+    let after = |seconds| Reaction::KeepStill(std::time::Duration::from_secs(seconds));
+    let premium = NoticeKind::PremiumParameter {
+        name: "outputsize".to_owned(),
+    };
+    for (name, kind, handling) in [
+        (
+            "error_invalid_symbol.json",
+            NoticeKind::InvalidSymbol,
+            Reaction::DropSymbol,
+        ),
+        (
+            "error_invalid_apikey.json",
+            NoticeKind::InvalidKey,
+            Reaction::Stop(ErrorClass::WrongKey),
+        ),
+        ("note_rate_minute.json", NoticeKind::MinuteLimit, after(60)),
+        ("information_burst.json", NoticeKind::Burst, after(2)),
+        (
+            "information_daily_limit.json",
+            NoticeKind::DailyLimit,
+            Reaction::NextDay,
+        ),
+        (
+            "information_premium.json",
+            NoticeKind::Premium,
+            Reaction::Stop(ErrorClass::Stop),
+        ),
+        (
+            "information_premium_outputsize.json",
+            premium,
+            Reaction::Lower("outputsize".to_owned()),
+        ),
+        (
+            "information_demo_key.json",
+            NoticeKind::DemoKey,
+            Reaction::Stop(ErrorClass::WrongKey),
+        ),
+        ("empty_object.json", NoticeKind::NoData, Reaction::NoData),
+        (
+            "detail_not_acceptable.json",
+            NoticeKind::NotAcceptable,
+            Reaction::Stop(ErrorClass::Stop),
+        ),
+        (
+            "notice_as_csv_row.csv",
+            NoticeKind::CsvRow,
+            Reaction::Backoff,
+        ),
+        ("html_error.html", NoticeKind::Html, Reaction::Backoff),
+        (
+            "bulk_quotes_sample_notice.json",
+            NoticeKind::SampleData,
+            Reaction::Stop(ErrorClass::Stop),
+        ),
+        ("bulk_quotes.json", NoticeKind::Quote, Reaction::Backoff),
+        ("global_quote.json", NoticeKind::Quote, Reaction::Backoff),
+        (
+            "global_quote_delayed.json",
+            NoticeKind::Quote,
+            Reaction::Backoff,
+        ),
+        (
+            "global_quote_empty.json",
+            NoticeKind::NoData,
+            Reaction::NoData,
+        ),
+    ] {
+        match parse(
+            &fixture(name),
+            &Ask {
+                key: Some("EXAMPLEKEY000001"),
+                ..ASK
+            },
+        ) {
+            Err(Refusal::Notice(notice)) => {
+                assert_eq!(notice.kind, kind, "{name}");
+                assert!(!notice.text.contains("EXAMPLEKEY"), "{name}");
+                assert_eq!(reaction(&Fault::Notice(notice)), handling, "{name}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_nothing_known_is_unusable() {
+    for text in [
+        "",
+        "  ",
+        "[1]",
+        "hello",
+        "{\"a\":1}",
+        "{\"Meta Data\":{}}",
+        "{\"Meta Data\":{\"6. Time Zone\":\"Mars\"}}",
+        "timestamp,open\n",
+    ] {
+        assert!(
+            matches!(parse(text.as_bytes(), &ASK), Err(Refusal::Unusable(_))),
+            "{text}"
+        );
+    }
+    let deep = format!("{{\"Meta Data\":{}", "[".repeat(100_000));
+    assert!(parse(deep.as_bytes(), &ASK).is_err());
+}
+
+#[test]
+fn broken_text_costs_only_its_own_bar() {
+    let mut body = fixture("intraday_ibm_1min.json");
+    let at = memchr::memmem::find(&body, b"313.8713").expect("a price");
+    body[at] = 0xff;
+    let bars = parse(&body, &ASK).expect("bars");
+    assert_eq!((bars.events.len(), bars.bad.len()), (99, 1));
+}
+
+proptest! {
+    #[test]
+    fn a_cut_body_keeps_the_bars_before_the_cut(cut in 0_usize..22_029) {
+        let whole = bars("intraday_ibm_1min.json");
+        let body = &fixture("intraday_ibm_1min.json")[..cut];
+        let complete = memchr::memmem::find_iter(body, b"5. volume").count();
+        if let Ok(part) = parse(body, &ASK) {
+            prop_assert!(part.events.len() + 1 >= complete);
+            prop_assert!(part.broken.is_some() || part.events.len() == 100);
+            prop_assert!(whole.events.ends_with(&part.events));
+            prop_assert!(part.bad.is_empty());
+        } else {
+            prop_assert_eq!(complete, 0);
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_never_panics_and_spares_the_bars_before_it(at in 0_usize..22_029, byte: u8) {
+        let whole = bars("intraday_ibm_1min.json");
+        let mut body = fixture("intraday_ibm_1min.json");
+        body[at] = byte;
+        let before = memchr::memmem::find_iter(&body[..at], b"5. volume").count().saturating_sub(1);
+        if let Ok(part) = parse(&body, &ASK) {
+            let newest = &whole.events[100 - before..];
+            prop_assert!(before == 0 || newest.iter().all(|event| part.events.contains(event)));
+        } else {
+            prop_assert_eq!(before, 0);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..300), head in prop::sample::select(vec!["", "{", "<", "timestamp,open,close,volume\n", "{\"Meta Data\":", "{\"Time Series (1min)\":{"])) {
+        let body = [head.as_bytes(), &bytes].concat();
+        let _ = parse(&body, &Ask { symbol: Some("IBM"), ..ASK });
+    }
+
+    #[test]
+    fn csv_rows_that_change_never_panic(at in 0_usize..6_333, byte: u8, cut in 0_usize..6_334) {
+        let mut body = fixture("intraday.csv");
+        body[at] = byte;
+        body.truncate(cut);
+        let _ = parse(&body, &Ask { symbol: Some("IBM"), ..ASK });
+    }
+}

@@ -1,0 +1,89 @@
+//! Reads an Alpha Vantage CSV body (`datatype=csv`): a header, and one bar a row.
+//!
+//! CSV says neither symbol, interval nor zone: these are given, and the zone is the one that the service documents.
+//! A notice can come as a row too, one letter a column.
+
+use std::borrow::Cow;
+
+use super::bar::BarTexts;
+
+/// One row: the bar's start and its fields.
+pub(super) struct Row {
+    pub(super) start: String,
+    /// `None` when the row has another number of fields than the header.
+    pub(super) texts: Option<BarTexts<'static>>,
+}
+
+/// What a CSV body held.
+pub(super) enum Rows {
+    Bars(Vec<Row>),
+    /// The first row is a notice's letters.
+    Notice,
+    /// The header lacks a column that is needed.
+    Headless(&'static str),
+}
+
+/// Whether a body begins as such a CSV does.
+pub(super) fn is_csv(body: &[u8]) -> bool {
+    let start = body.strip_prefix(b"\"").unwrap_or(body);
+    start
+        .get(..9)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"timestamp"))
+}
+
+/// Reads the rows; broken ones stay in their places.
+pub(super) fn read(body: &[u8]) -> Rows {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(body);
+    let columns: Vec<String> = match reader.byte_headers() {
+        Ok(header) => header
+            .iter()
+            .map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase())
+            .collect(),
+        Err(_) => Vec::new(),
+    };
+    let [start, open, close, volume] = match places(&columns) {
+        Ok(places) => places,
+        Err(name) => return Rows::Headless(name),
+    };
+    let mut rows = Vec::new();
+    let mut record = csv::ByteRecord::new();
+    // Reading from memory fails for no reason but lengths, which `flexible` allows.
+    while let Ok(true) = reader.read_byte_record(&mut record) {
+        if rows.is_empty() && is_letters(&record) {
+            return Rows::Notice;
+        }
+        let field = |at: usize| {
+            record
+                .get(at)
+                .map(|field| Cow::Owned(String::from_utf8_lossy(field).into_owned()))
+        };
+        let whole = record.len() == columns.len();
+        rows.push(Row {
+            start: field(start).unwrap_or_default().into_owned(),
+            texts: whole.then(|| BarTexts {
+                open: field(open),
+                close: field(close),
+                volume: field(volume),
+            }),
+        });
+    }
+    Rows::Bars(rows)
+}
+
+/// Where start, open, close and volume are; or the name of the first that is nowhere.
+fn places(columns: &[String]) -> Result<[usize; 4], &'static str> {
+    let place = |name: &'static str| columns.iter().position(|column| column == name).ok_or(name);
+    Ok([
+        place("timestamp")?,
+        place("open")?,
+        place("close")?,
+        place("volume")?,
+    ])
+}
+
+fn is_letters(record: &csv::ByteRecord) -> bool {
+    record.len() > 1
+        && record
+            .iter()
+            .all(|field| matches!(field, [byte] if !byte.is_ascii_digit()))
+}

@@ -1,0 +1,128 @@
+//! What can go wrong with a request, and the table of what to do about it. Pure.
+
+use std::time::Duration;
+
+use super::notice::{Notice, NoticeKind};
+use crate::source::ErrorClass;
+
+/// How long to keep still after the limit of a second was hit.
+const AFTER_BURST: Duration = Duration::from_secs(2);
+
+/// How long to keep still after the limit of a minute was hit.
+const AFTER_MINUTE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Why a request brought no bars, or not all of them. Texts of the service are in it without the API key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The service said something else.
+    #[error("{0}")]
+    Notice(Notice),
+    /// No connection, or it broke before an answer.
+    #[error("{address} cannot be reached ({why}); see AlphaVantage.BaseUrl")]
+    Unreachable {
+        /// Scheme, host and port.
+        address: String,
+        /// The cause.
+        why: String,
+    },
+    /// No answer in time.
+    #[error("{address} did not answer within {} s; see AlphaVantage.TimeoutSeconds", .after.as_secs_f64())]
+    TimedOut {
+        /// Scheme, host and port.
+        address: String,
+        /// The time-out.
+        after: Duration,
+    },
+    /// The body ended before its end; its good bars were kept.
+    #[error("the body is broken ({0}); the bars before the break were kept")]
+    Broken(String),
+    /// The body is nothing that is known.
+    #[error("the body is unusable: {0}")]
+    Unusable(String),
+    /// The body is larger than any real one.
+    #[error("the body is larger than {limit} bytes; is AlphaVantage.BaseUrl right?")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// Another HTTP status than success, and no notice that would explain it.
+    #[error("HTTP status {status}")]
+    Status {
+        /// The status code.
+        status: u16,
+        /// How long the service asks to keep still.
+        retry_after: Option<Duration>,
+    },
+    /// A redirect, which is never followed: the URL has the API key in it.
+    #[error(
+        "HTTP status {status}, a redirect to {to}, was not followed, because the request carries the API key; set AlphaVantage.BaseUrl to the right address"
+    )]
+    Redirect {
+        /// The status code.
+        status: u16,
+        /// Scheme, host and port of the target.
+        to: String,
+    },
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// Ask again, each time later.
+    Backoff,
+    /// Ask nothing for this long, then ask again.
+    KeepStill(Duration),
+    /// Ask nothing before the next day begins for the service.
+    NextDay,
+    /// Leave it until the next poll.
+    GiveUp,
+    /// Nothing is wrong; there is just nothing.
+    NoData,
+    /// Ask again without this parameter's value.
+    Lower(String),
+    /// No more of this symbol.
+    DropSymbol,
+    /// Stop.
+    Stop(ErrorClass),
+}
+
+/// What to do about a fault.
+pub(super) fn reaction(fault: &Fault) -> Reaction {
+    match fault {
+        Fault::Notice(notice) => match &notice.kind {
+            NoticeKind::InvalidSymbol => Reaction::DropSymbol,
+            NoticeKind::InvalidKey | NoticeKind::DemoKey => Reaction::Stop(ErrorClass::WrongKey),
+            NoticeKind::MinuteLimit => Reaction::KeepStill(AFTER_MINUTE_LIMIT),
+            NoticeKind::Burst => Reaction::KeepStill(AFTER_BURST),
+            NoticeKind::DailyLimit => Reaction::NextDay,
+            NoticeKind::Premium | NoticeKind::SampleData | NoticeKind::NotAcceptable => {
+                Reaction::Stop(ErrorClass::Stop)
+            }
+            NoticeKind::PremiumParameter { name } => Reaction::Lower(name.clone()),
+            NoticeKind::NoData => Reaction::NoData,
+            NoticeKind::CsvRow | NoticeKind::Html | NoticeKind::Quote | NoticeKind::Unknown => {
+                Reaction::Backoff
+            }
+        },
+        Fault::Unreachable { .. }
+        | Fault::TimedOut { .. }
+        | Fault::Broken(_)
+        | Fault::Unusable(_) => Reaction::Backoff,
+        // A second try would cost as much again, and end no better.
+        Fault::TooLarge { .. } => Reaction::GiveUp,
+        Fault::Status {
+            retry_after: Some(after),
+            ..
+        } => Reaction::KeepStill((*after).min(AFTER_MINUTE_LIMIT)),
+        Fault::Status { status: 429, .. } => Reaction::KeepStill(AFTER_BURST),
+        Fault::Status {
+            status: 408 | 425 | 500..,
+            ..
+        }
+        | Fault::Redirect {
+            status: 302 | 303 | 307,
+            ..
+        } => Reaction::Backoff,
+        Fault::Status { .. } | Fault::Redirect { .. } => Reaction::Stop(ErrorClass::Stop),
+    }
+}

@@ -1,0 +1,183 @@
+//! The thin HTTP client: one GET, a bounded body, and no way for the API key to get out.
+//!
+//! The key stands in the query, as the service wants it. So redirects are not followed, and no error keeps a URL.
+
+use std::future::Future;
+use std::time::Duration;
+
+use reqwest::header::{LOCATION, RETRY_AFTER};
+use reqwest::{Url, redirect};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::fault::Fault;
+use super::tls;
+use crate::source::SourceError;
+
+/// A host that does not take a connection within this does not answer in time either.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The service's path for every function.
+const PATH: &str = "/query";
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    /// Why the body ended before its end.
+    pub(super) cut: Option<String>,
+    pub(super) retry_after: Option<Duration>,
+    /// Where a redirect points to: scheme, host and port.
+    pub(super) redirect: Option<String>,
+}
+
+/// Asks one service.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: Url,
+    key: SecretString,
+    body_limit: usize,
+}
+
+impl Client {
+    pub(super) fn new(
+        base_url: &str,
+        key: SecretString,
+        body_limit: usize,
+    ) -> Result<Self, SourceError> {
+        let refuse = |problem: String| SourceError::Setting {
+            setting: "AlphaVantage.BaseUrl",
+            problem,
+        };
+        let mut url = Url::parse(base_url)
+            .map_err(|error| refuse(format!("{base_url:?} is no URL ({error})")))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(refuse(format!(
+                "{base_url:?} is neither http://… nor https://…"
+            )));
+        }
+        let path = url.path().trim_end_matches('/');
+        if !path.ends_with(PATH) {
+            let path = format!("{path}{PATH}");
+            url.set_path(&path);
+        }
+        let tls = tls::client_config(url.scheme() == "https")
+            .map_err(|error| refuse(error.to_string()))?;
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("stockflow/", env!("CARGO_PKG_VERSION")));
+        if url
+            .host_str()
+            .is_some_and(|host| matches!(host, "127.0.0.1" | "[::1]" | "localhost"))
+        {
+            // A proxy of the environment would look for our loopback on its own machine.
+            builder = builder.no_proxy();
+        }
+        let http = builder
+            .build()
+            .map_err(|error| refuse(error.without_url().to_string()))?;
+        Ok(Self {
+            http,
+            url,
+            key,
+            body_limit,
+        })
+    }
+
+    pub(super) fn key(&self) -> &str {
+        self.key.expose_secret()
+    }
+
+    /// Starts a request: the future is its own, so that it can outlive whoever waits for it.
+    pub(super) fn get(
+        &self,
+        query: &[(&str, &str)],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Answer, Fault>> + Send + use<> {
+        let mut url = self.url.clone();
+        url.query_pairs_mut()
+            .extend_pairs(query)
+            .append_pair("apikey", self.key());
+        let request = self.http.get(url).timeout(timeout);
+        let (address, limit) = (origin(&self.url), self.body_limit);
+        async move {
+            let mut response = request
+                .send()
+                .await
+                .map_err(|error| fault(error, &address, timeout))?;
+            let header = |name| {
+                response
+                    .headers()
+                    .get(name)
+                    .and_then(|value| value.to_str().ok())
+            };
+            let mut answer = Answer {
+                status: response.status().as_u16(),
+                body: Vec::new(),
+                cut: None,
+                retry_after: header(RETRY_AFTER)
+                    .and_then(|text| text.trim().parse().ok())
+                    .map(Duration::from_secs),
+                redirect: header(LOCATION).map(|target| {
+                    response
+                        .url()
+                        .join(target)
+                        .map_or_else(|_| "an address that is none".to_owned(), |url| origin(&url))
+                }),
+            };
+            loop {
+                match response.chunk().await {
+                    Ok(Some(part)) if answer.body.len() + part.len() > limit => {
+                        return Err(Fault::TooLarge { limit });
+                    }
+                    Ok(Some(part)) => answer.body.extend_from_slice(&part),
+                    Ok(None) => return Ok(answer),
+                    Err(error) if answer.body.is_empty() => {
+                        return Err(fault(error, &address, timeout));
+                    }
+                    Err(error) => {
+                        answer.cut = Some(fault(error, &address, timeout).to_string());
+                        return Ok(answer);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Scheme, host and port: all of a URL that may be shown.
+fn origin(url: &Url) -> String {
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    format!(
+        "{}://{}{port}",
+        url.scheme(),
+        url.host_str().unwrap_or_default()
+    )
+}
+
+fn fault(error: reqwest::Error, address: &str, timeout: Duration) -> Fault {
+    let address = address.to_owned();
+    if error.is_timeout() && !error.is_connect() {
+        return Fault::TimedOut {
+            address,
+            after: timeout,
+        };
+    }
+    let error = error.without_url();
+    let mut why = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !why.contains(&text) {
+            why = format!("{why}: {text}");
+        }
+        cause = inner.source();
+    }
+    Fault::Unreachable { address, why }
+}

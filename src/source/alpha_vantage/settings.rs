@@ -1,0 +1,207 @@
+//! What an Alpha Vantage poller is told: values only, checked where the poller is made.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use chrono_tz::Tz;
+use compact_str::CompactString;
+use secrecy::SecretString;
+
+use super::body::MAX_BODY_BYTES;
+
+/// Settings of the section `AlphaVantage`. `Debug` does not show the key.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The API key; placeholders are refused before they get here.
+    pub api_key: SecretString,
+    /// The symbols to poll, at least one.
+    pub symbols: Vec<CompactString>,
+    /// What to ask for.
+    pub function: Function,
+    /// Length of intraday bars.
+    pub interval: Interval,
+    /// The latest 100 bars, or all that there are.
+    pub output_size: OutputSize,
+    /// With bars before the opening and after the close.
+    pub extended_hours: bool,
+    /// `realtime` or `delayed`, for plans that have a choice.
+    pub entitlement: Option<String>,
+    /// `https://host` or `http://host:port`; `/query` is added where it is missing.
+    pub base_url: String,
+    /// The most requests a second, above 0.
+    pub requests_per_second: f64,
+    /// From the request to the last byte of its answer.
+    pub timeout: Duration,
+    /// Tries after the first one, within one poll of a symbol.
+    pub max_retries: u32,
+    /// The first pause between two tries; each next one is twice as long, up to a minute.
+    pub retry_backoff: Duration,
+    /// From one poll of a symbol to its next.
+    pub poll: Duration,
+    /// One poll of each symbol, then the end.
+    pub once: bool,
+    /// Where the day of the daily limit begins at midnight.
+    pub day_reset_zone: Tz,
+    /// Stop when the service could not be reached for this long; `None` tries for ever.
+    pub unreachable_limit: Option<Duration>,
+    /// The largest body, in bytes.
+    pub body_limit: usize,
+}
+
+impl Settings {
+    /// The defaults of the section `AlphaVantage`.
+    pub fn new(api_key: SecretString, symbols: Vec<CompactString>) -> Self {
+        Self {
+            api_key,
+            symbols,
+            function: Function::Auto,
+            interval: Interval::Min1,
+            output_size: OutputSize::Compact,
+            extended_hours: true,
+            entitlement: None,
+            base_url: "https://www.alphavantage.co".to_owned(),
+            requests_per_second: 1.0,
+            timeout: Duration::from_secs(15),
+            max_retries: 5,
+            retry_backoff: Duration::from_millis(500),
+            poll: Duration::from_secs(60),
+            once: false,
+            day_reset_zone: chrono_tz::America::New_York,
+            unreachable_limit: None,
+            body_limit: MAX_BODY_BYTES,
+        }
+    }
+
+    /// The parameters of a request, without the key. Only what differs from the service's own defaults is said,
+    /// because the demo key serves no other URLs than the documented examples.
+    pub(super) fn query<'a>(&'a self, symbol: &'a str) -> Vec<(&'static str, &'a str)> {
+        let daily = self.function == Function::Daily;
+        let mut query = if daily {
+            vec![("function", "TIME_SERIES_DAILY"), ("symbol", symbol)]
+        } else {
+            let interval = self.interval.as_str();
+            vec![
+                ("function", "TIME_SERIES_INTRADAY"),
+                ("symbol", symbol),
+                ("interval", interval),
+            ]
+        };
+        if self.output_size == OutputSize::Full {
+            query.push(("outputsize", "full"));
+        }
+        if !self.extended_hours && !daily {
+            query.push(("extended_hours", "false"));
+        }
+        if let Some(entitlement) = &self.entitlement {
+            query.push(("entitlement", entitlement));
+        }
+        query
+    }
+}
+
+/// A text that names no value of a setting; holds the values that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("has to be one of {0}")]
+pub struct UnknownValue(&'static str);
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Function {
+    /// Intraday bars.
+    Auto,
+    /// TIME_SERIES_INTRADAY.
+    Intraday,
+    /// TIME_SERIES_DAILY.
+    Daily,
+}
+
+impl FromStr for Function {
+    type Err = UnknownValue;
+
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" => Ok(Self::Auto),
+            "intraday" => Ok(Self::Intraday),
+            "daily" => Ok(Self::Daily),
+            _ => Err(UnknownValue("auto, intraday, daily")),
+        }
+    }
+}
+
+/// Length of an intraday bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interval {
+    /// One minute.
+    Min1,
+    /// Five minutes.
+    Min5,
+    /// Fifteen minutes.
+    Min15,
+    /// Thirty minutes.
+    Min30,
+    /// An hour.
+    Min60,
+}
+
+impl Interval {
+    /// As the service names it, `1min` say.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Min1 => "1min",
+            Self::Min5 => "5min",
+            Self::Min15 => "15min",
+            Self::Min30 => "30min",
+            Self::Min60 => "60min",
+        }
+    }
+
+    /// From a bar's start to its end.
+    pub const fn length(self) -> TimeDelta {
+        TimeDelta::minutes(match self {
+            Self::Min1 => 1,
+            Self::Min5 => 5,
+            Self::Min15 => 15,
+            Self::Min30 => 30,
+            Self::Min60 => 60,
+        })
+    }
+}
+
+impl FromStr for Interval {
+    type Err = UnknownValue;
+
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        [
+            Self::Min1,
+            Self::Min5,
+            Self::Min15,
+            Self::Min30,
+            Self::Min60,
+        ]
+        .into_iter()
+        .find(|interval| interval.as_str().eq_ignore_ascii_case(text))
+        .ok_or(UnknownValue("1min, 5min, 15min, 30min, 60min"))
+    }
+}
+
+/// How far back a body goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputSize {
+    /// The latest 100 bars.
+    Compact,
+    /// All that the service has (30 days of intraday bars); may need a paid plan.
+    Full,
+}
+
+impl FromStr for OutputSize {
+    type Err = UnknownValue;
+
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        match text.to_ascii_lowercase().as_str() {
+            "compact" => Ok(Self::Compact),
+            "full" => Ok(Self::Full),
+            _ => Err(UnknownValue("compact, full")),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What can go wrong in a source, and what it means for whoever polls it.
+
+use compact_str::CompactString;
+
+use super::alpha_vantage::Fault;
+use super::replay::ReplayFault;
+
+/// What to do about a [`SourceError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// It may pass: log it and poll on.
+    Retriable,
+    /// One symbol is out for good: log it and poll on for the others.
+    Symbol,
+    /// No event will ever come: stop, exit code 1.
+    Stop,
+    /// The service refuses the API key: stop, exit code 78.
+    WrongKey,
+    /// The configuration cannot work: stop, exit code 78.
+    Configuration,
+}
+
+/// An error of a source. It never holds the API key.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Alpha Vantage, asked for one symbol.
+    #[error("Alpha Vantage, symbol {symbol}: {fault}")]
+    AlphaVantage {
+        /// The symbol that was asked for.
+        symbol: CompactString,
+        /// What happened.
+        fault: Fault,
+        /// What it means here.
+        class: ErrorClass,
+    },
+    /// Every symbol was refused for good.
+    #[error("none of the symbols is left to poll: each was refused; see AlphaVantage.Symbols")]
+    NoSymbolLeft,
+    /// A file to be replayed.
+    #[error("cannot replay {path}: {fault}")]
+    Replay {
+        /// The file as it was named, `-` is stdin.
+        path: String,
+        /// What happened.
+        fault: ReplayFault,
+    },
+    /// A setting that cannot work, found when the source was made.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// The configuration's key.
+        setting: &'static str,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+}
+
+impl SourceError {
+    /// What to do about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::AlphaVantage { class, .. } => *class,
+            Self::NoSymbolLeft | Self::Replay { .. } => ErrorClass::Stop,
+            Self::Setting { .. } => ErrorClass::Configuration,
+        }
+    }
+}

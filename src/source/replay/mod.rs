@@ -1,0 +1,153 @@
+//! Replays saved files: Alpha Vantage bodies (JSON or CSV) and newline-delimited TradeEvents, told apart by content.
+//!
+//! Invariants: files go in their order; nothing is read before each of them was found; events of lines are streamed,
+//! so a file of any size takes little memory; every bar of a saved body counts as closed.
+
+mod form;
+mod lines;
+mod reader;
+
+use std::fs::File;
+use std::io;
+
+use compact_str::CompactString;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc::{Receiver, channel};
+
+use self::reader::{Message, read_all};
+use super::alpha_vantage::{Interval, Notice};
+use super::{Batch, Source, SourceError};
+
+/// The name of the standard input among the files.
+pub const STDIN: &str = "-";
+
+/// Batches that wait for whoever publishes: one that is ready while the next is read.
+const MAX_WAITING_BATCHES: usize = 2;
+
+/// Settings of a replay.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The files, [`STDIN`] for the standard input, which can be named once.
+    pub inputs: Vec<String>,
+    /// The symbol of CSV bodies, which do not say it.
+    pub symbol: Option<CompactString>,
+    /// The interval of CSV bodies of minutes, which do not say it either.
+    pub interval: Interval,
+}
+
+/// Why a file cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayFault {
+    /// It cannot be opened or read.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It is a directory.
+    #[error("it is a directory; name the files in it")]
+    Directory,
+    /// The standard input is named twice.
+    #[error("the standard input can be read only once")]
+    Twice,
+    /// It is a notice that was saved in place of data.
+    #[error("it holds no bars but a notice: {0}")]
+    Notice(Notice),
+    /// It is nothing that can be replayed.
+    #[error("it is no Alpha Vantage body and no TradeEvents, one a line: {0}")]
+    Unusable(String),
+    /// It is CSV, and no symbol is given.
+    #[error("CSV does not say which symbol it is of; give one by --symbol")]
+    SymbolMissing,
+    /// It is larger than a body can be.
+    #[error("it is larger than an Alpha Vantage body can be")]
+    TooLarge,
+}
+
+/// A replay.
+#[derive(Debug)]
+pub struct Replay {
+    /// Taken by the reading thread, which starts with the first poll.
+    waiting: Option<Settings>,
+    batches: Option<Receiver<Message>>,
+}
+
+impl Replay {
+    /// A replay of files that are all there; nothing is read before the first poll.
+    ///
+    /// # Errors
+    /// The first file that cannot be opened.
+    pub fn new(settings: Settings) -> Result<Self, SourceError> {
+        if settings.inputs.is_empty() {
+            return Err(SourceError::Setting {
+                setting: "Source.Input",
+                problem: "no file is given; name one by --input, - is the standard input"
+                    .to_owned(),
+            });
+        }
+        let mut stdin = false;
+        for path in &settings.inputs {
+            let fault = if path == STDIN {
+                std::mem::replace(&mut stdin, true).then_some(ReplayFault::Twice)
+            } else {
+                openable(path).err()
+            };
+            if let Some(fault) = fault {
+                return Err(SourceError::Replay {
+                    path: path.clone(),
+                    fault,
+                });
+            }
+        }
+        Ok(Self {
+            waiting: Some(settings),
+            batches: None,
+        })
+    }
+
+    async fn advance(&mut self) -> Result<Option<Batch>, SourceError> {
+        if let Some(settings) = self.waiting.take() {
+            let (sender, receiver) = channel(MAX_WAITING_BATCHES);
+            let first = settings.inputs.first().cloned().unwrap_or_default();
+            // Not the runtime's blocking pool: a read of stdin may never return, and the runtime would wait for it.
+            std::thread::Builder::new()
+                .name("replay".to_owned())
+                .spawn(move || read_all(&settings, &sender))
+                .map_err(|error| SourceError::Replay {
+                    path: first,
+                    fault: error.into(),
+                })?;
+            self.batches = Some(receiver);
+        }
+        let Some(batches) = &mut self.batches else {
+            return Ok(None);
+        };
+        let message = batches.recv().await;
+        if !matches!(message, Some(Ok(_))) {
+            self.batches = None;
+        }
+        message.transpose()
+    }
+}
+
+fn openable(path: &str) -> Result<(), ReplayFault> {
+    // A named pipe waits for its writer when it is opened, so only what is a file is tried.
+    let kind = std::fs::metadata(path)?;
+    if kind.is_dir() {
+        return Err(ReplayFault::Directory);
+    }
+    if kind.is_file() {
+        File::open(path)?;
+    }
+    Ok(())
+}
+
+impl Source for Replay {
+    fn poll(&mut self) -> BoxFuture<'_, Result<Option<Batch>, SourceError>> {
+        Box::pin(self.advance())
+    }
+
+    fn may_repeat(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+use std::io::Write as _;
+
+use super::*;
+use crate::source::{BadReason, ErrorClass, MAX_BATCH_EVENTS};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/alphavantage/");
+
+fn settings(inputs: &[&str]) -> Settings {
+    Settings {
+        inputs: inputs
+            .iter()
+            .map(|name| {
+                if name.starts_with('/') {
+                    (*name).to_owned()
+                } else {
+                    format!("{FIXTURES}{name}")
+                }
+            })
+            .collect(),
+        symbol: Some("IBM".into()),
+        interval: Interval::Min1,
+    }
+}
+
+async fn all(settings: Settings) -> (Vec<Batch>, Option<SourceError>) {
+    let mut replay = Replay::new(settings).expect("files that are there");
+    let mut batches = Vec::new();
+    loop {
+        match replay.poll().await {
+            Ok(Some(batch)) => batches.push(batch),
+            Ok(None) => return (batches, None),
+            Err(error) => {
+                assert!(matches!(replay.poll().await, Ok(None)), "an error ends it");
+                return (batches, Some(error));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn json_and_csv_bodies_give_the_same_events_in_order() {
+    let (batches, error) = all(settings(&[
+        "intraday_full_day.json",
+        "intraday_ibm_1min.json",
+        "intraday.csv",
+    ]))
+    .await;
+    assert!(error.is_none());
+    let [day, json, csv] = batches.as_slice() else {
+        panic!("{}", batches.len())
+    };
+    assert_eq!(day.events.len(), 960);
+    assert_eq!(day.origin.as_ref(), "intraday/1min");
+    assert_eq!(json, csv);
+    assert!(day.events.is_sorted_by_key(|event| event.timestamp.instant));
+}
+
+#[tokio::test]
+async fn events_that_were_written_come_back_as_they_were() {
+    let (batches, _) = all(settings(&["intraday_full_day.json"])).await;
+    let events: Vec<_> = batches.into_iter().flat_map(|batch| batch.events).collect();
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let mut bytes = Vec::new();
+    for event in std::iter::repeat_n(&events, 5).flatten() {
+        event.write_json(&mut bytes);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\nnot json\n{\"Symbol\":\"A B\"}\n");
+    bytes.extend(std::iter::repeat_n(b' ', lines::MAX_LINE_BYTES + 1));
+    file.write_all(&bytes).expect("written");
+    let (batches, error) = all(settings(&[file.path().to_str().expect("UTF-8")])).await;
+    assert!(error.is_none());
+    assert!(
+        batches.iter().all(
+            |batch| batch.events.len() <= MAX_BATCH_EVENTS && batch.origin.as_ref() == "replay"
+        )
+    );
+    let bad: Vec<_> = batches.iter().flat_map(|batch| batch.bad.iter()).collect();
+    assert_eq!(
+        bad.iter()
+            .filter(|(reason, _)| *reason == BadReason::NotATrade)
+            .map(|(_, count)| count)
+            .sum::<u64>(),
+        2
+    );
+    assert_eq!(
+        bad.iter()
+            .filter(|(reason, _)| *reason == BadReason::TooLong)
+            .map(|(_, count)| count)
+            .sum::<u64>(),
+        1
+    );
+    let again: Vec<_> = batches.into_iter().flat_map(|batch| batch.events).collect();
+    assert_eq!(
+        again,
+        std::iter::repeat_n(events, 5).flatten().collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn good_bars_of_bad_bodies_are_replayed() {
+    let (batches, error) = all(settings(&[
+        "bars_with_bad_values.json",
+        "truncated.json",
+        "intraday_empty.json",
+    ]))
+    .await;
+    assert!(error.is_none());
+    let counts: Vec<_> = batches
+        .iter()
+        .map(|batch| (batch.events.len(), batch.bad.total()))
+        .collect();
+    assert_eq!(counts, [(16, 4), (49, 0), (0, 0)]);
+}
+
+#[tokio::test]
+async fn what_is_no_data_is_said_so() {
+    for (name, words) in [
+        ("information_daily_limit.json", "used up"),
+        ("html_error.html", "HTML"),
+        ("notice_as_csv_row.csv", "CSV"),
+        ("error_invalid_apikey.json", "invalid"),
+        ("empty_object.json", "no data"),
+        ("global_quote.json", "quote"),
+        ("README.md", "neither JSON"),
+    ] {
+        let (batches, error) = all(settings(&[name])).await;
+        let error = error.expect("an error");
+        assert!(batches.is_empty() && error.class() == ErrorClass::Stop);
+        let text = error.to_string();
+        assert!(
+            text.contains(name) && text.contains(words) && !text.contains("EXAMPLEKEY000001"),
+            "{text}"
+        );
+    }
+    let (_, error) = all(Settings {
+        symbol: None,
+        ..settings(&["intraday.csv"])
+    })
+    .await;
+    assert!(error.expect("an error").to_string().contains("--symbol"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_before_anything_is_read() {
+    let error = |inputs: &[&str]| {
+        Replay::new(settings(inputs))
+            .expect_err("an error")
+            .to_string()
+    };
+    assert!(error(&["intraday.csv", "missing.json"]).contains("missing.json"));
+    assert!(error(&["/"]).contains("directory"));
+    assert!(error(&[]).contains("--input"));
+    let twice = Settings {
+        inputs: vec![STDIN.to_owned(), STDIN.to_owned()],
+        ..settings(&[])
+    };
+    assert!(
+        Replay::new(twice)
+            .expect_err("an error")
+            .to_string()
+            .contains("once")
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_poll_loses_nothing() {
+    let mut replay = Replay::new(settings(&["intraday_full_day.json"])).expect("a file");
+    let mut events = 0;
+    loop {
+        match tokio::time::timeout(std::time::Duration::from_micros(50), replay.poll()).await {
+            Ok(Ok(Some(batch))) => events += batch.events.len(),
+            Ok(end) => {
+                assert!(matches!(end, Ok(None)));
+                break;
+            }
+            Err(_) => {}
+        }
+    }
+    assert_eq!(events, 960);
+}

@@ -1,0 +1,214 @@
+//! A random walk per symbol. Pure: the same seed and symbols give the same events for ever, on every machine
+//! (PCG-64, and integers only).
+
+use chrono::{DateTime, Utc};
+use compact_str::CompactString;
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
+use uuid::{Builder, Variant, Version};
+
+use crate::event::{Side, TradeEvent, TradeId};
+
+/// The cheapest and the dearest price, in cents; the walk turns there.
+const PRICES: std::ops::RangeInclusive<i64> = 100..=500_000;
+
+/// The largest step of a price, in hundredths of a percent.
+const MAX_STEP_BASIS_POINTS: u64 = 8;
+
+#[derive(Clone, Debug)]
+struct Walk {
+    symbol: CompactString,
+    cents: i64,
+}
+
+/// The generator.
+#[derive(Clone, Debug)]
+pub(super) struct Market {
+    random: Pcg64Mcg,
+    walks: Vec<Walk>,
+    run: u64,
+    sequence: u64,
+    clock_micros: i64,
+    mean_gap_micros: u64,
+}
+
+impl Market {
+    /// `mean_gap_micros` is the mean time between two events, in microseconds; `symbols` must not be empty.
+    pub(super) fn new(
+        seed: u64,
+        symbols: &[CompactString],
+        start: DateTime<Utc>,
+        mean_gap_micros: u64,
+    ) -> Self {
+        let mut random = Pcg64Mcg::seed_from_u64(seed);
+        let walks = symbols
+            .iter()
+            .map(|symbol| Walk {
+                symbol: symbol.clone(),
+                cents: 2_000 + below(&mut random, 48_000).cast_signed(),
+            })
+            .collect();
+        let names = symbols.iter().flat_map(|symbol| symbol.bytes().chain([0]));
+        // FNV-1a over the names: another set of symbols is another run.
+        let names = names.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self {
+            random,
+            walks,
+            run: mix(seed ^ mix(names)),
+            sequence: 0,
+            clock_micros: start.timestamp_micros(),
+            mean_gap_micros,
+        }
+    }
+}
+
+impl Iterator for Market {
+    type Item = TradeEvent;
+
+    /// The next trade; the market never ends, but where it has no symbols.
+    fn next(&mut self) -> Option<TradeEvent> {
+        let places = u64::try_from(self.walks.len()).unwrap_or(u64::MAX);
+        let place = usize::try_from(below(&mut self.random, places)).ok()?;
+        let walk = self.walks.get_mut(place)?;
+        let dice = self.random.next_u64();
+
+        let reach = (walk.cents.unsigned_abs() * MAX_STEP_BASIS_POINTS / 10_000).max(1);
+        let step = ((dice & 0xffff) % (2 * reach + 1)).cast_signed() - reach.cast_signed();
+        let cents = walk.cents + step;
+        walk.cents = if PRICES.contains(&cents) {
+            cents
+        } else {
+            walk.cents - step
+        };
+
+        let lots = (dice >> 16 & 0xff) % 12;
+        let odd = (dice >> 24 & 0xff) % 99 + 1;
+        let quantity = if lots == 0 { odd } else { lots * 100 };
+
+        let gap = below(&mut self.random, 2 * self.mean_gap_micros + 1);
+        self.clock_micros = self.clock_micros.saturating_add(gap.cast_signed());
+        self.sequence += 1;
+        // Whole milliseconds, so that the time's text needs no allocation.
+        let instant = DateTime::from_timestamp_millis(self.clock_micros / 1_000)?;
+        Some(TradeEvent {
+            trade_id: TradeId::Uuid(id(self.run, self.sequence)),
+            symbol: walk.symbol.clone(),
+            side: if step >= 0 { Side::Buy } else { Side::Sell },
+            quantity,
+            price: price(walk.cents.unsigned_abs()),
+            timestamp: instant.into(),
+        })
+    }
+}
+
+/// A UUID of version 8 (RFC 9562: own layout): the run, mixed, and the event's place in it, mixed. Different places
+/// never meet, because the mix is one-to-one and only two bits of it are covered by the variant; those are kept.
+fn id(run: u64, sequence: u64) -> uuid::Uuid {
+    let place = mix(sequence);
+    let mut bytes = [0; 16];
+    let (high, low) = bytes.split_at_mut(8);
+    // The place's two topmost bits give way to the variant: the run's half keeps them.
+    high.copy_from_slice(&(run & !3 | place >> 62).to_be_bytes());
+    low.copy_from_slice(&place.to_be_bytes());
+    Builder::from_bytes(bytes)
+        .with_variant(Variant::RFC4122)
+        .with_version(Version::Custom)
+        .into_uuid()
+}
+
+/// A one-to-one mix of 64 bits (the finalizer of SplitMix64).
+fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ bits >> 31
+}
+
+/// A number below `bound`, by multiplication: 0 when there is none.
+fn below(random: &mut Pcg64Mcg, bound: u64) -> u64 {
+    let product = u128::from(random.next_u64()) * u128::from(bound);
+    u64::try_from(product >> 64).unwrap_or(0)
+}
+
+/// Cents as a decimal without trailing zeros.
+fn price(cents: u64) -> CompactString {
+    let mut text = CompactString::from(itoa::Buffer::new().format(cents / 100));
+    let digit = |number: u64| char::from(b'0' + u8::try_from(number % 10).unwrap_or(0));
+    if cents % 100 != 0 {
+        text.push('.');
+        text.push(digit(cents / 10));
+        if cents % 10 != 0 {
+            text.push(digit(cents));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::{price::normalise, symbol::is_symbol};
+
+    fn market(seed: u64, symbols: usize) -> Market {
+        Market::new(
+            seed,
+            &super::super::tickers(symbols),
+            "2025-01-02T14:30:00Z".parse().expect("a time"),
+            1_000,
+        )
+    }
+
+    #[test]
+    fn the_first_events_of_a_seed_are_frozen() {
+        let mut json = Vec::new();
+        for event in market(7, 3).take(2) {
+            event.write_json(&mut json);
+            json.push(b'\n');
+        }
+        let id = |sequence| id(market(7, 3).run, sequence).to_string();
+        let text = String::from_utf8(json).expect("UTF-8");
+        assert!(text.contains(&id(1)) && text.contains(&id(2)), "{text}");
+        assert_eq!(
+            market(7, 3).take(1000).collect::<Vec<_>>(),
+            market(7, 3).take(1000).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn runs_and_places_have_identities_of_their_own() {
+        let mut seen = HashSet::new();
+        for (seed, symbols) in [(1, 3), (2, 3), (1, 4)] {
+            for event in market(seed, symbols).take(50_000) {
+                assert!(seen.insert(event.trade_id), "{seed} {symbols}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn trades_are_good_ones(seed: u64, symbols in 1_usize..300) {
+            let mut last = None;
+            for event in market(seed, symbols).take(500) {
+                prop_assert!(is_symbol(event.symbol.as_bytes()));
+                prop_assert!((1..=1100).contains(&event.quantity));
+                prop_assert_eq!(normalise(&event.price), Some(event.price.clone()));
+                prop_assert!(last <= Some(event.timestamp.instant));
+                last = Some(event.timestamp.instant);
+                let mut json = Vec::new();
+                event.write_json(&mut json);
+                prop_assert_eq!(TradeEvent::from_json(&json, 1), Ok(event));
+            }
+        }
+
+        #[test]
+        fn prices_are_cents(cents in 0_u64..10_000_000) {
+            let text = format!("{}.{:02}", cents / 100, cents % 100);
+            prop_assert_eq!(Some(price(cents)), normalise(&text));
+        }
+    }
+}
