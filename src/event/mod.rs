@@ -4,6 +4,9 @@
 //! The writing side builds [`TradeEvent`]s and calls [`TradeEvent::write_json`]; the reading side takes the bytes of
 //! any record and gets a borrowed, validated view of it, or the reason why it is not a trade.
 
+mod read;
+pub use read::{BadRecord, Trade, read_trade};
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use compact_str::{CompactString, ToCompactString};
 use uuid::Uuid;
