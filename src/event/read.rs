@@ -145,7 +145,9 @@ fn fast(text: &str) -> Option<Trade<'_>> {
 
 /// Text up to a closing quote, when it is printable ASCII without an escape; what follows the quote.
 fn plain_text(text: &str) -> Option<(&str, &str)> {
-    let end = text.bytes().position(|b| b == b'"' || b == b'\\' || !(b' '..=b'~').contains(&b))?;
+    let end = text
+        .bytes()
+        .position(|b| b == b'"' || b == b'\\' || !(b' '..=b'~').contains(&b))?;
     let (plain, rest) = text.split_at_checked(end)?;
     Some((plain, rest.strip_prefix('"')?))
 }
@@ -162,7 +164,11 @@ fn integer_length(bytes: &[u8]) -> Option<usize> {
 
 /// How many bytes at the start are a JSON number (RFC 8259, section 6).
 fn number_length(bytes: &[u8]) -> Option<usize> {
-    let digits = |from: usize| bytes.get(from..).map_or(0, |rest| rest.iter().take_while(|b| b.is_ascii_digit()).count());
+    let digits = |from: usize| {
+        bytes.get(from..).map_or(0, |rest| {
+            rest.iter().take_while(|b| b.is_ascii_digit()).count()
+        })
+    };
     let mut at = usize::from(bytes.first() == Some(&b'-'));
     at += integer_length(bytes.get(at..)?)?;
     if bytes.get(at) == Some(&b'.') {
@@ -184,10 +190,13 @@ fn number_length(bytes: &[u8]) -> Option<usize> {
 }
 
 fn is_symbol(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'^' | b':' | b'_' | b'=' | b'-');
+    let inner =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'^' | b':' | b'_' | b'=' | b'-');
     let bytes = text.as_bytes();
     bytes.len() <= MAX_SYMBOL
-        && bytes.first().is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'^')
+        && bytes
+            .first()
+            .is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'^')
         && bytes.iter().all(|b| inner(*b))
 }
 
@@ -197,13 +206,24 @@ fn civil_date(text: &str) -> Option<(NaiveDate, bool)> {
     let bytes = text.as_bytes();
     let (head, tail) = bytes.split_at_checked(19)?;
     let number = |from: usize, len: usize| {
-        head.get(from..from + len)?.iter().try_fold(0_u32, |n, b| b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0')))
+        head.get(from..from + len)?.iter().try_fold(0_u32, |n, b| {
+            b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0'))
+        })
     };
     let stands = |at: usize, any: &[u8]| head.get(at).is_some_and(|b| any.contains(b));
-    if !(stands(4, b"-") && stands(7, b"-") && stands(10, b"Tt ") && stands(13, b":") && stands(16, b":")) {
+    if !(stands(4, b"-")
+        && stands(7, b"-")
+        && stands(10, b"Tt ")
+        && stands(13, b":")
+        && stands(16, b":"))
+    {
         return None;
     }
-    let date = NaiveDate::from_ymd_opt(i32::try_from(number(0, 4)?).ok()?, number(5, 2)?, number(8, 2)?)?;
+    let date = NaiveDate::from_ymd_opt(
+        i32::try_from(number(0, 4)?).ok()?,
+        number(5, 2)?,
+        number(8, 2)?,
+    )?;
     let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
     if hour > 23 || minute > 59 || second > 60 {
         return None;
@@ -218,7 +238,9 @@ fn civil_date(text: &str) -> Option<(NaiveDate, bool)> {
     match zone {
         [] => Some((date, false)),
         [b'Z' | b'z'] => Some((date, true)),
-        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] if [h1, h2, m1, m2].iter().all(|b| b.is_ascii_digit()) => {
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2]
+            if [h1, h2, m1, m2].iter().all(|b| b.is_ascii_digit()) =>
+        {
             let two = |a: &u8, b: &u8| i64::from(a - b'0') * 10 + i64::from(b - b'0');
             let (hours, minutes) = (two(h1, h2), two(m1, m2));
             if hours > 23 || minutes > 59 {
@@ -232,7 +254,9 @@ fn civil_date(text: &str) -> Option<(NaiveDate, bool)> {
                 _ => date.checked_sub_days(Days::new(1))?,
             };
             // A file's name has four digits for the year.
-            (0..=9999).contains(&chrono::Datelike::year(&date)).then_some((date, true))
+            (0..=9999)
+                .contains(&chrono::Datelike::year(&date))
+                .then_some((date, true))
         }
         _ => None,
     }
@@ -245,8 +269,14 @@ fn slow(text: &str) -> Result<Trade<'_>, BadRecord> {
         Ok(fields) if json.end().is_ok() => fields,
         _ => {
             let json_at_all = serde_json::from_str::<IgnoredAny>(text).is_ok();
-            let object = text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{');
-            return Err(if json_at_all && !object { BadRecord::NotAnObject } else { BadRecord::NotJson });
+            let object = text
+                .trim_start_matches([' ', '\t', '\n', '\r'])
+                .starts_with('{');
+            return Err(if json_at_all && !object {
+                BadRecord::NotAnObject
+            } else {
+                BadRecord::NotJson
+            });
         }
     };
     if let Some(name) = fields.duplicate {
@@ -284,7 +314,16 @@ fn slow(text: &str) -> Result<Trade<'_>, BadRecord> {
             Some(id)
         }
     };
-    Ok(Trade { trade_id, symbol, side, quantity, price, timestamp, zoned, date })
+    Ok(Trade {
+        trade_id,
+        symbol,
+        side,
+        quantity,
+        price,
+        timestamp,
+        zoned,
+        date,
+    })
 }
 
 fn needed<'a>(field: Option<&'a RawValue>, name: &'static str) -> Result<&'a RawValue, BadRecord> {
@@ -302,7 +341,14 @@ fn unquote(raw: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// The keys that are ours.
-const NAMES: [&str; 6] = ["TradeId", "Symbol", "Side", "Quantity", "Price", "Timestamp"];
+const NAMES: [&str; 6] = [
+    "TradeId",
+    "Symbol",
+    "Side",
+    "Quantity",
+    "Price",
+    "Timestamp",
+];
 
 /// The fields of ours in an object, in the order of [`NAMES`], unjudged.
 #[derive(Default)]
@@ -391,7 +437,10 @@ mod tests {
     fn the_canonical_form_takes_the_fast_way() {
         let trade = fast(GOOD).unwrap();
         assert_eq!(trade, slow(GOOD).unwrap());
-        assert_eq!((trade.price, trade.quantity, trade.date), ("314.0901", "32306", day(2025, 11, 6)));
+        assert_eq!(
+            (trade.price, trade.quantity, trade.date),
+            ("314.0901", "32306", day(2025, 11, 6))
+        );
     }
 
     #[test]
@@ -399,11 +448,17 @@ mod tests {
         let text = r#" { "Price" : -1.50E+3, "Extra": [{"Symbol": 1}], "Timestamp":"2025-11-06T23:30:00.1234567-05:00",
             "Quantity":0, "Symbol":"\u0049BM", "Side":"Sell", "TradeId": null } "#;
         let trade = read_trade(text.as_bytes()).unwrap();
-        assert_eq!((trade.price, trade.symbol.as_ref(), trade.trade_id.as_ref()), ("-1.50E+3", "IBM", None));
+        assert_eq!(
+            (trade.price, trade.symbol.as_ref(), trade.trade_id.as_ref()),
+            ("-1.50E+3", "IBM", None)
+        );
         assert_eq!((trade.date, trade.zoned), (day(2025, 11, 7), true));
         let zoneless = with("Timestamp", r#""2025-11-06T20:59:00""#);
         let trade = read_trade(zoneless.as_bytes()).unwrap();
-        assert_eq!((trade.timestamp.as_ref(), trade.zoned), ("2025-11-06T20:59:00", false));
+        assert_eq!(
+            (trade.timestamp.as_ref(), trade.zoned),
+            ("2025-11-06T20:59:00", false)
+        );
         assert_eq!(trade.date, day(2025, 11, 6));
     }
 
@@ -418,32 +473,70 @@ mod tests {
             (b"[1]".to_vec(), BadRecord::NotAnObject),
             (b" 7".to_vec(), BadRecord::NotAnObject),
             (b"{}".to_vec(), BadRecord::MissingField("Symbol")),
-            (GOOD.replace("\"Price\"", "\"price\"").into_bytes(), BadRecord::MissingField("Price")),
-            (with("Side", r#""Buy","Side":"Buy""#).into_bytes(), BadRecord::DuplicateField("Side")),
+            (
+                GOOD.replace("\"Price\"", "\"price\"").into_bytes(),
+                BadRecord::MissingField("Price"),
+            ),
+            (
+                with("Side", r#""Buy","Side":"Buy""#).into_bytes(),
+                BadRecord::DuplicateField("Side"),
+            ),
             (with("TradeId", "7").into_bytes(), BadRecord::BadTradeId),
             (with("TradeId", &long).into_bytes(), BadRecord::BadTradeId),
-            (with("TradeId", r#""a\nb""#).into_bytes(), BadRecord::BadTradeId),
+            (
+                with("TradeId", r#""a\nb""#).into_bytes(),
+                BadRecord::BadTradeId,
+            ),
             (with("Symbol", r#""""#).into_bytes(), BadRecord::BadSymbol),
             (with("Symbol", r#"".A""#).into_bytes(), BadRecord::BadSymbol),
-            (with("Symbol", r#""A B""#).into_bytes(), BadRecord::BadSymbol),
-            (with("Symbol", r#""ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG""#).into_bytes(), BadRecord::BadSymbol),
+            (
+                with("Symbol", r#""A B""#).into_bytes(),
+                BadRecord::BadSymbol,
+            ),
+            (
+                with("Symbol", r#""ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG""#).into_bytes(),
+                BadRecord::BadSymbol,
+            ),
             (with("Symbol", "null").into_bytes(), BadRecord::BadSymbol),
             (with("Side", r#""buy""#).into_bytes(), BadRecord::BadSide),
             (with("Quantity", "-1").into_bytes(), BadRecord::BadQuantity),
             (with("Quantity", "1.0").into_bytes(), BadRecord::BadQuantity),
-            (with("Quantity", r#""1""#).into_bytes(), BadRecord::BadQuantity),
+            (
+                with("Quantity", r#""1""#).into_bytes(),
+                BadRecord::BadQuantity,
+            ),
             (with("Price", "NaN").into_bytes(), BadRecord::NotJson),
             (with("Price", r#""1""#).into_bytes(), BadRecord::BadPrice),
             (with("Price", "null").into_bytes(), BadRecord::BadPrice),
             (with("Timestamp", "5").into_bytes(), BadRecord::BadTimestamp),
-            (with("Timestamp", r#""2025-11-06""#).into_bytes(), BadRecord::BadTimestamp),
-            (with("Timestamp", r#""2025-02-30T00:00:00Z""#).into_bytes(), BadRecord::BadTimestamp),
-            (with("Timestamp", r#""2025-11-06T24:00:00Z""#).into_bytes(), BadRecord::BadTimestamp),
-            (with("Timestamp", r#""2025-11-06T20:59:00.Z""#).into_bytes(), BadRecord::BadTimestamp),
-            (with("Timestamp", r#""9999-12-31T23:59:00-01:00""#).into_bytes(), BadRecord::BadTimestamp),
+            (
+                with("Timestamp", r#""2025-11-06""#).into_bytes(),
+                BadRecord::BadTimestamp,
+            ),
+            (
+                with("Timestamp", r#""2025-02-30T00:00:00Z""#).into_bytes(),
+                BadRecord::BadTimestamp,
+            ),
+            (
+                with("Timestamp", r#""2025-11-06T24:00:00Z""#).into_bytes(),
+                BadRecord::BadTimestamp,
+            ),
+            (
+                with("Timestamp", r#""2025-11-06T20:59:00.Z""#).into_bytes(),
+                BadRecord::BadTimestamp,
+            ),
+            (
+                with("Timestamp", r#""9999-12-31T23:59:00-01:00""#).into_bytes(),
+                BadRecord::BadTimestamp,
+            ),
         ];
         for (bytes, reason) in cases {
-            assert_eq!(read_trade(&bytes), Err(reason), "{}", String::from_utf8_lossy(&bytes));
+            assert_eq!(
+                read_trade(&bytes),
+                Err(reason),
+                "{}",
+                String::from_utf8_lossy(&bytes)
+            );
         }
     }
 
