@@ -1,10 +1,12 @@
 //! Takes records in: a good one becomes a row in the file of its date, another a dead letter.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Utc};
 
 use super::error::SinkError;
 use super::naming::{Kind, Purpose};
-use super::outputs::{Output, SPILL_BYTES};
+use super::outputs::{Due, Output};
 use super::row::{self, InputRecord};
 use super::settings::{BadRecords, FileDate};
 use super::tail::Tail;
@@ -180,23 +182,17 @@ impl Sink {
     #[inline]
     fn grew(&mut self, at: usize, before: usize) -> Result<(), SinkError> {
         let len = self.outputs.list.get(at).map_or(0, Output::buffered);
-        let all = self.outputs.grew(len - before);
-        if all || len >= SPILL_BYTES {
-            self.spill(at, all)
-        } else {
-            Ok(())
+        match self.outputs.grew(at, len.saturating_sub(before)) {
+            Due::Nothing => Ok(()),
+            Due::One => self.spill(at..at + 1),
+            Due::All => self.spill(0..self.outputs.list.len()),
         }
     }
 
     #[cold]
-    fn spill(&mut self, at: usize, all: bool) -> Result<(), SinkError> {
+    fn spill(&mut self, mut which: Range<usize>) -> Result<(), SinkError> {
         self.create_files()?;
-        let (first, behind) = if all {
-            (0, self.outputs.list.len())
-        } else {
-            (at, at + 1)
-        };
-        (first..behind).try_for_each(|at| self.outputs.spill(&*self.fs, &self.directory, at))
+        which.try_for_each(|at| self.outputs.spill(&*self.fs, &self.directory, at))
     }
 
     /// The file that takes a purpose's lines: the one in use, the one that is continued, or a new one.

@@ -34,7 +34,11 @@ mod redo;
 mod row;
 mod sealed;
 mod settings;
+#[cfg(test)]
+mod sim;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

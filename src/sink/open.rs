@@ -9,7 +9,7 @@ use super::checkpoint::{self, Checkpoint, State};
 use super::error::SinkError;
 use super::fs::{Disk, Fs};
 use super::naming;
-use super::outputs::Outputs;
+use super::outputs::{Limits, Outputs};
 use super::redo::{self, Redo};
 use super::settings::{Binding, Settings};
 use super::tail::Tail;
@@ -35,11 +35,12 @@ impl Sink {
     /// [`SinkError::Locked`], [`SinkError::BoundElsewhere`], [`SinkError::Edited`], [`SinkError::Damaged`],
     /// [`SinkError::Settings`] and [`SinkError::Io`]; none of the files was changed then.
     pub fn open(settings: Settings, binding: Binding) -> Result<Self, SinkError> {
-        Self::open_on(Box::new(Disk), settings, binding)
+        Self::open_on(Box::new(Disk), Limits::DEFAULT, settings, binding)
     }
 
     pub(super) fn open_on(
         fs: Box<dyn Fs>,
+        limits: Limits,
         settings: Settings,
         binding: Binding,
     ) -> Result<Self, SinkError> {
@@ -74,7 +75,7 @@ impl Sink {
 
         Ok(Self {
             header: row::header(&settings.columns),
-            outputs: Outputs::new(settings.max_open_files),
+            outputs: Outputs::new(settings.max_open_files, limits),
             fs,
             settings,
             directory,

@@ -13,10 +13,22 @@ use super::index::Run;
 use super::naming::Purpose;
 use super::tail::Tail;
 
-/// A file's buffer is written out from this size on: large enough that the calls do not count.
-pub(super) const SPILL_BYTES: usize = 128 * 1024;
-/// All buffers together are written out from this size on: bounds memory when rows of very many dates alternate.
-const BUFFERED_BYTES: usize = 8 * 1024 * 1024;
+/// When buffers are written out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// A file's buffer from this many bytes on.
+    pub(super) file: usize,
+    /// All buffers when together they have this many bytes.
+    pub(super) all: usize,
+}
+
+impl Limits {
+    /// Large enough that the calls do not count; small enough that rows of very many dates in turn do not fill memory.
+    pub(super) const DEFAULT: Self = Self {
+        file: 128 * 1024,
+        all: 8 * 1024 * 1024,
+    };
+}
 
 /// One file.
 pub(super) struct Output {
@@ -146,6 +158,14 @@ impl Output {
     }
 }
 
+/// What is to be written out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    One,
+    All,
+}
+
 /// All files that rows went to since the directory was opened or recovered.
 pub(super) struct Outputs {
     pub(super) list: Vec<Output>,
@@ -153,18 +173,20 @@ pub(super) struct Outputs {
     /// Rows of one day mostly follow one another.
     current: Option<(Purpose, usize)>,
     max_open: usize,
+    limits: Limits,
     open: usize,
     tick: u64,
     buffered: usize,
 }
 
 impl Outputs {
-    pub(super) fn new(max_open: usize) -> Self {
+    pub(super) fn new(max_open: usize, limits: Limits) -> Self {
         Self {
             list: Vec::new(),
             by_purpose: HashMap::new(),
             current: None,
             max_open: max_open.max(1),
+            limits,
             open: 0,
             tick: 0,
             buffered: 0,
@@ -173,7 +195,7 @@ impl Outputs {
 
     /// Forgets all files, and what was not written out.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.max_open);
+        *self = Self::new(self.max_open, self.limits);
     }
 
     /// The file that takes the lines of a purpose now.
@@ -199,11 +221,21 @@ impl Outputs {
         at
     }
 
-    /// Counts bytes that were appended to a buffer; whether all buffers are due to be written out.
+    /// Counts bytes that were appended to a file's buffer, and says what is due to be written out.
     #[inline]
-    pub(super) fn grew(&mut self, bytes: usize) -> bool {
+    pub(super) fn grew(&mut self, at: usize, bytes: usize) -> Due {
         self.buffered += bytes;
-        self.buffered >= BUFFERED_BYTES
+        if self.buffered >= self.limits.all {
+            Due::All
+        } else if self
+            .list
+            .get(at)
+            .is_some_and(|output| output.buffer.len() >= self.limits.file)
+        {
+            Due::One
+        } else {
+            Due::Nothing
+        }
     }
 
     /// Files that have a name but are not made yet.
