@@ -33,7 +33,8 @@ impl Sink {
     ///
     /// # Errors
     /// [`SinkError::Locked`], [`SinkError::BoundElsewhere`], [`SinkError::Edited`], [`SinkError::Damaged`],
-    /// [`SinkError::Settings`] and [`SinkError::Io`]; none of the files was changed then.
+    /// [`SinkError::Settings`] and [`SinkError::Io`]; no file was changed then, unless to
+    /// finish a recovery that was stopped half-way.
     pub fn open(settings: Settings, binding: Binding) -> Result<Self, SinkError> {
         Self::open_on(Box::new(Disk), Limits::DEFAULT, settings, binding)
     }

@@ -256,8 +256,10 @@ impl Outputs {
         handle: Box<dyn FsFile>,
     ) -> Result<(), SinkError> {
         self.make_room(directory)?;
+        self.tick += 1;
         if let Some(output) = self.list.get_mut(at) {
             output.created = true;
+            output.used = self.tick;
             output.handle = Some(handle);
             // An empty file's name is in its directory, and its contents are due with the first sync.
             output.dirty = true;

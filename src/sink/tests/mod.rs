@@ -2,6 +2,8 @@
 
 mod disk;
 mod model;
+mod steps;
+mod truth;
 
 use super::{BadRecords, Binding, Column, FileDate, Settings};
 
