@@ -10,6 +10,7 @@ pub mod symbol;
 pub mod timestamp;
 
 mod parse;
+mod read;
 mod write;
 
 use chrono::{DateTime, Utc};
@@ -17,6 +18,7 @@ use compact_str::CompactString;
 use uuid::Uuid;
 
 pub use parse::{MAX_TRADE_ID_BYTES, NotATrade};
+pub use read::{BadRecord, Trade, read_trade};
 pub use write::USUAL_JSON_BYTES;
 
 /// Which side of the market a trade was on.

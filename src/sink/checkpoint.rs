@@ -1,0 +1,164 @@
+//! The checkpoint: what the directory holds for certain, and the batch whose commit to Kafka is not yet known.
+//!
+//! Invariants. At most one batch is pending. A batch's number is never used again, so that a commit that lands late
+//! can be told from every other. Every file of ours that exists under its name is in `counting`, in `pending` or in
+//! `creating`; a name is put into `creating`, durably, before the file is made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::error::SinkError;
+use super::fs::Fs;
+use super::sealed;
+
+pub(super) const FILE: &str = "checkpoint";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    /// The directory's own id; commits name it.
+    pub(super) directory: Uuid,
+    pub(super) cluster_id: String,
+    pub(super) topic: String,
+    pub(super) topic_id: Option<Uuid>,
+    pub(super) group: String,
+    /// Counts the topics of that name that the directory has rows of, from 0.
+    pub(super) identity: u32,
+    /// The first batch of this identity: commits of earlier ones say nothing about this topic.
+    pub(super) born: u64,
+    /// The member id of the last incarnation, to be fenced by the next.
+    pub(super) member: Option<String>,
+    pub(super) next_batch: u64,
+    pub(super) counting: State,
+    pub(super) pending: Option<Pending>,
+    pub(super) creating: BTreeSet<String>,
+}
+
+/// What the directory holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) files: BTreeMap<String, FileState>,
+    pub(super) partitions: BTreeMap<i32, Position>,
+    /// The length of the index.
+    pub(super) index: u64,
+}
+
+/// One file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileState {
+    pub(super) len: u64,
+    /// CRC-32C of its last block, see [`Tail`](super::tail::Tail).
+    pub(super) tail: u32,
+    /// CRC-32C of its header: rows with other columns go to another file.
+    pub(super) header: u32,
+    /// Its owner took it away; the name is not used again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) gone: bool,
+}
+
+/// How far a partition has been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// The next offset to be written.
+    pub(super) next: i64,
+    /// The leader epoch of the last record, where known (KIP-320).
+    pub(super) epoch: Option<i32>,
+}
+
+/// What a batch adds to the state that counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pending {
+    pub(super) number: u64,
+    pub(super) files: BTreeMap<String, FileState>,
+    pub(super) partitions: BTreeMap<i32, Moved>,
+    pub(super) index: u64,
+    /// The partitions whose commit is known to have counted.
+    pub(super) counted: BTreeSet<i32>,
+}
+
+/// How a batch moves a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Moved {
+    /// The offset at which the batch begins.
+    pub(super) from: i64,
+    pub(super) to: Position,
+}
+
+impl Checkpoint {
+    /// A file's state, with the pending batch in it.
+    pub(super) fn file(&self, name: &str) -> Option<&FileState> {
+        self.pending
+            .as_ref()
+            .and_then(|pending| pending.files.get(name))
+            .or_else(|| self.counting.files.get(name))
+    }
+
+    /// The names of both states that may begin with `stem`.
+    pub(super) fn names<'s>(&'s self, stem: &'s str) -> impl Iterator<Item = &'s String> {
+        let counting = self.counting.files.range(stem.to_owned()..);
+        let pending = self
+            .pending
+            .iter()
+            .flat_map(|pending| pending.files.range(stem.to_owned()..));
+        counting
+            .take_while(move |(name, _)| name.starts_with(stem))
+            .chain(pending)
+            .map(|(name, _)| name)
+    }
+
+    /// The position up to which the directory is durable.
+    pub(super) fn durable(&self, partition: i32) -> Option<Position> {
+        let pending = self
+            .pending
+            .as_ref()
+            .and_then(|pending| pending.partitions.get(&partition));
+        pending
+            .map(|moved| moved.to)
+            .or_else(|| self.counting.partitions.get(&partition).copied())
+    }
+
+    /// The length of the index, with the pending batch's part.
+    pub(super) fn index(&self) -> u64 {
+        self.pending
+            .as_ref()
+            .map_or(self.counting.index, |pending| pending.index)
+    }
+
+    /// Lets the pending batch count, when its commit counted everywhere.
+    pub(super) fn settle(&mut self) {
+        let all = |pending: &mut Pending| {
+            pending
+                .partitions
+                .keys()
+                .all(|p| pending.counted.contains(p))
+        };
+        if let Some(pending) = self.pending.take_if(all) {
+            self.counting.files.extend(pending.files);
+            self.counting.partitions.extend(
+                pending
+                    .partitions
+                    .into_iter()
+                    .map(|(p, moved)| (p, moved.to)),
+            );
+            self.counting.index = pending.index;
+        }
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>, SinkError> {
+        let body =
+            serde_json::to_vec(self).map_err(|error| SinkError::OutOfOrder(error.to_string()))?;
+        Ok(sealed::seal(FILE, &body))
+    }
+
+    pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Self, SinkError> {
+        let body = sealed::unseal(FILE, bytes).map_err(|found| SinkError::damaged(path, found))?;
+        serde_json::from_slice(body).map_err(|error| SinkError::damaged(path, error.to_string()))
+    }
+
+    /// Puts it in place, durably.
+    pub(super) fn write(&self, fs: &dyn Fs, state_directory: &Path) -> Result<(), SinkError> {
+        sealed::replace(fs, state_directory, FILE, &self.encode()?)
+    }
+}

@@ -1,0 +1,132 @@
+//! What can go wrong in the sink, said so that the reader knows what to do next.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::event::BadRecord;
+
+/// An error of the sink. After an [`Io`](Self::Io) or [`Edited`](Self::Edited) one nothing more is accepted: drop the
+/// sink and open the directory again; nothing that was not durable was ever offered for committing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// The disk refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Another process writes into the directory.
+    #[error("{} is in use by another stockflow process; stop it, or choose another directory with --out", path.display())]
+    Locked {
+        /// The output directory.
+        path: PathBuf,
+    },
+    /// The directory holds rows of another cluster, topic or group.
+    #[error(
+        "{} holds the {what} {bound}, and this run is for {what} {wanted}; choose another directory with --out",
+        path.display()
+    )]
+    BoundElsewhere {
+        /// The output directory.
+        path: PathBuf,
+        /// `cluster`, `topic` or `group`.
+        what: &'static str,
+        /// What the directory belongs to.
+        bound: String,
+        /// What this run is for.
+        wanted: String,
+    },
+    /// A setting that the sink cannot work with.
+    #[error("{0}")]
+    Settings(String),
+    /// A file of the directory is not as it was left.
+    #[error(
+        "{} was edited by someone else: {found}; put it back as it was, or start a new directory with --out \
+         (nothing was changed)",
+        path.display()
+    )]
+    Edited {
+        /// The file.
+        path: PathBuf,
+        /// What is different.
+        found: String,
+    },
+    /// A state file cannot be read.
+    #[error("{} is damaged ({found}); restore it from a copy, or start a new directory with --out", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// The group's offset was set back behind the rows that are there.
+    #[error(
+        "partition {partition} of topic {topic}: the offset of group {group} was set back to {committed}, but {} holds \
+         its records up to {durable}; reading them again would double rows. Use a new directory with --out, or set the \
+         group's offset to {durable}",
+        path.display()
+    )]
+    ResetBackwards {
+        /// The output directory.
+        path: PathBuf,
+        /// The topic.
+        topic: String,
+        /// The group.
+        group: String,
+        /// The partition.
+        partition: i32,
+        /// The group's committed offset.
+        committed: i64,
+        /// The offset up to which the directory holds the partition.
+        durable: i64,
+    },
+    /// A record is not a trade, and bad records are to stop the run.
+    #[error(
+        "topic {topic}, partition {partition}, offset {offset}: {reason} (Output.BadRecords is fail)"
+    )]
+    BadRecord {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The record's offset.
+        offset: i64,
+        /// Why it is no trade.
+        reason: BadRecord,
+    },
+    /// The sink was used out of order.
+    #[error("the sink was used out of order: {0}")]
+    OutOfOrder(String),
+}
+
+impl SinkError {
+    pub(super) fn io<'p>(
+        action: &'static str,
+        path: &'p Path,
+    ) -> impl FnOnce(io::Error) -> Self + 'p {
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn edited(path: &Path, found: impl Into<String>) -> Self {
+        Self::Edited {
+            path: path.to_owned(),
+            found: found.into(),
+        }
+    }
+
+    pub(super) fn damaged(path: &Path, found: impl Into<String>) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            found: found.into(),
+        }
+    }
+}

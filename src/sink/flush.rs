@@ -1,0 +1,269 @@
+//! Makes what was taken in durable, as a batch that can be committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::checkpoint::{FileState, Moved, Pending};
+use super::error::SinkError;
+use super::index::{self, Batch, Run, Span};
+use super::metadata::Author;
+use super::{Appended, Sink};
+
+/// A batch that is durable and now has to be committed, with exactly this metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurableBatch {
+    /// Its number, never used again in this directory.
+    pub number: u64,
+    /// partition, next offset, leader epoch of the last record where known.
+    pub offsets: Vec<(i32, i64, Option<i32>)>,
+    /// The metadata of the commit.
+    pub metadata: String,
+}
+
+impl Sink {
+    /// Makes all that was taken in durable. `None` when no partition moved since the last batch.
+    ///
+    /// # Errors
+    /// [`SinkError::OutOfOrder`] while a batch is pending: say what became of it with [`committed`](Self::committed) or
+    /// [`recover`](Self::recover). After [`SinkError::Io`] or [`SinkError::Edited`] the sink accepts nothing more, and
+    /// nothing new may be committed.
+    pub fn flush(&mut self) -> Result<Option<DurableBatch>, SinkError> {
+        self.ready()?;
+        if let Some(number) = self.pending_batch() {
+            return Err(SinkError::OutOfOrder(format!(
+                "batch {number} is still to be resolved"
+            )));
+        }
+        let moved: BTreeMap<i32, Moved> = self
+            .progress
+            .iter()
+            .filter(|(_, progress)| progress.position.next != progress.from)
+            .map(|(partition, progress)| {
+                (
+                    *partition,
+                    Moved {
+                        from: progress.from,
+                        to: progress.position,
+                    },
+                )
+            })
+            .collect();
+        if moved.is_empty() {
+            return Ok(None);
+        }
+        let batch = self.write_batch(moved);
+        self.guard(batch).map(Some)
+    }
+
+    /// Bytes that were taken in since the last batch. What a partly counted commit makes recovery hold in memory is
+    /// bounded by this, so flush before it is large.
+    pub fn unflushed_bytes(&self) -> u64 {
+        let runs = self.outputs.list.iter().flat_map(|output| &output.runs);
+        let buffered: usize = self
+            .outputs
+            .list
+            .iter()
+            .map(super::outputs::Output::buffered)
+            .sum();
+        runs.map(|run| run.len).sum::<u64>() + buffered as u64
+    }
+
+    fn write_batch(&mut self, moved: BTreeMap<i32, Moved>) -> Result<DurableBatch, SinkError> {
+        let number = self.checkpoint.next_batch;
+        let made = self.create_files()?;
+        let touched: Vec<usize> = self
+            .outputs
+            .list
+            .iter()
+            .enumerate()
+            .filter(|(_, output)| !output.runs.is_empty())
+            .map(|(at, _)| at)
+            .collect();
+        for at in &touched {
+            self.outputs.spill(&*self.fs, &self.directory, *at)?;
+        }
+        for at in &touched {
+            self.outputs.sync(&*self.fs, &self.directory, *at)?;
+        }
+        if made || !self.checkpoint.creating.is_empty() {
+            self.fs
+                .sync_dir(&self.directory)
+                .map_err(SinkError::io("sync", &self.directory))?;
+        }
+
+        let line = self.batch(number, &moved, &touched).encode()?;
+        let index = self.write_index(&line)?;
+        let files = touched
+            .iter()
+            .filter_map(|at| self.outputs.list.get(*at))
+            .map(|output| {
+                let state = FileState {
+                    len: output.len,
+                    tail: output.tail.crc,
+                    header: output.header,
+                    gone: false,
+                };
+                (output.name.clone(), state)
+            });
+        self.checkpoint.pending = Some(Pending {
+            number,
+            files: files.collect(),
+            partitions: moved.clone(),
+            index,
+            counted: BTreeSet::new(),
+        });
+        self.checkpoint.next_batch = number + 1;
+        self.checkpoint.creating.clear();
+        self.save()?;
+
+        for at in touched {
+            if let Some(output) = self.outputs.list.get_mut(at) {
+                output.runs.clear();
+            }
+        }
+        for progress in self.progress.values_mut() {
+            progress.from = progress.position.next;
+            progress.counts = Appended::default();
+        }
+        self.gaps.retain(|gap| !moved.contains_key(&gap.0));
+        Ok(DurableBatch {
+            number,
+            offsets: moved
+                .iter()
+                .map(|(partition, moved)| (*partition, moved.to.next, moved.to.epoch))
+                .collect(),
+            metadata: Author {
+                directory: self.checkpoint.directory,
+                batch: number,
+            }
+            .encode(),
+        })
+    }
+
+    /// The batch's line of the index.
+    fn batch(&self, number: u64, moved: &BTreeMap<i32, Moved>, touched: &[usize]) -> Batch {
+        let outputs = || touched.iter().filter_map(|at| self.outputs.list.get(*at));
+        let counts = |partition| {
+            self.progress
+                .get(partition)
+                .map(|progress| progress.counts)
+                .unwrap_or_default()
+        };
+        Batch {
+            batch: number,
+            identity: self.checkpoint.identity,
+            topic_id: self
+                .checkpoint
+                .topic_id
+                .filter(|_| number == self.checkpoint.born),
+            partitions: moved
+                .iter()
+                .map(|(partition, moved)| {
+                    let Appended {
+                        rows,
+                        dead_letters,
+                        tombstones,
+                        skipped,
+                    } = counts(partition);
+                    Span(
+                        *partition,
+                        moved.from,
+                        moved.to.next,
+                        [rows, dead_letters, tombstones, skipped],
+                    )
+                })
+                .collect(),
+            files: outputs().map(|output| output.name.clone()).collect(),
+            runs: outputs()
+                .enumerate()
+                .flat_map(|(file, output)| output.runs.iter().map(move |run| Run { file, ..*run }))
+                .collect(),
+            gaps: self
+                .gaps
+                .iter()
+                .filter(|gap| moved.contains_key(&gap.0))
+                .copied()
+                .collect(),
+        }
+    }
+
+    /// Appends to the index, durably; its new length.
+    fn write_index(&mut self, line: &[u8]) -> Result<u64, SinkError> {
+        let path = self.state_directory.join(index::FILE);
+        let at = self.checkpoint.index();
+        let mut write = || {
+            let file = match &mut self.index {
+                Some(file) => file,
+                None => {
+                    let file = if self.fs.len(&path)?.is_some() {
+                        self.fs.open(&path)?
+                    } else {
+                        self.fs.create_new(&path)?
+                    };
+                    self.index.insert(file)
+                }
+            };
+            file.write_at(at, line)?;
+            file.sync()
+        };
+        write().map_err(SinkError::io("write", &path))?;
+        Ok(at + line.len() as u64)
+    }
+
+    /// Makes the files that have only a name so far; whether there were any. Their names are durable in the checkpoint
+    /// before the first of them exists, so that recovery can tell them from files that are not ours.
+    pub(super) fn create_files(&mut self) -> Result<bool, SinkError> {
+        let mut made = false;
+        loop {
+            let uncreated = self.outputs.uncreated();
+            if uncreated.is_empty() {
+                return Ok(made);
+            }
+            made = true;
+            for at in &uncreated {
+                self.rename_if_taken(*at)?;
+            }
+            let names = uncreated
+                .iter()
+                .filter_map(|at| self.outputs.list.get(*at))
+                .map(|output| output.name.clone());
+            self.checkpoint.creating.extend(names);
+            self.save()?;
+            for at in uncreated {
+                let Some(name) = self.outputs.list.get(at).map(|output| output.name.clone()) else {
+                    continue;
+                };
+                let path = self.directory.join(&name);
+                match self.fs.create_new(&path) {
+                    Ok(handle) => self.outputs.created(&self.directory, at, handle)?,
+                    // Somebody was quicker: the name is theirs, and the next round finds another.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        self.checkpoint.creating.remove(&name);
+                        self.save()?;
+                    }
+                    Err(error) => return Err(SinkError::io("make", &path)(error)),
+                }
+            }
+        }
+    }
+
+    /// Gives a file that is not made yet another name, when somebody has taken its.
+    fn rename_if_taken(&mut self, at: usize) -> Result<(), SinkError> {
+        let Some(output) = self.outputs.list.get(at) else {
+            return Ok(());
+        };
+        let path = self.directory.join(&output.name);
+        if self
+            .fs
+            .len(&path)
+            .map_err(SinkError::io("read", &path))?
+            .is_some()
+        {
+            let name = self.free_name(output.purpose)?;
+            if let Some(output) = self.outputs.list.get_mut(at) {
+                output.name = name;
+            }
+        }
+        Ok(())
+    }
+}

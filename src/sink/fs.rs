@@ -1,0 +1,144 @@
+//! The few file operations that the sink is made of, behind a trait, so that its tests can stop the world between any
+//! two of them and lose what was not yet made durable.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// A file system.
+pub(super) trait Fs: Send {
+    /// Makes the directory and those above it.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes a file that must not be there yet.
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+    /// Makes a file, or empties the one that is there.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+    /// Opens a file that is there, for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+    /// The length of the file, or `None` when nothing has that name. A directory counts as a file of no length.
+    fn len(&self, path: &Path) -> io::Result<Option<u64>>;
+    /// Gives a file another name, in place of the file that has it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file; one that is not there is fine.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Takes the lock for as long as the answer lives, or says `None`: another process has it.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send>>>;
+}
+
+/// An open file.
+pub(super) trait FsFile: Send {
+    /// Writes all bytes from `at` on.
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Fills the buffer with the bytes from `at` on.
+    fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
+    /// Cuts the file.
+    fn set_len(&mut self, len: u64) -> io::Result<()>;
+    /// The file's length.
+    fn len(&mut self) -> io::Result<u64>;
+    /// Makes the contents durable.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The operating system's files.
+pub(super) struct Disk;
+
+impl Fs for Disk {
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(path)?,
+        ))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(path)?,
+        ))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(
+            OpenOptions::new().read(true).write(true).open(path)?,
+        ))
+    }
+
+    fn len(&self, path: &Path) -> io::Result<Option<u64>> {
+        // A dangling symbolic link has the name too.
+        match std::fs::metadata(path).or_else(|_| std::fs::symlink_metadata(path)) {
+            Ok(metadata) => Ok(Some(if metadata.is_file() {
+                metadata.len()
+            } else {
+                0
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send>>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl FsFile for File {
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.seek(SeekFrom::Start(at))?;
+        self.write_all(bytes)
+    }
+
+    fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.seek(SeekFrom::Start(at))?;
+        self.read_exact(buffer)
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        Self::set_len(self, len)
+    }
+
+    fn len(&mut self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        // The length is part of what fdatasync makes durable.
+        self.sync_data()
+    }
+}

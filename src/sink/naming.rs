@@ -1,0 +1,130 @@
+//! The names of the files: `consumed_trades_YYYY-MM-DD[.INSTANCE][.NNNN].csv` and
+//! `dead_letters_YYYY-MM-DD[.INSTANCE][.NNNN].ndjson`.
+//!
+//! Invariant: a new file gets a name that no file has, ours or not; parts count upwards.
+
+use std::io;
+
+use chrono::NaiveDate;
+
+/// What a file is for: it takes the rows, or the dead letters, of one date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Purpose {
+    pub(super) kind: Kind,
+    pub(super) date: NaiveDate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Trades,
+    DeadLetters,
+}
+
+impl Purpose {
+    /// Part 0 has no number in its name.
+    pub(super) fn name(self, instance: Option<&str>, part: u32) -> String {
+        let mut name = self.stem(instance);
+        if part > 0 {
+            name.push_str(&format!(".{part:04}"));
+        }
+        name + self.extension()
+    }
+
+    /// The part that a name stands for, when the name is one of this purpose.
+    pub(super) fn part(self, instance: Option<&str>, name: &str) -> Option<u32> {
+        match name
+            .strip_prefix(&self.stem(instance))?
+            .strip_suffix(self.extension())?
+        {
+            "" => Some(0),
+            part => part.strip_prefix('.')?.parse().ok(),
+        }
+    }
+
+    /// The part after `last` whose name no file has.
+    pub(super) fn free_part(
+        self,
+        instance: Option<&str>,
+        last: Option<u32>,
+        mut taken: impl FnMut(&str) -> io::Result<bool>,
+    ) -> io::Result<u32> {
+        let mut part = last.map_or(0, |part| part.saturating_add(1));
+        while taken(&self.name(instance, part))? {
+            part = part
+                .checked_add(1)
+                .ok_or_else(|| io::Error::other("no part number is free"))?;
+        }
+        Ok(part)
+    }
+
+    pub(super) fn stem(self, instance: Option<&str>) -> String {
+        let kind = match self.kind {
+            Kind::Trades => "consumed_trades",
+            Kind::DeadLetters => "dead_letters",
+        };
+        match instance {
+            Some(instance) => format!("{kind}_{}.{instance}", self.date),
+            None => format!("{kind}_{}", self.date),
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self.kind {
+            Kind::Trades => ".csv",
+            Kind::DeadLetters => ".ndjson",
+        }
+    }
+}
+
+/// Whether an instance can stand in a file's name and never be taken for a part number.
+pub(super) fn is_instance(instance: &str) -> bool {
+    (1..=64).contains(&instance.len())
+        && instance
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        && !instance.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_parts_agree() {
+        let purpose = Purpose {
+            kind: Kind::Trades,
+            date: NaiveDate::from_ymd_opt(2025, 11, 6).unwrap(),
+        };
+        assert_eq!(purpose.name(None, 0), "consumed_trades_2025-11-06.csv");
+        assert_eq!(
+            purpose.name(Some("eu-1"), 12),
+            "consumed_trades_2025-11-06.eu-1.0012.csv"
+        );
+        for (instance, part) in [(None, 0), (None, 1), (Some("a"), 0), (Some("a"), 10_000)] {
+            assert_eq!(
+                purpose.part(instance, &purpose.name(instance, part)),
+                Some(part)
+            );
+        }
+        assert_eq!(purpose.part(None, "consumed_trades_2025-11-06.a.csv"), None);
+        assert_eq!(purpose.part(None, "consumed_trades_2025-11-07.csv"), None);
+        let taken = [
+            "consumed_trades_2025-11-06.csv",
+            "consumed_trades_2025-11-06.0001.csv",
+        ];
+        assert_eq!(
+            purpose
+                .free_part(None, None, |name| Ok(taken.contains(&name)))
+                .unwrap(),
+            2
+        );
+    }
+
+    #[test]
+    fn an_instance_is_a_plain_word() {
+        assert!(is_instance("eu-1") && is_instance("a_B"));
+        assert!(
+            !is_instance("") && !is_instance("0001") && !is_instance("../x") && !is_instance("a.b")
+        );
+    }
+}

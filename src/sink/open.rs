@@ -1,0 +1,292 @@
+//! Opens a directory: lock, unfinished recovery, checkpoint, binding, and a look at every file before any is touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::checkpoint::{self, Checkpoint, State};
+use super::error::SinkError;
+use super::fs::{Disk, Fs};
+use super::naming;
+use super::outputs::{Limits, Outputs};
+use super::redo::{self, Redo};
+use super::settings::{Binding, Settings};
+use super::tail::Tail;
+use super::{Sink, index, row, sealed};
+
+/// The sidecar directory.
+pub(super) const STATE_DIRECTORY: &str = ".stockflow";
+
+/// The group member that wrote into the directory last. It must leave the group before committed offsets are asked
+/// for: a commit of a dead process may still be on its way, and would count after the question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormerMember {
+    /// Its member id.
+    pub member_id: String,
+    /// The group it was a member of.
+    pub group: String,
+}
+
+impl Sink {
+    /// Opens the directory, and makes it when it is not there.
+    ///
+    /// # Errors
+    /// [`SinkError::Locked`], [`SinkError::BoundElsewhere`], [`SinkError::Edited`], [`SinkError::Damaged`],
+    /// [`SinkError::Settings`] and [`SinkError::Io`]; no file was changed then, unless to
+    /// finish a recovery that was stopped half-way.
+    pub fn open(settings: Settings, binding: Binding) -> Result<Self, SinkError> {
+        Self::open_on(Box::new(Disk), Limits::DEFAULT, settings, binding)
+    }
+
+    pub(super) fn open_on(
+        fs: Box<dyn Fs>,
+        limits: Limits,
+        settings: Settings,
+        binding: Binding,
+    ) -> Result<Self, SinkError> {
+        check(&settings)?;
+        let directory = settings.directory.clone();
+        let state_directory = directory.join(STATE_DIRECTORY);
+        fs.create_dir_all(&state_directory)
+            .map_err(SinkError::io("make", &state_directory))?;
+        let lock_path = state_directory.join("lock");
+        let lock = fs
+            .lock(&lock_path)
+            .map_err(SinkError::io("lock", &lock_path))?
+            .ok_or_else(|| SinkError::Locked {
+                path: directory.clone(),
+            })?;
+
+        let path = state_directory.join(redo::FILE);
+        if let Some(bytes) = sealed::read(&*fs, &path)? {
+            let redo = Redo::decode(&path, &bytes)?;
+            tracing::info!(directory = %directory.display(), "finishing a recovery that was stopped");
+            redo.apply(&*fs, &directory, &state_directory)?;
+        }
+
+        let (mut checkpoint, mut unsaved) =
+            (load(&*fs, &directory, &state_directory, &binding)?, false);
+        let former = checkpoint.member.clone().map(|member_id| FormerMember {
+            member_id,
+            group: binding.group.clone(),
+        });
+        bind(&mut checkpoint, &mut unsaved, &directory, &binding)?;
+        look(&*fs, &mut checkpoint, &mut unsaved, &directory)?;
+
+        Ok(Self {
+            header: row::header(&settings.columns),
+            outputs: Outputs::new(settings.max_open_files, limits),
+            fs,
+            settings,
+            directory,
+            state_directory,
+            checkpoint,
+            unsaved,
+            former,
+            index: None,
+            progress: BTreeMap::new(),
+            gaps: Vec::new(),
+            recovered: false,
+            failed: false,
+            _lock: lock,
+        })
+    }
+
+    /// The member to be fenced before anything else.
+    pub fn former_member(&self) -> Option<&FormerMember> {
+        self.former.as_ref()
+    }
+
+    /// Makes the id of this process's member durable; to be called before the id is first used.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be written.
+    pub fn remember_member(&mut self, member_id: &str) -> Result<(), SinkError> {
+        if self.checkpoint.member.as_deref() == Some(member_id) {
+            return Ok(());
+        }
+        self.checkpoint.member = Some(member_id.to_owned());
+        let saved = self.save();
+        self.guard(saved)
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), SinkError> {
+    if settings.columns.is_empty() {
+        return Err(SinkError::Settings(
+            "Output.Columns names no column".to_owned(),
+        ));
+    }
+    if let Some(twice) = settings
+        .columns
+        .iter()
+        .enumerate()
+        .find(|(i, c)| settings.columns.iter().take(*i).any(|d| d == *c))
+    {
+        return Err(SinkError::Settings(format!(
+            "Output.Columns names {} twice",
+            twice.1.as_str()
+        )));
+    }
+    match &settings.instance {
+        Some(instance) if !naming::is_instance(instance) => Err(SinkError::Settings(format!(
+            "Output.Instance {instance:?} is not 1 to 64 letters, digits, _ and -, with one that is no digit"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The checkpoint that is there, or the first one of a new directory, durable.
+fn load(
+    fs: &dyn Fs,
+    directory: &Path,
+    state_directory: &Path,
+    binding: &Binding,
+) -> Result<Checkpoint, SinkError> {
+    let path = state_directory.join(checkpoint::FILE);
+    if let Some(bytes) = sealed::read(fs, &path)? {
+        return Checkpoint::decode(&path, &bytes);
+    }
+    let index = state_directory.join(index::FILE);
+    if fs
+        .len(&index)
+        .map_err(SinkError::io("read", &index))?
+        .is_some_and(|len| len > 0)
+    {
+        return Err(SinkError::damaged(
+            &path,
+            "it is gone, but the index beside it is not",
+        ));
+    }
+    let fresh = Checkpoint {
+        directory: Uuid::new_v4(),
+        cluster_id: binding.cluster_id.clone(),
+        topic: binding.topic.clone(),
+        topic_id: binding.topic_id,
+        group: binding.group.clone(),
+        identity: 0,
+        born: 0,
+        member: None,
+        next_batch: 0,
+        counting: State::default(),
+        pending: None,
+        creating: BTreeSet::new(),
+    };
+    fresh.write(fs, state_directory)?;
+    // The names of the directories themselves.
+    for path in [Some(directory), directory.parent()].into_iter().flatten() {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        fs.sync_dir(path).map_err(SinkError::io("sync", path))?;
+    }
+    Ok(fresh)
+}
+
+/// Holds the directory to its cluster, topic and group; takes note of a topic that was made anew.
+fn bind(
+    checkpoint: &mut Checkpoint,
+    unsaved: &mut bool,
+    directory: &Path,
+    binding: &Binding,
+) -> Result<(), SinkError> {
+    for (what, bound, wanted) in [
+        ("cluster", &checkpoint.cluster_id, &binding.cluster_id),
+        ("topic", &checkpoint.topic, &binding.topic),
+        ("group", &checkpoint.group, &binding.group),
+    ] {
+        if bound != wanted {
+            let (bound, wanted) = (bound.clone(), wanted.clone());
+            return Err(SinkError::BoundElsewhere {
+                path: directory.to_owned(),
+                what,
+                bound,
+                wanted,
+            });
+        }
+    }
+    match (checkpoint.topic_id, binding.topic_id) {
+        (Some(old), Some(new)) if old != new => {
+            tracing::warn!(
+                topic = binding.topic, %old, %new,
+                "the topic was deleted and made again; its rows stay, and the new one is read from its beginning"
+            );
+            // The old topic's records cannot be read again, so what was durable of it counts.
+            if let Some(pending) = &mut checkpoint.pending {
+                pending.counted.extend(pending.partitions.keys().copied());
+            }
+            checkpoint.settle();
+            checkpoint.counting.partitions.clear();
+            checkpoint.identity = checkpoint.identity.saturating_add(1);
+            checkpoint.born = checkpoint.next_batch;
+            checkpoint.topic_id = Some(new);
+            *unsaved = true;
+        }
+        (None, Some(new)) => {
+            checkpoint.topic_id = Some(new);
+            *unsaved = true;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Looks whether every file is as it was left. One that its owner took away stays away; its name is not used again.
+fn look(
+    fs: &dyn Fs,
+    checkpoint: &mut Checkpoint,
+    unsaved: &mut bool,
+    directory: &Path,
+) -> Result<(), SinkError> {
+    let mut gone = Vec::new();
+    let pending = checkpoint.pending.as_ref();
+    let names: BTreeSet<_> = checkpoint
+        .counting
+        .files
+        .keys()
+        .chain(pending.iter().flat_map(|pending| pending.files.keys()))
+        .collect();
+    for name in names {
+        let Some(state) = checkpoint.file(name).filter(|state| !state.gone) else {
+            continue;
+        };
+        let path = directory.join(name);
+        let Some(len) = fs.len(&path).map_err(SinkError::io("read", &path))? else {
+            if pending.is_some_and(|pending| pending.files.contains_key(name)) {
+                return Err(SinkError::edited(
+                    &path,
+                    "it is gone, and the outcome of its last batch is not known yet",
+                ));
+            }
+            tracing::warn!(file = %path.display(), "the file was taken away; later rows of its date go to a new part");
+            gone.push(name.clone());
+            continue;
+        };
+        if len < state.len {
+            return Err(SinkError::edited(
+                &path,
+                format!("it is {len} bytes long and was {}", state.len),
+            ));
+        }
+        let tail = fs
+            .open(&path)
+            .and_then(|mut file| Tail::read(&mut *file, state.len))
+            .map_err(SinkError::io("read", &path))?;
+        if tail.crc != state.tail {
+            return Err(SinkError::edited(
+                &path,
+                format!("what stands before byte {} is different", state.len),
+            ));
+        }
+    }
+    for name in gone {
+        if let Some(state) = checkpoint.counting.files.get_mut(&name) {
+            state.gone = true;
+            *unsaved = true;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! Decides, from the checkpoint and what Kafka says was committed, which rows stay and where each partition goes on.
+//!
+//! Pure. The rules:
+//! - The pending batch counts on a partition only if the commit there names exactly this directory and this batch.
+//! - Where it does not count its rows are taken out; they will be read again from the offset at which they began.
+//! - If somebody else has moved the partition's offset since, nobody can tell whether the batch counted: its rows are
+//!   taken out too, but set aside.
+//! - A commit that names this directory never moves a position: the checkpoint knows better (a commit of an abandoned
+//!   batch may have landed late).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use uuid::Uuid;
+
+use super::checkpoint::{Checkpoint, FileState, Moved, Pending, Position, State};
+use super::index::{Batch, Run};
+use super::metadata::Author;
+
+/// What OffsetFetch said of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to be read; `None` where the group has none (Kafka says -1).
+    pub offset: Option<i64>,
+    /// The leader epoch of the last record read, where known.
+    pub leader_epoch: Option<i32>,
+    /// The text that was committed with it.
+    pub metadata: String,
+}
+
+/// What became of the pending batch on a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its commit counted; its rows stay.
+    Counted,
+    /// Its commit did not count; its rows are taken out and read again.
+    Abandoned,
+    /// Another program has moved the offset since, so nobody can tell; its rows are set aside.
+    Undecided,
+}
+
+/// Judges the pending batch on each of its partitions; on a partition whose committed offset is missing: that partition.
+pub(super) fn judge(
+    pending: &Pending,
+    directory: Uuid,
+    committed: &BTreeMap<i32, Committed>,
+) -> Result<BTreeMap<i32, Verdict>, i32> {
+    let us = Author {
+        directory,
+        batch: pending.number,
+    };
+    let judge = |(&partition, moved): (&i32, &Moved)| {
+        if pending.counted.contains(&partition) {
+            return Ok((partition, Verdict::Counted));
+        }
+        let committed = committed.get(&partition).ok_or(partition)?;
+        let verdict = match (committed.offset, Author::decode(&committed.metadata)) {
+            (None, _) => Verdict::Abandoned,
+            (Some(_), Some(author)) if author == us => Verdict::Counted,
+            (Some(_), Some(author)) if author.directory == directory => Verdict::Abandoned,
+            (Some(offset), _) if offset == moved.from => Verdict::Abandoned,
+            (Some(_), _) => Verdict::Undecided,
+        };
+        Ok((partition, verdict))
+    };
+    pending.partitions.iter().map(judge).collect()
+}
+
+/// What has to be done to a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FilePlan {
+    /// It stays, cut to this length.
+    Keep(FileState),
+    /// Nothing of it counts.
+    Remove,
+    /// It is cut, and these ranges of the bytes behind the cut are appended again.
+    Rewrite {
+        cut: u64,
+        keep: Vec<Range<u64>>,
+        header: u32,
+    },
+}
+
+/// What has to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) files: BTreeMap<String, FilePlan>,
+    /// Rows to be set aside: file, partition, bytes.
+    pub(super) aside: Vec<(String, i32, Range<u64>)>,
+    /// What remains of the pending batch, with its runs where they will be.
+    pub(super) batch: Option<Batch>,
+    /// The partitions' positions from now on.
+    pub(super) partitions: BTreeMap<i32, Position>,
+    /// Whether bytes that a checkpoint once covered go away: then the plan has to be durable before it is carried out.
+    pub(super) destructive: bool,
+}
+
+/// Plans what the verdicts mean for the files. `batch` is the pending batch's line of the index.
+pub(super) fn plan(
+    checkpoint: &Checkpoint,
+    batch: Option<&Batch>,
+    verdicts: &BTreeMap<i32, Verdict>,
+) -> Plan {
+    let State {
+        files, partitions, ..
+    } = &checkpoint.counting;
+    let mut plan = Plan {
+        partitions: partitions.clone(),
+        ..Plan::default()
+    };
+    for (name, file) in files.iter().filter(|(_, file)| !file.gone) {
+        plan.files.insert(name.clone(), FilePlan::Keep(*file));
+    }
+    let lost = |partition: i32| {
+        verdicts
+            .get(&partition)
+            .is_none_or(|verdict| *verdict != Verdict::Counted)
+    };
+    if let (Some(pending), Some(batch)) = (&checkpoint.pending, batch) {
+        let mut kept_runs = Vec::new();
+        for (name, file) in &pending.files {
+            let runs = batch
+                .runs
+                .iter()
+                .filter(|run| batch.files.get(run.file) == Some(name));
+            let target = plan_file(*file, files.get(name), runs, &lost, &mut kept_runs);
+            plan.destructive |= !matches!(target, FilePlan::Keep(kept) if kept == *file);
+            plan.files.insert(name.clone(), target);
+        }
+        for run in &batch.runs {
+            if let (Some(Verdict::Undecided), Some(name)) =
+                (verdicts.get(&run.partition), batch.files.get(run.file))
+            {
+                plan.aside
+                    .push((name.clone(), run.partition, run.start..run.start + run.len));
+            }
+        }
+        for (partition, moved) in &pending.partitions {
+            if lost(*partition) {
+                plan.destructive = true;
+                plan.partitions.entry(*partition).or_insert(Position {
+                    next: moved.from,
+                    epoch: None,
+                });
+            } else {
+                plan.partitions.insert(*partition, moved.to);
+            }
+        }
+        let mut remains = batch.clone();
+        remains.runs = kept_runs;
+        remains.partitions.retain(|span| !lost(span.0));
+        remains.gaps.retain(|gap| !lost(gap.0));
+        plan.batch = (!remains.partitions.is_empty()).then_some(remains);
+    }
+    let known: BTreeSet<_> = files
+        .keys()
+        .chain(checkpoint.pending.iter().flat_map(|p| p.files.keys()))
+        .collect();
+    for name in checkpoint
+        .creating
+        .iter()
+        .filter(|name| !known.contains(name))
+    {
+        plan.files.insert(name.clone(), FilePlan::Remove);
+    }
+    plan
+}
+
+/// One file that the pending batch wrote to; adds the runs that stay, where they will be, to `kept`.
+fn plan_file<'a>(
+    file: FileState,
+    base: Option<&FileState>,
+    runs: impl Iterator<Item = &'a Run>,
+    lost: &impl Fn(i32) -> bool,
+    kept: &mut Vec<Run>,
+) -> FilePlan {
+    let (mut cut, mut end, mut any) = (None, 0, false);
+    let mut keep: Vec<Range<u64>> = Vec::new();
+    for run in runs {
+        if lost(run.partition) {
+            if cut.is_none() {
+                (cut, end) = (Some(run.start), run.start);
+            }
+            continue;
+        }
+        any = true;
+        if cut.is_none() {
+            kept.push(*run);
+        } else {
+            kept.push(Run { start: end, ..*run });
+            keep.push(run.start..run.start + run.len);
+            end += run.len;
+        }
+    }
+    match (cut, base) {
+        (None, _) => FilePlan::Keep(file),
+        (Some(_), Some(base)) if !any => FilePlan::Keep(*base),
+        (Some(_), None) if !any => FilePlan::Remove,
+        (Some(cut), _) => FilePlan::Rewrite {
+            cut,
+            keep,
+            header: file.header,
+        },
+    }
+}
+
+/// Where a partition is to be read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// From this offset on.
+    At(i64),
+    /// Neither the group nor the directory knows: as `Kafka.AutoOffsetReset` says; then tell the sink with `start_at`.
+    Reset,
+}
+
+/// Why a start is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StartRule {
+    /// Nothing special.
+    At(i64),
+    /// Nobody knows.
+    Reset,
+    /// The group's offset is gone (expired, or the group was deleted).
+    Forgotten(i64),
+    /// The group's offset was moved forwards by somebody else: (from, to) are not in this directory.
+    Forwards(i64, i64),
+    /// The group's offset was set back behind what the directory holds: (committed, held).
+    Backwards(i64, i64),
+}
+
+/// Decides where a partition goes on. `held` is what the directory holds; commits of batches before `born` were for
+/// another topic of that name.
+pub(super) fn start(
+    directory: Uuid,
+    born: u64,
+    held: Option<i64>,
+    committed: &Committed,
+) -> StartRule {
+    let author = Author::decode(&committed.metadata).filter(|author| author.directory == directory);
+    let offset = committed
+        .offset
+        .filter(|_| author.is_none_or(|author| author.batch >= born));
+    match (offset, held) {
+        (None, None) => StartRule::Reset,
+        (None, Some(held)) => StartRule::Forgotten(held),
+        (Some(offset), None) => StartRule::At(offset),
+        (Some(_), Some(held)) if author.is_some() => StartRule::At(held),
+        (Some(offset), Some(held)) if offset < held => StartRule::Backwards(offset, held),
+        (Some(offset), Some(held)) if offset > held => StartRule::Forwards(held, offset),
+        (Some(_), Some(held)) => StartRule::At(held),
+    }
+}

@@ -1,0 +1,280 @@
+//! Carries out what [`recover`](super::recover) decides.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::Sink;
+use super::checkpoint::{FileState, Position, State};
+use super::error::SinkError;
+use super::fs::FsFile;
+use super::index::{self, Batch};
+use super::open::STATE_DIRECTORY;
+use super::recover::{self, Committed, FilePlan, Plan, Verdict};
+use super::redo::{Redo, Step};
+use super::tail::Tail;
+
+/// What recovery found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// What became of the pending batch, if there was one, on each of its partitions.
+    pub verdicts: BTreeMap<i32, Verdict>,
+    /// Bytes of rows that were taken out of files; their records are read again.
+    pub bytes_removed: u64,
+}
+
+impl Sink {
+    /// Resolves the pending batch, and drops all that was taken in since the last one. To be called once after
+    /// [`open`](Self::open), and whenever a commit's outcome is in doubt or a partition was lost; after it every
+    /// partition has to be begun again with [`start_position`](Self::start_position).
+    ///
+    /// `committed` has what OffsetFetch says of at least the partitions that [`known_partitions`](Self::known_partitions)
+    /// names, asked for after the former member was fenced.
+    ///
+    /// # Errors
+    /// [`SinkError::OutOfOrder`] when a partition of the pending batch is missing in `committed`; nothing was changed
+    /// then. After any other the sink accepts nothing more; opening the directory again finishes the work.
+    pub fn recover(&mut self, committed: &BTreeMap<i32, Committed>) -> Result<Recovery, SinkError> {
+        if self.failed {
+            return Err(SinkError::OutOfOrder(
+                "it failed before; open the directory again".to_owned(),
+            ));
+        }
+        let verdicts = match &self.checkpoint.pending {
+            None => BTreeMap::new(),
+            Some(pending) => recover::judge(pending, self.checkpoint.directory, committed)
+                .map_err(|partition| {
+                    SinkError::OutOfOrder(format!(
+                        "recovery needs the committed offset of partition {partition}"
+                    ))
+                })?,
+        };
+        let recovered = self.carry_out(verdicts);
+        self.guard(recovered)
+    }
+
+    fn carry_out(&mut self, verdicts: BTreeMap<i32, Verdict>) -> Result<Recovery, SinkError> {
+        self.outputs.clear();
+        self.index = None;
+        let batch = self.pending_line()?;
+        let plan = recover::plan(&self.checkpoint, batch.as_ref(), &verdicts);
+        let mut work = Work::default();
+        self.prepare(&plan, &mut work)?;
+
+        let mut checkpoint = self.checkpoint.clone();
+        checkpoint.counting = State {
+            files: work.files,
+            partitions: plan.partitions.clone(),
+            index: work.index,
+        };
+        checkpoint.pending = None;
+        checkpoint.creating.clear();
+        // Where a partition was begun stays known, also when nothing of it was ever committed.
+        for (partition, progress) in std::mem::take(&mut self.progress) {
+            let begun = Position {
+                next: progress.from,
+                epoch: None,
+            };
+            if !self.gaps.iter().any(|gap| gap.0 == partition) {
+                checkpoint
+                    .counting
+                    .partitions
+                    .entry(partition)
+                    .or_insert(begun);
+            }
+        }
+        self.gaps.clear();
+
+        if !work.steps.is_empty() || self.unsaved || checkpoint != self.checkpoint {
+            let redo = Redo {
+                steps: work.steps,
+                checkpoint,
+                bytes: work.bytes,
+            };
+            if plan.destructive {
+                redo.write(&*self.fs, &self.state_directory)?;
+            }
+            redo.apply(&*self.fs, &self.directory, &self.state_directory)?;
+            self.checkpoint = redo.checkpoint;
+            self.unsaved = false;
+        }
+        self.recovered = true;
+        let undecided = verdicts
+            .iter()
+            .filter(|(_, verdict)| **verdict == Verdict::Undecided);
+        for (partition, _) in undecided {
+            tracing::warn!(
+                topic = self.checkpoint.topic,
+                partition,
+                "another program moved the group's offset before the outcome of the last commit was known; its rows are in {}",
+                self.state_directory.join(UNDECIDED).display()
+            );
+        }
+        Ok(Recovery {
+            verdicts,
+            bytes_removed: work.removed,
+        })
+    }
+
+    /// The pending batch's line of the index.
+    fn pending_line(&self) -> Result<Option<Batch>, SinkError> {
+        let Some(pending) = &self.checkpoint.pending else {
+            return Ok(None);
+        };
+        let path = self.state_directory.join(index::FILE);
+        let from = self.checkpoint.counting.index;
+        let mut file = self.fs.open(&path).map_err(SinkError::io("open", &path))?;
+        let len = file.len().map_err(SinkError::io("read", &path))?;
+        let size = pending
+            .index
+            .checked_sub(from)
+            .filter(|_| pending.index <= len);
+        let size = size.ok_or_else(|| {
+            SinkError::damaged(
+                &path,
+                format!("it is {len} bytes long and was {}", pending.index),
+            )
+        })?;
+        let mut line = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+        file.read_at(from, &mut line)
+            .map_err(SinkError::io("read", &path))?;
+        Batch::decode(&path, &line).map(Some)
+    }
+
+    /// Turns the plan into steps, and the states that the files have after them.
+    fn prepare(&self, plan: &Plan, work: &mut Work) -> Result<(), SinkError> {
+        for (name, partition, range) in &plan.aside {
+            let number = self.pending_batch().unwrap_or_default();
+            let aside = self.state_directory.join(UNDECIDED);
+            self.fs
+                .create_dir_all(&aside)
+                .map_err(SinkError::io("make", &aside))?;
+            let to = format!(
+                "{STATE_DIRECTORY}/{UNDECIDED}/batch-{number}.partition-{partition}.{:020}.{name}",
+                range.start
+            );
+            let bytes = self.read_ranges(name, std::slice::from_ref(range))?;
+            work.write(to, 0, &bytes);
+        }
+        for (name, target) in &plan.files {
+            let path = self.directory.join(name);
+            let len = self.fs.len(&path).map_err(SinkError::io("read", &path))?;
+            match target {
+                FilePlan::Remove => {
+                    if let Some(len) = len {
+                        work.removed += len;
+                        work.steps.push(Step::Remove { name: name.clone() });
+                    }
+                }
+                FilePlan::Keep(state) => {
+                    work.files.insert(name.clone(), *state);
+                    if let Some(len) = len.filter(|len| *len > state.len) {
+                        work.removed += len - state.len;
+                        work.write(name.clone(), state.len, &[]);
+                    }
+                }
+                FilePlan::Rewrite { cut, keep, header } => {
+                    let bytes = self.read_ranges(name, keep)?;
+                    let mut file = self.fs.open(&path).map_err(SinkError::io("open", &path))?;
+                    let mut tail =
+                        Tail::read(&mut *file, *cut).map_err(SinkError::io("read", &path))?;
+                    tail.extend(*cut, &bytes);
+                    let after = cut + bytes.len() as u64;
+                    work.removed += len.unwrap_or_default().saturating_sub(after);
+                    work.files.insert(
+                        name.clone(),
+                        FileState {
+                            len: after,
+                            tail: tail.crc,
+                            header: *header,
+                            gone: false,
+                        },
+                    );
+                    work.write(name.clone(), *cut, &bytes);
+                }
+            }
+        }
+        for (name, state) in self
+            .checkpoint
+            .counting
+            .files
+            .iter()
+            .filter(|(_, state)| state.gone)
+        {
+            work.files.insert(name.clone(), *state);
+        }
+        self.prepare_index(plan, work)
+    }
+
+    /// The index keeps the pending batch's line as far as the batch counts.
+    fn prepare_index(&self, plan: &Plan, work: &mut Work) -> Result<(), SinkError> {
+        let name = format!("{STATE_DIRECTORY}/{}", index::FILE);
+        let path = self.directory.join(&name);
+        let len = self
+            .fs
+            .len(&path)
+            .map_err(SinkError::io("read", &path))?
+            .unwrap_or_default();
+        if plan.destructive {
+            let line = plan
+                .batch
+                .as_ref()
+                .map_or_else(|| Ok(Vec::new()), Batch::encode)?;
+            work.index = self.checkpoint.counting.index + line.len() as u64;
+            work.write(name, self.checkpoint.counting.index, &line);
+        } else {
+            work.index = self.checkpoint.index();
+            if len < work.index {
+                return Err(SinkError::damaged(
+                    &path,
+                    format!("it is {len} bytes long and was {}", work.index),
+                ));
+            }
+            if len > work.index {
+                work.write(name, work.index, &[]);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_ranges(&self, name: &str, ranges: &[Range<u64>]) -> Result<Vec<u8>, SinkError> {
+        let path = self.directory.join(name);
+        let read = || {
+            let mut file: Box<dyn FsFile> = self.fs.open(&path)?;
+            let len = file.len()?;
+            let mut bytes = Vec::new();
+            for range in ranges {
+                // Believed only as far as the file goes.
+                let size = range.end.min(len).saturating_sub(range.start);
+                let at = bytes.len();
+                bytes.resize(at + usize::try_from(size).unwrap_or(usize::MAX), 0);
+                file.read_at(range.start, bytes.get_mut(at..).unwrap_or_default())?;
+            }
+            Ok(bytes)
+        };
+        read().map_err(SinkError::io("read", &path))
+    }
+}
+
+/// The directory of what is set aside, in the sidecar.
+const UNDECIDED: &str = "undecided";
+
+/// Steps in the making.
+#[derive(Default)]
+struct Work {
+    steps: Vec<Step>,
+    bytes: Vec<u8>,
+    files: BTreeMap<String, FileState>,
+    index: u64,
+    removed: u64,
+}
+
+impl Work {
+    fn write(&mut self, name: String, cut: u64, bytes: &[u8]) {
+        self.steps.push(Step::Write {
+            name,
+            cut,
+            append: bytes.len() as u64,
+        });
+        self.bytes.extend_from_slice(bytes);
+    }
+}

@@ -1,0 +1,168 @@
+//! Rows and headers of the CSV files (RFC 4180, with `\n` line ends), and lines of the dead letters file.
+//!
+//! Written straight into a file's append buffer: this runs once for every record.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::settings::Column;
+use crate::event::{BadRecord, Trade};
+
+/// A record as it came from its partition.
+#[derive(Clone, Copy, Debug)]
+pub struct InputRecord<'a> {
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// Its key, if it has one.
+    pub key: Option<&'a [u8]>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// The first line of a CSV file.
+pub(super) fn header(columns: &[Column]) -> Vec<u8> {
+    let names: Vec<_> = columns.iter().map(|column| column.as_str()).collect();
+    format!("{}\n", names.join(",")).into_bytes()
+}
+
+/// Appends a row.
+pub(super) fn write_row(
+    out: &mut Vec<u8>,
+    columns: &[Column],
+    trade: &Trade<'_>,
+    topic: &str,
+    partition: i32,
+    record: &InputRecord<'_>,
+) {
+    for (i, column) in columns.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        match column {
+            Column::Symbol => out.extend_from_slice(trade.symbol.as_bytes()),
+            Column::Side => out.extend_from_slice(trade.side.as_str().as_bytes()),
+            Column::Quantity => out.extend_from_slice(trade.quantity.as_bytes()),
+            Column::Price => out.extend_from_slice(trade.price.as_bytes()),
+            Column::Timestamp => out.extend_from_slice(trade.timestamp.as_bytes()),
+            Column::TradeId => write_text(
+                out,
+                trade.trade_id.as_deref().unwrap_or_default().as_bytes(),
+            ),
+            Column::Partition => {
+                out.extend_from_slice(itoa::Buffer::new().format(partition).as_bytes())
+            }
+            Column::Offset => {
+                out.extend_from_slice(itoa::Buffer::new().format(record.offset).as_bytes())
+            }
+            Column::Topic => write_text(out, topic.as_bytes()),
+            Column::Key => match record.key {
+                None => {}
+                Some(key) if is_safe_text(key) => write_text(out, key),
+                Some(key) => out.extend_from_slice(STANDARD.encode(key).as_bytes()),
+            },
+        }
+    }
+    out.push(b'\n');
+}
+
+/// Printable ASCII that a spreadsheet does not take for a formula.
+fn is_safe_text(text: &[u8]) -> bool {
+    text.iter().all(|b| (b' '..=b'~').contains(b))
+        && !matches!(text.first(), Some(b'=' | b'+' | b'-' | b'@'))
+}
+
+fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    if !text
+        .iter()
+        .any(|b| matches!(b, b',' | b'"' | b'\n' | b'\r'))
+    {
+        return out.extend_from_slice(text);
+    }
+    out.push(b'"');
+    for b in text {
+        if *b == b'"' {
+            out.push(b'"');
+        }
+        out.push(*b);
+    }
+    out.push(b'"');
+}
+
+/// Appends a dead letter: one JSON object on a line, with key and value in base64.
+pub(super) fn write_dead_letter(
+    out: &mut Vec<u8>,
+    topic: &str,
+    partition: i32,
+    record: &InputRecord<'_>,
+    reason: BadRecord,
+) {
+    let base64 = |bytes: Option<&[u8]>| bytes.map(|bytes| STANDARD.encode(bytes));
+    let line = serde_json::json!({
+        "topic": topic,
+        "partition": partition,
+        "offset": record.offset,
+        "key": base64(record.key),
+        "value": base64(record.value),
+        "reason": reason.to_string(),
+    });
+    out.extend_from_slice(line.to_string().as_bytes());
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::read_trade;
+
+    #[test]
+    fn a_row_is_quoted_where_it_must_be() {
+        let value = br#"{"TradeId":"a,\"b\"","Symbol":"^IX","Side":"Sell","Quantity":7,"Price":1.50,"Timestamp":"2025-01-02T03:04:05Z"}"#;
+        let trade = read_trade(value).unwrap();
+        let row = |key: Option<&[u8]>, columns: &[Column]| {
+            let mut out = Vec::new();
+            write_row(
+                &mut out,
+                columns,
+                &trade,
+                "t",
+                3,
+                &InputRecord {
+                    offset: 9,
+                    key,
+                    value: Some(value),
+                },
+            );
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            row(None, &Column::DEFAULT),
+            "^IX,Sell,7,1.50,2025-01-02T03:04:05Z\n"
+        );
+        let all = [
+            Column::TradeId,
+            Column::Partition,
+            Column::Offset,
+            Column::Topic,
+            Column::Key,
+        ];
+        assert_eq!(row(Some(b"^IX"), &all), "\"a,\"\"b\"\"\",3,9,t,^IX\n");
+        assert_eq!(row(Some(b"=1"), &[Column::Key]), "PTE=\n");
+        assert_eq!(row(None, &[Column::Side, Column::Key]), "Sell,\n");
+    }
+
+    #[test]
+    fn a_dead_letter_keeps_every_byte() {
+        let mut out = Vec::new();
+        let record = InputRecord {
+            offset: 4,
+            key: None,
+            value: Some(b"\xff"),
+        };
+        write_dead_letter(&mut out, "t", 1, &record, BadRecord::NotUtf8);
+        let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(
+            (&line["value"], &line["key"], &line["offset"]),
+            (&"/w==".into(), &().into(), &4.into())
+        );
+    }
+}

@@ -1,0 +1,343 @@
+//! A file system in memory that stops the world at any step, tears writes, and forgets at a loss of power what was not
+//! made durable.
+//!
+//! Two kinds of ends: `kill -9` keeps everything that was written; a loss of power keeps what was synced, and of the
+//! rest any part. A changed name that was not made durable with its directory may be the old or the new one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::fs::{Fs, FsFile};
+
+#[derive(Clone, Default)]
+pub(super) struct SimFs(Arc<Mutex<World>>);
+
+#[derive(Default)]
+struct World {
+    files: Vec<Contents>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    /// Changes that may still happen before the end.
+    fuse: Option<u32>,
+    dead: bool,
+    /// Handles of an earlier life are of no use.
+    life: u32,
+    random: u64,
+}
+
+#[derive(Default)]
+struct Contents {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+}
+
+/// What happens to a change: it happens, or the world ends before, within or after it.
+enum Fate {
+    Happens,
+    Ends(u64),
+}
+
+impl World {
+    /// splitmix64: the simulation is a function of its seed.
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn alive(&self) -> io::Result<()> {
+        if self.dead {
+            Err(io::Error::other("the world has ended"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn change(&mut self) -> io::Result<Fate> {
+        self.alive()?;
+        match &mut self.fuse {
+            Some(0) => {
+                self.dead = true;
+                Ok(Fate::Ends(self.random()))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(Fate::Happens)
+            }
+            None => Ok(Fate::Happens),
+        }
+    }
+
+    fn find(&self, path: &Path) -> io::Result<usize> {
+        self.names
+            .get(path)
+            .copied()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl SimFs {
+    pub(super) fn new(seed: u64) -> Self {
+        let fs = Self::default();
+        fs.world().random = seed;
+        fs
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap()
+    }
+
+    /// Lets the world end at the change after `changes` more.
+    pub(super) fn arm(&self, changes: Option<u32>) {
+        self.world().fuse = changes;
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.world().dead
+    }
+
+    /// A new process, after a kill or a loss of power.
+    pub(super) fn restart(&self, power_lost: bool) {
+        let mut world = self.world();
+        world.life += 1;
+        world.dead = false;
+        world.fuse = None;
+        if !power_lost {
+            return;
+        }
+        let paths: Vec<_> = world
+            .names
+            .keys()
+            .chain(world.durable_names.keys())
+            .cloned()
+            .collect();
+        for path in paths {
+            if world.random() % 2 == 0 {
+                match world.names.get(&path).copied() {
+                    Some(file) => world.durable_names.insert(path, file),
+                    None => world.durable_names.remove(&path),
+                };
+            }
+        }
+        // A rename is one step: the temporary name does not outlive it.
+        let names = world.durable_names.clone();
+        let twice = |path: &PathBuf, file: usize| {
+            path.extension().is_some_and(|e| e == "new")
+                && names.iter().any(|(p, f)| *f == file && p != path)
+        };
+        world.durable_names.retain(|path, file| !twice(path, *file));
+        world.names = world.durable_names.clone();
+        for at in 0..world.files.len() {
+            let (now, durable) = (world.files[at].now.clone(), world.files[at].durable.clone());
+            if now != durable {
+                let (short, long) = (now.len().min(durable.len()), now.len().max(durable.len()));
+                let len = short + (world.random() as usize) % (long - short + 1);
+                let survives = world.random();
+                let byte = |i: usize| match (now.get(i), durable.get(i)) {
+                    (Some(now), Some(durable)) if now == durable => *now,
+                    // Whole sectors of what was not synced are there or are not.
+                    (now, durable) => {
+                        let written = survives >> (i / 16 % 64) & 1 == 1;
+                        *if written {
+                            now.or(durable)
+                        } else {
+                            durable.or(Some(&0))
+                        }
+                        .unwrap_or(&0)
+                    }
+                };
+                let left: Vec<u8> = (0..len).map(byte).collect();
+                world.files[at] = Contents {
+                    now: left.clone(),
+                    durable: left,
+                };
+            }
+        }
+    }
+
+    /// All files, by name.
+    pub(super) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let world = self.world();
+        world
+            .names
+            .iter()
+            .map(|(path, file)| (path.clone(), world.files[*file].now.clone()))
+            .collect()
+    }
+
+    /// Puts a file there, durably.
+    pub(super) fn put(&self, path: &Path, bytes: &[u8]) {
+        let mut world = self.world();
+        let file = world.files.len();
+        world.files.push(Contents {
+            now: bytes.to_vec(),
+            durable: bytes.to_vec(),
+        });
+        world.names.insert(path.to_owned(), file);
+        world.durable_names.insert(path.to_owned(), file);
+    }
+
+    fn handle(&self, file: usize) -> Box<dyn FsFile> {
+        Box::new(SimFile {
+            fs: self.clone(),
+            file,
+            life: self.world().life,
+        })
+    }
+}
+
+impl Fs for SimFs {
+    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
+        self.world().alive()
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        if self.world().names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.create(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        let mut world = self.world();
+        let fate = world.change()?;
+        let file = match world.names.get(path).copied() {
+            Some(file) => file,
+            None => {
+                world.files.push(Contents::default());
+                world.files.len() - 1
+            }
+        };
+        if matches!(fate, Fate::Happens) || matches!(fate, Fate::Ends(random) if random % 2 == 0) {
+            world.files[file].now.clear();
+            world.names.insert(path.to_owned(), file);
+        }
+        world.alive()?;
+        drop(world);
+        Ok(self.handle(file))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        self.world().alive()?;
+        let file = self.world().find(path)?;
+        Ok(self.handle(file))
+    }
+
+    fn len(&self, path: &Path) -> io::Result<Option<u64>> {
+        let world = self.world();
+        world.alive()?;
+        Ok(world
+            .names
+            .get(path)
+            .map(|file| world.files[*file].now.len() as u64))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        let fate = world.change()?;
+        let file = world.find(from)?;
+        if matches!(fate, Fate::Happens) || matches!(fate, Fate::Ends(random) if random % 2 == 0) {
+            world.names.remove(from);
+            world.names.insert(to.to_owned(), file);
+        }
+        world.alive()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        let fate = world.change()?;
+        if matches!(fate, Fate::Happens) || matches!(fate, Fate::Ends(random) if random % 2 == 0) {
+            world.names.remove(path);
+        }
+        world.alive()
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        if let Fate::Ends(_) = world.change()? {
+            return world.alive();
+        }
+        let within = |name: &Path| name.parent() == Some(path);
+        let kept = world.durable_names.iter().filter(|(name, _)| !within(name));
+        let synced = world.names.iter().filter(|(name, _)| within(name));
+        world.durable_names = kept
+            .chain(synced)
+            .map(|(name, file)| (name.clone(), *file))
+            .collect();
+        Ok(())
+    }
+
+    fn lock(&self, _: &Path) -> io::Result<Option<Box<dyn Send>>> {
+        self.world().alive()?;
+        Ok(Some(Box::new(())))
+    }
+}
+
+struct SimFile {
+    fs: SimFs,
+    file: usize,
+    life: u32,
+}
+
+impl SimFile {
+    fn world(&self) -> io::Result<MutexGuard<'_, World>> {
+        let world = self.fs.world();
+        world.alive()?;
+        if world.life == self.life {
+            Ok(world)
+        } else {
+            Err(io::Error::other("a handle of an earlier life"))
+        }
+    }
+}
+
+impl FsFile for SimFile {
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut world = self.world()?;
+        let bytes = match world.change()? {
+            Fate::Happens => bytes,
+            Fate::Ends(random) => &bytes[..random as usize % (bytes.len() + 1)],
+        };
+        let contents = &mut world.files[self.file].now;
+        let (at, end) = (at as usize, at as usize + bytes.len());
+        contents.resize(contents.len().max(end), 0);
+        contents[at..end].copy_from_slice(bytes);
+        world.alive()
+    }
+
+    fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let world = self.world()?;
+        let contents = &world.files[self.file].now;
+        let bytes = contents
+            .get(at as usize..at as usize + buffer.len())
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        let mut world = self.world()?;
+        let fate = world.change()?;
+        if matches!(fate, Fate::Happens) || matches!(fate, Fate::Ends(random) if random % 2 == 0) {
+            world.files[self.file].now.resize(len as usize, 0);
+        }
+        world.alive()
+    }
+
+    fn len(&mut self) -> io::Result<u64> {
+        Ok(self.world()?.files[self.file].now.len() as u64)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut world = self.world()?;
+        if let Fate::Happens = world.change()? {
+            let contents = &mut world.files[self.file];
+            contents.durable = contents.now.clone();
+        }
+        world.alive()
+    }
+}

@@ -1,0 +1,386 @@
+//! The sink on the real file system: names, headers, refusals.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::super::{
+    Appended, BadRecords, Binding, Column, Committed, FileDate, InputRecord, Settings, Sink,
+    SinkError, Start,
+};
+use super::{binding, settings};
+use crate::event::BadRecord;
+
+const HEADER: &str = "Symbol,Side,Quantity,Price,Timestamp,Partition,Offset\n";
+const NO_KEY: Option<&[u8]> = None;
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_770_000_000, 0).unwrap()
+}
+
+fn trade(day: u32, quantity: i64) -> String {
+    format!(
+        r#"{{"TradeId":"t","Symbol":"IBM","Side":"Sell","Quantity":{quantity},"Price":2.5,"Timestamp":"2025-03-{day:02}T10:00:00Z"}}"#
+    )
+}
+
+fn open(settings: Settings) -> Result<Sink, SinkError> {
+    let mut sink = Sink::open(settings, binding())?;
+    sink.recover(&BTreeMap::new())?;
+    Ok(sink)
+}
+
+fn append(sink: &mut Sink, offset: i64, values: &[Option<&[u8]>]) -> Result<Appended, SinkError> {
+    let records = (offset..).zip(values).map(|(offset, value)| InputRecord {
+        offset,
+        key: NO_KEY,
+        value: *value,
+    });
+    sink.append(0, None, records, offset + values.len() as i64, now())
+}
+
+/// Appends one trade and lets its commit count.
+fn append_for_good(sink: &mut Sink, offset: i64, day: u32) {
+    append(sink, offset, &[Some(trade(day, offset).as_bytes())]).unwrap();
+    let batch = sink.flush().unwrap().unwrap();
+    sink.committed(batch.number, &[0]);
+}
+
+fn read(directory: &Path, name: &str) -> String {
+    fs::read_to_string(directory.join(name)).unwrap()
+}
+
+fn committed(offset: i64, metadata: &str) -> Committed {
+    Committed {
+        offset: Some(offset),
+        leader_epoch: None,
+        metadata: metadata.to_owned(),
+    }
+}
+
+#[test]
+fn rows_go_to_the_file_of_their_date_and_files_are_continued() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(
+        directory.path().join("consumed_trades_2025-03-01.csv"),
+        "mine",
+    )
+    .unwrap();
+    let mut sink = open(settings(directory.path())).unwrap();
+    assert_eq!(
+        sink.start_position(0, &Committed::default()).unwrap(),
+        Start::Reset
+    );
+    sink.start_at(0, 5).unwrap();
+    for (offset, day) in [(5, 1), (6, 2), (7, 3), (8, 4), (9, 1)] {
+        append_for_good(&mut sink, offset, day);
+    }
+    assert_eq!(sink.flush().unwrap(), None);
+    sink.close().unwrap();
+
+    let mut sink = open(settings(directory.path())).unwrap();
+    assert_eq!(
+        sink.start_position(0, &Committed::default()).unwrap(),
+        Start::At(10)
+    );
+    append_for_good(&mut sink, 10, 2);
+    drop(sink);
+    let row = |day, offset| format!("IBM,Sell,{offset},2.5,2025-03-0{day}T10:00:00Z,0,{offset}\n");
+    assert_eq!(
+        read(directory.path(), "consumed_trades_2025-03-01.csv"),
+        "mine"
+    );
+    let first = read(directory.path(), "consumed_trades_2025-03-01.0001.csv");
+    assert_eq!(first, format!("{HEADER}{}{}", row(1, 5), row(1, 9)));
+    let second = read(directory.path(), "consumed_trades_2025-03-02.csv");
+    assert_eq!(second, format!("{HEADER}{}{}", row(2, 6), row(2, 10)));
+}
+
+#[test]
+fn other_columns_an_instance_and_the_processing_date_make_other_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = open(settings(directory.path())).unwrap();
+    sink.start_at(0, 0).unwrap();
+    append_for_good(&mut sink, 0, 1);
+    sink.close().unwrap();
+    let mut sink = open(Settings {
+        columns: vec![Column::Symbol, Column::TradeId],
+        ..settings(directory.path())
+    })
+    .unwrap();
+    sink.start_position(0, &Committed::default()).unwrap();
+    append_for_good(&mut sink, 1, 1);
+    sink.close().unwrap();
+    assert_eq!(
+        read(directory.path(), "consumed_trades_2025-03-01.0001.csv"),
+        "Symbol,TradeId\nIBM,t\n"
+    );
+    let other = Settings {
+        instance: Some("eu-1".to_owned()),
+        file_date: FileDate::Processing,
+        ..settings(directory.path())
+    };
+    let mut sink = open(other).unwrap();
+    sink.start_position(0, &Committed::default()).unwrap();
+    append_for_good(&mut sink, 2, 1);
+    assert!(read(directory.path(), "consumed_trades_2026-02-02.eu-1.csv").ends_with(",0,2\n"));
+}
+
+#[test]
+fn bad_records_become_dead_letters_or_stop_or_are_passed_over() {
+    let values: [Option<&[u8]>; 4] = [Some(b"{}"), None, Some(b"\xff"), Some(b"7")];
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = open(settings(directory.path())).unwrap();
+    sink.start_at(0, 0).unwrap();
+    let appended = append(&mut sink, 0, &values).unwrap();
+    assert_eq!(
+        appended,
+        Appended {
+            rows: 0,
+            dead_letters: 3,
+            tombstones: 1,
+            skipped: 0
+        }
+    );
+    sink.flush().unwrap().unwrap();
+    let letters = read(directory.path(), "dead_letters_2026-02-02.ndjson");
+    let reasons: Vec<_> = letters
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["reason"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            BadRecord::MissingField("Symbol"),
+            BadRecord::NotUtf8,
+            BadRecord::NotAnObject
+        ]
+        .map(|r| r.to_string())
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = open(Settings {
+        bad_records: BadRecords::Skip,
+        ..settings(directory.path())
+    })
+    .unwrap();
+    sink.start_at(0, 0).unwrap();
+    assert_eq!(append(&mut sink, 0, &values).unwrap().skipped, 3);
+
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = open(Settings {
+        bad_records: BadRecords::Fail,
+        ..settings(directory.path())
+    })
+    .unwrap();
+    sink.start_at(0, 0).unwrap();
+    let good = trade(1, 0);
+    let error = append(&mut sink, 0, &[Some(good.as_bytes()), Some(b"{}")]).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            SinkError::BadRecord {
+                partition: 0,
+                offset: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(sink.flush().unwrap().unwrap().offsets, [(0, 1, None)]);
+}
+
+#[test]
+fn a_directory_has_one_process_and_one_topic() {
+    let directory = tempfile::tempdir().unwrap();
+    let sink = open(settings(directory.path())).unwrap();
+    assert!(matches!(
+        open(settings(directory.path())),
+        Err(SinkError::Locked { .. })
+    ));
+    drop(sink);
+    for other in [
+        Binding {
+            cluster_id: "other".to_owned(),
+            ..binding()
+        },
+        Binding {
+            topic: "other".to_owned(),
+            ..binding()
+        },
+        Binding {
+            group: "other".to_owned(),
+            ..binding()
+        },
+    ] {
+        let error = Sink::open(settings(directory.path()), other)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains("other") && error.contains("--out"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_topic_made_anew_is_read_from_its_beginning() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = open(settings(directory.path())).unwrap();
+    sink.start_at(0, 0).unwrap();
+    append(&mut sink, 0, &[Some(trade(1, 0).as_bytes())]).unwrap();
+    let batch = sink.flush().unwrap().unwrap();
+    drop(sink);
+    let anew = Binding {
+        topic_id: Some(Uuid::from_u128(2)),
+        ..binding()
+    };
+    let mut sink = Sink::open(settings(directory.path()), anew).unwrap();
+    sink.recover(&BTreeMap::new()).unwrap();
+    // What the old topic's batch committed says nothing about the new one.
+    assert_eq!(
+        sink.start_position(0, &committed(1, &batch.metadata))
+            .unwrap(),
+        Start::Reset
+    );
+    sink.start_at(0, 0).unwrap();
+    append_for_good(&mut sink, 0, 1);
+    assert_eq!(
+        read(directory.path(), "consumed_trades_2025-03-01.csv")
+            .lines()
+            .count(),
+        3
+    );
+}
+
+#[test]
+fn an_offset_moved_by_somebody_else_is_followed_forwards_and_refused_backwards() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = open(settings(directory.path())).unwrap();
+    sink.start_at(0, 0).unwrap();
+    append_for_good(&mut sink, 0, 1);
+    assert_eq!(
+        sink.start_position(0, &committed(9, "")).unwrap(),
+        Start::At(9)
+    );
+    append_for_good(&mut sink, 9, 1);
+    assert!(read(directory.path(), ".stockflow/index").contains(r#""gaps":[[0,1,9]]"#));
+    let error = sink
+        .start_position(0, &committed(3, ""))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("set back to 3") && error.contains("to 10"),
+        "{error}"
+    );
+    let held = sink.start_position(0, &Committed::default()).unwrap();
+    assert_eq!(held, Start::At(10));
+}
+
+#[test]
+fn edited_files_are_noticed_and_nothing_is_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("consumed_trades_2025-03-01.csv");
+    let mut sink = open(settings(directory.path())).unwrap();
+    sink.start_at(0, 0).unwrap();
+    append_for_good(&mut sink, 0, 1);
+    sink.close().unwrap();
+    let good = fs::read_to_string(&path).unwrap();
+    for edited in [
+        good.replace("IBM", "ABC"),
+        good[..good.len() - 1].to_owned(),
+    ] {
+        fs::write(&path, &edited).unwrap();
+        assert!(matches!(
+            open(settings(directory.path())),
+            Err(SinkError::Edited { .. })
+        ));
+        assert_eq!(fs::read_to_string(&path).unwrap(), edited);
+    }
+    // A file that its owner took away is not missed, and its name is not used again.
+    fs::remove_file(&path).unwrap();
+    let mut sink = open(settings(directory.path())).unwrap();
+    sink.start_position(0, &Committed::default()).unwrap();
+    append_for_good(&mut sink, 1, 1);
+    assert!(!path.exists());
+    assert!(read(directory.path(), "consumed_trades_2025-03-01.0001.csv").ends_with(",0,1\n"));
+}
+
+#[test]
+fn a_directory_that_goes_away_is_an_error_before_anything_is_committed() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let mut sink = open(settings(&out)).unwrap();
+    sink.start_at(0, 0).unwrap();
+    append_for_good(&mut sink, 0, 1);
+    append(&mut sink, 1, &[Some(trade(1, 1).as_bytes())]).unwrap();
+    fs::remove_dir_all(&out).unwrap();
+    let error = sink.flush().unwrap_err();
+    assert!(
+        matches!(error, SinkError::Edited { .. } | SinkError::Io { .. }),
+        "{error}"
+    );
+    assert!(matches!(sink.flush(), Err(SinkError::OutOfOrder(_))));
+}
+
+#[test]
+fn steps_out_of_order_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = Sink::open(settings(directory.path()), binding()).unwrap();
+    assert!(matches!(sink.flush(), Err(SinkError::OutOfOrder(_))));
+    sink.recover(&BTreeMap::new()).unwrap();
+    assert!(matches!(
+        append(&mut sink, 0, &[None]),
+        Err(SinkError::OutOfOrder(_))
+    ));
+    sink.start_at(0, 0).unwrap();
+    append(&mut sink, 0, &[None]).unwrap();
+    assert!(matches!(
+        sink.start_position(0, &Committed::default()),
+        Err(SinkError::OutOfOrder(_))
+    ));
+    sink.flush().unwrap().unwrap();
+    append(&mut sink, 1, &[None]).unwrap();
+    assert!(matches!(sink.flush(), Err(SinkError::OutOfOrder(_))));
+    assert!(matches!(
+        sink.recover(&BTreeMap::new()),
+        Err(SinkError::OutOfOrder(_))
+    ));
+    sink.recover(&[(0, Committed::default())].into()).unwrap();
+    assert_eq!(
+        sink.start_position(0, &Committed::default()).unwrap(),
+        Start::At(0)
+    );
+    let bad = Settings {
+        instance: Some("../x".to_owned()),
+        ..settings(directory.path())
+    };
+    assert!(matches!(
+        Sink::open(bad, binding()),
+        Err(SinkError::Settings(_))
+    ));
+}
+
+#[test]
+fn the_former_member_is_remembered() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = open(settings(directory.path())).unwrap();
+    assert_eq!(sink.former_member(), None);
+    sink.remember_member("member-1").unwrap();
+    drop(sink);
+    let sink = open(settings(directory.path())).unwrap();
+    let former = sink.former_member().unwrap();
+    assert_eq!(
+        (former.member_id.as_str(), former.group.as_str()),
+        ("member-1", "group")
+    );
+}

@@ -1,0 +1,29 @@
+//! The sink from its front door: on a simulated disk that ends the world at any step, and on the real one.
+
+mod disk;
+mod model;
+mod steps;
+mod truth;
+
+use super::{BadRecords, Binding, Column, FileDate, Settings};
+
+/// Settings whose rows say which record they are.
+fn settings(directory: &std::path::Path) -> Settings {
+    Settings {
+        directory: directory.to_owned(),
+        columns: [&Column::DEFAULT[..], &[Column::Partition, Column::Offset]].concat(),
+        file_date: FileDate::Event,
+        instance: None,
+        max_open_files: 2,
+        bad_records: BadRecords::DeadLetter,
+    }
+}
+
+fn binding() -> Binding {
+    Binding {
+        cluster_id: "cluster".to_owned(),
+        topic: "trades".to_owned(),
+        topic_id: Some(uuid::Uuid::from_u128(1)),
+        group: "group".to_owned(),
+    }
+}
