@@ -95,8 +95,14 @@ impl Accumulator {
     ///
     /// # Errors
     /// When the record alone is longer than a batch can be.
-    pub(super) fn offer(&mut self, record: &NewRecord<'_>, now: Instant) -> Result<Offered, EncodeError> {
-        let index = self.partitioner.partition(record.key, self.partitions.len() as u32);
+    pub(super) fn offer(
+        &mut self,
+        record: &NewRecord<'_>,
+        now: Instant,
+    ) -> Result<Offered, EncodeError> {
+        let index = self
+            .partitioner
+            .partition(record.key, self.partitions.len() as u32);
         let Some(partition) = self.partitions.get_mut(index as usize) else {
             return Ok(Offered::Full);
         };
@@ -108,7 +114,10 @@ impl Accumulator {
             wake = true;
         }
 
-        let before = partition.open.as_ref().map_or(0, |open| open.builder.size());
+        let before = partition
+            .open
+            .as_ref()
+            .map_or(0, |open| open.builder.size());
         let after = match &partition.open {
             Some(open) => open.builder.size_with(record),
             None => BatchBuilder::with_capacity(0).size_with(record),
@@ -158,17 +167,15 @@ impl Accumulator {
         Some(open)
     }
 
-    /// How many partitions there are.
-    pub(super) fn partitions(&self) -> u32 {
-        self.partitions.len() as u32
-    }
-
     /// When the open batch of `partition` is due, if nothing closes it before.
     pub(super) fn due_at(&self, partition: u32) -> Option<Instant> {
         let of = self.partitions.get(partition as usize)?;
         match of.closed.front() {
             Some(closed) => Some(closed.opened),
-            None => of.open.as_ref().map(|open| open.opened + self.limits.linger),
+            None => of
+                .open
+                .as_ref()
+                .map(|open| open.opened + self.limits.linger),
         }
     }
 
@@ -223,11 +230,17 @@ mod tests {
 
         let (third, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
         assert!(wake && !first.same_batch(&third));
-        assert_eq!(accumulator.take(0, start, false).unwrap().builder.count(), 2);
+        assert_eq!(
+            accumulator.take(0, start, false).unwrap().builder.count(),
+            2
+        );
         assert!(accumulator.take(0, start, false).is_none());
         assert_eq!(accumulator.due_at(0), Some(start + LIMITS.linger));
         let later = start + LIMITS.linger;
-        assert_eq!(accumulator.take(0, later, false).unwrap().builder.count(), 1);
+        assert_eq!(
+            accumulator.take(0, later, false).unwrap().builder.count(),
+            1
+        );
         assert_eq!(accumulator.due_at(0), None);
         assert_eq!(accumulator.outstanding().len(), 2);
     }

@@ -85,10 +85,18 @@ impl DeliveryError {
     /// Whether the record may be in the topic all the same: look it up before offering it again.
     pub fn possibly_written(&self) -> bool {
         match self {
-            Self::TimedOut { possibly_written, .. }
-            | Self::Refused { possibly_written, .. }
-            | Self::Stopped { possibly_written, .. }
-            | Self::Fatal { possibly_written, .. } => *possibly_written,
+            Self::TimedOut {
+                possibly_written, ..
+            }
+            | Self::Refused {
+                possibly_written, ..
+            }
+            | Self::Stopped {
+                possibly_written, ..
+            }
+            | Self::Fatal {
+                possibly_written, ..
+            } => *possibly_written,
         }
     }
 }
@@ -160,7 +168,10 @@ impl Delivery {
         Arc::ptr_eq(&self.batch, &other.batch)
     }
 
-    fn of(&self, result: &Result<Option<i64>, DeliveryError>) -> Result<Acknowledged, DeliveryError> {
+    fn of(
+        &self,
+        result: &Result<Option<i64>, DeliveryError>,
+    ) -> Result<Acknowledged, DeliveryError> {
         match result {
             Ok(base) => Ok(Acknowledged {
                 partition: self.batch.partition,

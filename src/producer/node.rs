@@ -66,5 +66,9 @@ async fn run(
     batches: Vec<(i32, u64)>,
 ) -> Report {
     let answer = connection.request(&request, limit).await;
-    Report { node, batches, answer }
+    Report {
+        node,
+        batches,
+        answer,
+    }
 }

@@ -80,7 +80,10 @@ mod tests {
             ("foobar", -790_332_482),
             ("a-little-bit-long-string", -985_981_536),
             ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            (
+                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58_897_971,
+            ),
             ("abc", 479_470_107),
         ] {
             assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
@@ -97,7 +100,11 @@ mod tests {
                 assert_eq!(partitioner.partition(None, 4), first);
             }
             partitioner.batch_closed((first + 1) % 4);
-            assert_eq!(partitioner.partition(None, 4), first, "another partition's batch");
+            assert_eq!(
+                partitioner.partition(None, 4),
+                first,
+                "another partition's batch"
+            );
             partitioner.batch_closed(first);
             seen[first as usize] += 1;
         }

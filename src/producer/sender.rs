@@ -11,7 +11,9 @@ use super::verdict;
 use super::{Settings, Shared};
 use crate::wire::cluster::{Backoff, Cluster, ClusterError, Topic};
 use crate::wire::error::ErrorCode;
-use crate::wire::messages::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use crate::wire::messages::{
+    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
+};
 use crate::wire::records::FrozenBatch;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -87,7 +89,12 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(shared: Arc<Shared>, cluster: Arc<Cluster>, settings: Settings, topic: Arc<Topic>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        cluster: Arc<Cluster>,
+        settings: Settings,
+        topic: Arc<Topic>,
+    ) -> Self {
         let backoff = Backoff::new(RETRY_PAUSE.0, RETRY_PAUSE.1);
         let mut new = Self {
             shared,
@@ -178,14 +185,25 @@ impl Sender {
     }
 
     fn freeze(&mut self, index: usize, gathered: Gathered) {
-        let Gathered { id, builder, outcome, opened } = gathered;
+        let Gathered {
+            id,
+            builder,
+            outcome,
+            opened,
+        } = gathered;
         let bytes = builder.size();
         match builder.finish(self.settings.codec, None) {
             Ok(frozen) => {
                 let count = frozen.count();
-                let outgoing = Outgoing { id, frozen, outcome };
+                let outgoing = Outgoing {
+                    id,
+                    frozen,
+                    outcome,
+                };
                 let deadline = opened + self.settings.message_timeout;
-                self.partitions[index].sequence.push(outgoing, count, deadline);
+                self.partitions[index]
+                    .sequence
+                    .push(outgoing, count, deadline);
             }
             Err(error) => {
                 outcome.resolve(Err(DeliveryError::Refused {
@@ -256,7 +274,8 @@ impl Sender {
         let request = ProduceRequest {
             transactional_id: None,
             acks: ACKS_ALL,
-            timeout_ms: i32::try_from(self.settings.request_timeout.as_millis()).unwrap_or(i32::MAX),
+            timeout_ms: i32::try_from(self.settings.request_timeout.as_millis())
+                .unwrap_or(i32::MAX),
             topic_data: vec![TopicProduceData {
                 name: (&*self.shared.topic).into(),
                 partition_data,
@@ -266,10 +285,12 @@ impl Sender {
         node.under_way += 1;
         if let Err(error) = node.errands.try_send(Errand { request, batches }) {
             // Its channel holds all that may be under way, so this is a lane that ended: make another.
-            let (mpsc::error::TrySendError::Full(errand) | mpsc::error::TrySendError::Closed(errand)) = error;
+            let (mpsc::error::TrySendError::Full(errand)
+            | mpsc::error::TrySendError::Closed(errand)) = error;
             self.nodes.remove(&leader);
             for (number, ticket) in errand.batches {
-                let verdict = super::sequence::Verdict::NotWritten("the broker's task ended".into());
+                let verdict =
+                    super::sequence::Verdict::NotWritten("the broker's task ended".into());
                 self.settle(number, ticket, verdict.into());
             }
         }
@@ -282,8 +303,13 @@ impl Sender {
             let (errands, served) = mpsc::channel(most);
             let limit = self.settings.request_timeout + BROKER_GRACE;
             let reports = self.reports.0.clone();
-            self.lanes
-                .spawn(node::serve(Arc::clone(&self.cluster), id, limit, served, reports));
+            self.lanes.spawn(node::serve(
+                Arc::clone(&self.cluster),
+                id,
+                limit,
+                served,
+                reports,
+            ));
             Node {
                 errands,
                 under_way: 0,
@@ -293,11 +319,19 @@ impl Sender {
     }
 
     fn report(&mut self, report: Report) {
-        let Report { node, batches, answer } = report;
+        let Report {
+            node,
+            batches,
+            answer,
+        } = report;
         let now = Instant::now();
         if let Some(node) = self.nodes.get_mut(&node) {
             node.under_way = node.under_way.saturating_sub(1);
-            if let Ok(ProduceResponse { throttle_time_ms: ms @ 1.., .. }) = &answer {
+            if let Ok(ProduceResponse {
+                throttle_time_ms: ms @ 1..,
+                ..
+            }) = &answer
+            {
                 node.throttled = Some(now + Duration::from_millis(u64::from(ms.unsigned_abs())));
             }
         }
@@ -348,7 +382,9 @@ impl Sender {
             }
             Verdict::OutOfOrder | Verdict::Refused(_) => Duration::ZERO,
         };
-        let done = partition.sequence.resolve(ticket, sorted.verdict, Instant::now() + pause);
+        let done = partition
+            .sequence
+            .resolve(ticket, sorted.verdict, Instant::now() + pause);
         if let Some(code) = sorted.fatal {
             // The first reason is the one that explains the others.
             self.shared.fatal.get_or_init(|| code);
@@ -369,14 +405,18 @@ impl Sender {
             }
         }
         for Completion { batch, result } in done {
-            let result = result.map_err(|failure| self.explain(index as i32, &batch.frozen, failure));
+            let result =
+                result.map_err(|failure| self.explain(index as i32, &batch.frozen, failure));
             batch.outcome.resolve(result);
         }
         self.shared.room.notify_waiters();
     }
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let of_sequences = self.partitions.iter().filter_map(|of| of.sequence.wake_at());
+        let of_sequences = self
+            .partitions
+            .iter()
+            .filter_map(|of| of.sequence.wake_at());
         let of_nodes = self.nodes.values().filter_map(|node| node.throttled);
         let accumulator = self.shared.accumulator.lock();
         let with_room = |of: &(usize, &Partition)| of.1.sequence.unsent() < READY_AHEAD;

@@ -31,13 +31,19 @@ impl From<Verdict> for Sorted {
 /// Sorts what the broker said about a partition's batch.
 pub(super) fn of_answer(answer: &PartitionProduceResponse) -> Sorted {
     let code = match ErrorCode::check(answer.error_code) {
-        Ok(()) => return Verdict::Written((answer.base_offset >= 0).then_some(answer.base_offset)).into(),
+        Ok(()) => {
+            return Verdict::Written((answer.base_offset >= 0).then_some(answer.base_offset)).into();
+        }
         Err(code) => code,
     };
     match code {
         ErrorCode::DUPLICATE_SEQUENCE_NUMBER => Verdict::Written(None).into(),
-        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID => Verdict::OutOfOrder.into(),
-        ErrorCode::CORRUPT_MESSAGE | ErrorCode::NOT_ENOUGH_REPLICAS | ErrorCode::THROTTLING_QUOTA_EXCEEDED => {
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID => {
+            Verdict::OutOfOrder.into()
+        }
+        ErrorCode::CORRUPT_MESSAGE
+        | ErrorCode::NOT_ENOUGH_REPLICAS
+        | ErrorCode::THROTTLING_QUOTA_EXCEEDED => {
             Verdict::NotWritten(code.to_string().into()).into()
         }
         ErrorCode::INVALID_PRODUCER_EPOCH
@@ -69,7 +75,9 @@ fn refused(code: ErrorCode, answer: &PartitionProduceResponse) -> Sorted {
         .record_errors
         .iter()
         .find_map(|record| record.batch_index_error_message.as_deref());
-    let detail = of_record.or(answer.error_message.as_deref()).map(Into::into);
+    let detail = of_record
+        .or(answer.error_message.as_deref())
+        .map(Into::into);
     Verdict::Refused(Refusal { code, detail }).into()
 }
 
@@ -127,7 +135,10 @@ mod tests {
             ErrorCode::KAFKA_STORAGE_ERROR,
             ErrorCode(9_999),
         ] {
-            assert!(matches!(answer(code).verdict, Verdict::Unknown(_)), "{code}");
+            assert!(
+                matches!(answer(code).verdict, Verdict::Unknown(_)),
+                "{code}"
+            );
         }
         assert!(answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).stale);
         let before = answer(ErrorCode::NOT_ENOUGH_REPLICAS);

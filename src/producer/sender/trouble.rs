@@ -57,7 +57,10 @@ impl Sender {
 
     /// Asks for a producer id when a partition needs one.
     pub(super) fn ask_for_id(&mut self) {
-        let needed = self.partitions.iter().any(|of| of.sequence.needs_producer());
+        let needed = self
+            .partitions
+            .iter()
+            .any(|of| of.sequence.needs_producer());
         if !needed || self.asking_id {
             return;
         }
@@ -90,7 +93,11 @@ impl Sender {
                 self.asking_id = false;
                 match answer {
                     Ok(producer) => {
-                        tracing::debug!(id = producer.id, epoch = producer.epoch, "got a producer id");
+                        tracing::debug!(
+                            id = producer.id,
+                            epoch = producer.epoch,
+                            "got a producer id"
+                        );
                         self.id_backoff.reset();
                         for partition in &mut self.partitions {
                             partition.sequence.set_producer(producer);
@@ -115,14 +122,25 @@ impl Sender {
             let topic = Arc::clone(&self.shared.topic);
             let partition = partition as i32;
             match code {
-                Some(code) => DeliveryError::Fatal { topic, partition, code, possibly_written },
-                None => DeliveryError::Stopped { topic, partition, possibly_written },
+                Some(code) => DeliveryError::Fatal {
+                    topic,
+                    partition,
+                    code,
+                    possibly_written,
+                },
+                None => DeliveryError::Stopped {
+                    topic,
+                    partition,
+                    possibly_written,
+                },
             }
         };
         for (index, partition) in self.partitions.iter_mut().enumerate() {
             for done in partition.sequence.abandon() {
                 let batch = done.batch;
-                let result = done.result.map_err(|failure| ended(index, failure.possibly_written));
+                let result = done
+                    .result
+                    .map_err(|failure| ended(index, failure.possibly_written));
                 batch.outcome.resolve(result);
                 let bytes = batch.frozen.uncompressed_size();
                 self.shared.accumulator.lock().release(batch.id, bytes);
@@ -137,7 +155,12 @@ impl Sender {
     }
 
     /// Puts a failure into words that name topic, partition and setting.
-    pub(super) fn explain(&self, partition: i32, batch: &FrozenBatch, failure: Failure) -> DeliveryError {
+    pub(super) fn explain(
+        &self,
+        partition: i32,
+        batch: &FrozenBatch,
+        failure: Failure,
+    ) -> DeliveryError {
         let topic = Arc::clone(&self.shared.topic);
         let possibly_written = failure.possibly_written;
         match failure.refusal {
@@ -146,7 +169,9 @@ impl Sender {
                 partition,
                 code,
                 detail: match code {
-                    ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => Some(too_large(batch)),
+                    ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
+                        Some(too_large(batch))
+                    }
                     _ => detail,
                 },
                 possibly_written,
@@ -188,7 +213,9 @@ fn too_large(batch: &FrozenBatch) -> Arc<str> {
     .into()
 }
 
-async fn new_producer_id(cluster: &crate::wire::cluster::Cluster) -> Result<ProducerEpoch, NoProducerId> {
+async fn new_producer_id(
+    cluster: &crate::wire::cluster::Cluster,
+) -> Result<ProducerEpoch, NoProducerId> {
     let request = InitProducerIdRequest {
         // Only transactions have a time limit; brokers want a positive number all the same.
         transaction_timeout_ms: 60_000,

@@ -22,8 +22,8 @@ mod entry;
 mod model;
 
 use crate::wire::records::ProducerIdentity;
-use entry::{Entry, State};
 pub(super) use entry::{Completion, Failure, Refusal, Verdict};
+use entry::{Entry, State};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -144,18 +144,25 @@ impl<B> PartitionSequence<B> {
         }
         let producer = self.producer?;
 
-        let again = |entry: &Entry<B>| matches!(entry.state, State::Waiting) && entry.identity.is_some();
+        let again =
+            |entry: &Entry<B>| matches!(entry.state, State::Waiting) && entry.identity.is_some();
         let index = if let Some(index) = self.queue.iter().position(again) {
             if in_flight {
                 return None;
             }
             index
         } else {
-            let numbered = self.queue.iter().filter(|entry| entry.identity.is_some()).count();
+            let numbered = self
+                .queue
+                .iter()
+                .filter(|entry| entry.identity.is_some())
+                .count();
             if self.hole || numbered >= self.window || (numbered > 0 && !self.acknowledged) {
                 return None;
             }
-            self.queue.iter().position(|entry| entry.identity.is_none())?
+            self.queue
+                .iter()
+                .position(|entry| entry.identity.is_none())?
         };
 
         let entry = self.queue.get_mut(index)?;
@@ -181,16 +188,20 @@ impl<B> PartitionSequence<B> {
 
     /// Notes how an attempt ended; before `retry_at` nothing of the partition is sent again. An unknown ticket is one
     /// whose batch was given up meanwhile.
-    pub(super) fn resolve(&mut self, ticket: u64, verdict: Verdict, retry_at: Instant) -> Vec<Completion<B>> {
+    pub(super) fn resolve(
+        &mut self,
+        ticket: u64,
+        verdict: Verdict,
+        retry_at: Instant,
+    ) -> Vec<Completion<B>> {
         let is_it = |entry: &Entry<B>| matches!(entry.state, State::InFlight(of) if of == ticket);
         let Some(index) = self.queue.iter().position(is_it) else {
             return Vec::new();
         };
-        let behind = self
-            .queue
-            .iter()
-            .take(index)
-            .any(|entry| entry.identity.is_some() && !matches!(entry.state, State::Resolved(_)));
+        let behind =
+            self.queue.iter().take(index).any(|entry| {
+                entry.identity.is_some() && !matches!(entry.state, State::Resolved(_))
+            });
         let hole = self.hole;
         let Some(entry) = self.queue.get_mut(index) else {
             return Vec::new();

@@ -206,7 +206,8 @@ impl World {
     fn step(&mut self, step: Step) {
         match step {
             Step::Push(count) => {
-                self.engine.push((self.pushed, count), count, self.now + TIMEOUT);
+                self.engine
+                    .push((self.pushed, count), count, self.now + TIMEOUT);
                 self.pushed += 1;
             }
             Step::Take => self.take(),
@@ -249,10 +250,17 @@ impl World {
             let batch = done.batch.0;
             let found = logged.iter().position(|&other| other == batch);
             match &done.result {
-                Ok(Some(offset)) => assert_eq!(found, Some(*offset as usize), "batch {batch} was acknowledged"),
+                Ok(Some(offset)) => assert_eq!(
+                    found,
+                    Some(*offset as usize),
+                    "batch {batch} was acknowledged"
+                ),
                 Ok(None) => assert!(found.is_some(), "batch {batch} was acknowledged"),
                 Err(failure) if !failure.possibly_written => {
-                    assert_eq!(found, None, "batch {batch} was said not to be written: {failure:?}");
+                    assert_eq!(
+                        found, None,
+                        "batch {batch} was said not to be written: {failure:?}"
+                    );
                 }
                 Err(_) => {}
             }
