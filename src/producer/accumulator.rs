@@ -60,6 +60,8 @@ pub(super) struct Accumulator {
     partitioner: Partitioner,
     partitions: Vec<Partition>,
     buffered: usize,
+    /// A record waits for memory: no batch may linger.
+    starved: bool,
     /// Promises not kept yet, by batch.
     outstanding: BTreeMap<u64, Arc<BatchOutcome>>,
     ids: u64,
@@ -72,6 +74,7 @@ impl Accumulator {
             partitioner: Partitioner::new(seed),
             partitions: Vec::new(),
             buffered: 0,
+            starved: false,
             outstanding: BTreeMap::new(),
             ids: 0,
         };
@@ -125,8 +128,10 @@ impl Accumulator {
         let added = after - before;
         // One record always fits into an empty buffer: `Producer::send` refuses what is longer than the buffer.
         if self.buffered > 0 && self.buffered + added > self.limits.buffer {
+            self.starved = true;
             return Ok(Offered::Full);
         }
+        self.starved = false;
 
         let is_new = partition.open.is_none();
         let capacity = partition.capacity.max(FIRST_CAPACITY).max(after);
@@ -153,14 +158,15 @@ impl Accumulator {
     }
 
     /// Takes the oldest batch of `partition` that is due: closed, or open for as long as it may be, or any when
-    /// everything has to go (`flush`).
+    /// everything has to go (`flush`, or a record waits for memory).
     pub(super) fn take(&mut self, partition: u32, now: Instant, flush: bool) -> Option<Gathered> {
         let linger = self.limits.linger;
         let of = self.partitions.get_mut(partition as usize)?;
         if let Some(closed) = of.closed.pop_front() {
             return Some(closed);
         }
-        let due = |open: &mut Gathered| flush || now >= open.opened + linger;
+        let at_once = flush || self.starved;
+        let due = |open: &mut Gathered| at_once || now >= open.opened + linger;
         let open = of.open.take_if(due)?;
         of.capacity = open.builder.size();
         self.partitioner.batch_closed(partition);

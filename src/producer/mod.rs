@@ -20,6 +20,9 @@ mod sender;
 mod sequence;
 mod verdict;
 
+#[cfg(test)]
+mod live;
+
 use crate::wire::cluster::{Cluster, ClusterError};
 use crate::wire::error::ErrorCode;
 use crate::wire::records::Codec;
@@ -214,7 +217,10 @@ impl Producer {
                 }
                 Ok(Some(delivery))
             }
-            Ok(Offered::Full) => Ok(None),
+            Ok(Offered::Full) => {
+                shared.work.notify_one();
+                Ok(None)
+            }
             Err(_) => Err(self.too_long(record, size)),
         }
     }

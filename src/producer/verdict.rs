@@ -32,7 +32,8 @@ impl From<Verdict> for Sorted {
 pub(super) fn of_answer(answer: &PartitionProduceResponse) -> Sorted {
     let code = match ErrorCode::check(answer.error_code) {
         Ok(()) => {
-            return Verdict::Written((answer.base_offset >= 0).then_some(answer.base_offset)).into();
+            return Verdict::Written((answer.base_offset >= 0).then_some(answer.base_offset))
+                .into();
         }
         Err(code) => code,
     };
