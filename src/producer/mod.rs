@@ -1,1 +1,305 @@
 //! Partitions, batches and sends records: none lost, none doubled, in order per key.
+//!
+//! ```text
+//!  send ──► accumulator ──► sequence ──► sender ──► node      one task a broker that leads partitions:
+//!            one open        numbers,     one task:  │        requests on the wire in order
+//!            batch a         retries,     who sends  ▼
+//!            partition       outcomes     what now   wire
+//! ```
+//!
+//! A record is encoded once, straight into its partition's batch; what it costs beyond that is a lock that nobody
+//! contends and a reference count for its [`Delivery`]. Memory is bounded: [`Producer::send`] waits while
+//! `Kafka.QueueBufferingMaxKbytes` are taken. Every batch is written with acks=all under a producer id, epoch and sequence
+//! number (KIP-98), so that it may be sent again without doubling anything; the rules are in `sequence`.
+
+mod accumulator;
+mod delivery;
+mod node;
+mod partitioner;
+mod sender;
+mod sequence;
+mod verdict;
+
+#[cfg(test)]
+mod live;
+
+use crate::wire::cluster::{Cluster, ClusterError};
+use crate::wire::error::ErrorCode;
+use crate::wire::records::Codec;
+use accumulator::{Accumulator, Limits, Offered};
+pub use delivery::{Acknowledged, Delivery, DeliveryError};
+use parking_lot::Mutex;
+use sender::Sender;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// A record to be sent; see [`crate::wire::records::NewRecord`].
+pub use crate::wire::records::NewRecord as Record;
+
+/// How long a topic that is made on first use may take to appear in the metadata.
+const TOPIC_APPEARS: Duration = Duration::from_secs(2);
+
+/// The pause between two questions for a topic that is about to appear.
+const TOPIC_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a [`Producer`] has to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The topic (`Kafka.Topic`).
+    pub topic: Arc<str>,
+    /// How batches are compressed (`Kafka.CompressionType`).
+    pub codec: Codec,
+    /// How long a batch waits for more records (`Kafka.LingerMs`).
+    pub linger: Duration,
+    /// Bytes, before compression, at which a batch is closed (`Kafka.BatchSize`).
+    pub batch_size: usize,
+    /// How long after its batch was begun a record is given up (`Kafka.MessageTimeoutMs`).
+    pub message_timeout: Duration,
+    /// Requests under way to one broker, 1 to 5 (`Kafka.MaxInFlight`).
+    pub max_in_flight: usize,
+    /// Bytes of all batches not done with (`Kafka.QueueBufferingMaxKbytes`).
+    pub buffer: usize,
+    /// How long a broker may take to answer (`Kafka.RequestTimeoutMs`).
+    pub request_timeout: Duration,
+    /// What keyless records are spread by.
+    pub seed: u64,
+}
+
+/// Why a record was not taken. It was not written, and never will be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The record alone is longer than all the memory there is for records.
+    #[error(
+        "topic {topic}: a record of {size} bytes (key {key}) is longer than Kafka.QueueBufferingMaxKbytes allows ({limit} bytes)"
+    )]
+    TooLong {
+        /// The topic.
+        topic: Arc<str>,
+        /// The record's key, made readable.
+        key: String,
+        /// Its length in bytes.
+        size: usize,
+        /// The longest that is taken.
+        limit: usize,
+    },
+    /// The producer was closed.
+    #[error("topic {topic}: the producer is closed")]
+    Closed {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// The producer cannot go on: fenced by another one, or not allowed to write.
+    #[error("topic {topic}: the producer cannot go on: {code}")]
+    Fatal {
+        /// The topic.
+        topic: Arc<str>,
+        /// The broker's reason.
+        code: ErrorCode,
+    },
+}
+
+/// What the producer's tasks and its users have in common.
+#[derive(Debug)]
+struct Shared {
+    topic: Arc<str>,
+    buffer: usize,
+    accumulator: Mutex<Accumulator>,
+    /// Something to do for the sender.
+    work: Notify,
+    /// Memory was given back, or the producer ends.
+    room: Notify,
+    /// How many flushes are waiting.
+    flushing: AtomicUsize,
+    /// No more records are taken.
+    closed: AtomicBool,
+    /// The sender is to give up what is left, and end.
+    stop: AtomicBool,
+    fatal: OnceLock<ErrorCode>,
+}
+
+/// Publishes records to one topic.
+#[derive(Debug)]
+pub struct Producer {
+    shared: Arc<Shared>,
+    sender: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Producer {
+    /// Learns the topic's partitions and starts the tasks; brokers that make topics on first use make it.
+    ///
+    /// # Errors
+    /// When no broker can be asked, or the topic is not there: at once, so that the caller decides whether to wait.
+    pub async fn start(cluster: Arc<Cluster>, settings: Settings) -> Result<Self, ClusterError> {
+        let started = Instant::now();
+        let topic = loop {
+            match cluster.describe_topic(&settings.topic, true).await {
+                Ok(topic) => break topic,
+                // A topic that is being made is unknown first and has no leaders then.
+                Err(ClusterError::UnknownTopic { .. } | ClusterError::Topic { .. })
+                    if started.elapsed() < TOPIC_APPEARS =>
+                {
+                    tokio::time::sleep(TOPIC_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let limits = Limits {
+            batch_size: settings.batch_size,
+            linger: settings.linger,
+            buffer: settings.buffer,
+        };
+        let accumulator = Accumulator::new(limits, topic.partitions.len() as u32, settings.seed);
+        let shared = Arc::new(Shared {
+            topic: Arc::clone(&settings.topic),
+            buffer: settings.buffer,
+            accumulator: Mutex::new(accumulator),
+            work: Notify::new(),
+            room: Notify::new(),
+            flushing: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            fatal: OnceLock::new(),
+        });
+        let sender = Sender::new(Arc::clone(&shared), cluster, settings, topic);
+        Ok(Self {
+            shared,
+            sender: Mutex::new(Some(tokio::spawn(sender.run()))),
+        })
+    }
+
+    /// Takes a record, waiting for memory if there is none, and promises to say what becomes of it.
+    ///
+    /// Records with the same key are written in the order in which they are taken.
+    ///
+    /// # Errors
+    /// [`SendError`]; the record was not taken.
+    pub async fn send(&self, record: &Record<'_>) -> Result<Delivery, SendError> {
+        loop {
+            // Registered before trying, so that memory given back between the two is not missed.
+            let room = self.shared.room.notified();
+            if let Some(delivery) = self.try_send(record)? {
+                return Ok(delivery);
+            }
+            room.await;
+        }
+    }
+
+    /// Takes a record if there is memory for it.
+    ///
+    /// # Errors
+    /// [`SendError`]; the record was not taken.
+    pub fn try_send(&self, record: &Record<'_>) -> Result<Option<Delivery>, SendError> {
+        let shared = &self.shared;
+        if let Some(&code) = shared.fatal.get() {
+            let topic = Arc::clone(&shared.topic);
+            return Err(SendError::Fatal { topic, code });
+        }
+        let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        if size > shared.buffer {
+            return Err(self.too_long(record, size));
+        }
+        let offered = {
+            let mut accumulator = shared.accumulator.lock();
+            // Looked at under the lock: what is taken before the sender's last look is seen by it.
+            if shared.closed.load(Ordering::Acquire) {
+                let topic = Arc::clone(&shared.topic);
+                return Err(SendError::Closed { topic });
+            }
+            accumulator.offer(record, Instant::now())
+        };
+        match offered {
+            Ok(Offered::Taken { delivery, wake }) => {
+                if wake {
+                    shared.work.notify_one();
+                }
+                Ok(Some(delivery))
+            }
+            Ok(Offered::Full) => {
+                shared.work.notify_one();
+                Ok(None)
+            }
+            Err(_) => Err(self.too_long(record, size)),
+        }
+    }
+
+    fn too_long(&self, record: &Record<'_>, size: usize) -> SendError {
+        SendError::TooLong {
+            topic: Arc::clone(&self.shared.topic),
+            key: readable(record.key),
+            size,
+            limit: self.shared.buffer.min(i32::MAX as usize),
+        }
+    }
+
+    /// Sends everything taken so far without lingering, and waits until the outcome of each record is known. Whether
+    /// they were written, their [`Delivery`] tells.
+    pub async fn flush(&self) {
+        let _flushing = Flushing::begin(&self.shared);
+        let outstanding = self.shared.accumulator.lock().outstanding();
+        for batch in outstanding {
+            batch.wait().await;
+        }
+    }
+
+    /// Takes no more records, sends what was taken, and ends. What is not acknowledged at `deadline` is given up with
+    /// [`DeliveryError::Stopped`]. Says whether everything was settled in time.
+    pub async fn close(&self, deadline: Instant) -> bool {
+        {
+            // Under the lock, so that no record slips in behind the flush.
+            let _accumulator = self.shared.accumulator.lock();
+            self.shared.closed.store(true, Ordering::Release);
+        }
+        self.shared.room.notify_waiters();
+        let drained = tokio::time::timeout_at(deadline.into(), self.flush()).await;
+        self.stop();
+        let sender = self.sender.lock().take();
+        if let Some(sender) = sender
+            && let Err(error) = sender.await
+        {
+            tracing::error!(topic = %self.shared.topic, %error, "the sender ended unexpectedly");
+        }
+        drained.is_ok()
+    }
+
+    fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.work.notify_one();
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.stop();
+    }
+}
+
+/// While one of these lives, batches are not left open.
+struct Flushing<'a>(&'a Shared);
+
+impl<'a> Flushing<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.flushing.fetch_add(1, Ordering::AcqRel);
+        shared.work.notify_one();
+        Self(shared)
+    }
+}
+
+impl Drop for Flushing<'_> {
+    fn drop(&mut self) {
+        self.0.flushing.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A key as it can stand in a sentence.
+fn readable(key: Option<&[u8]>) -> String {
+    /// Longer keys are cut: an error has to fit into a line.
+    const SHOWN: usize = 64;
+    match key {
+        Some(key) => format!("\"{}\"", key.get(..SHOWN).unwrap_or(key).escape_ascii()),
+        None => "none".to_owned(),
+    }
+}

@@ -1,0 +1,74 @@
+//! One broker's lane: Produce requests go on the wire in the order in which they were handed over, and several are
+//! under way at a time.
+
+use crate::wire::cluster::{Cluster, Lane};
+use crate::wire::connection::Connection;
+use crate::wire::error::CallError;
+use crate::wire::messages::{ProduceRequest, ProduceResponse};
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// A request with what it carries: partition and ticket of each batch.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pub(super) request: ProduceRequest,
+    pub(super) batches: Vec<(i32, u64)>,
+}
+
+/// How an errand ended.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) node: i32,
+    pub(super) batches: Vec<(i32, u64)>,
+    pub(super) answer: Result<ProduceResponse, CallError>,
+}
+
+/// Serves `errands` until their sender is gone; whoever hands them over bounds how many are under way.
+pub(super) async fn serve(
+    cluster: Arc<Cluster>,
+    node: i32,
+    limit: Duration,
+    mut errands: mpsc::Receiver<Errand>,
+    reports: mpsc::Sender<Report>,
+) {
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        let report = tokio::select! {
+            // What is under way is polled first: a request that was pushed is on the wire before the next is taken.
+            biased;
+            Some(report) = under_way.next() => report,
+            errand = errands.recv() => {
+                let Some(Errand { request, batches }) = errand else {
+                    return;
+                };
+                match cluster.connection(node, Lane::Produce).await {
+                    Ok(connection) => {
+                        under_way.push(run(connection, node, limit, request, batches));
+                        continue;
+                    }
+                    Err(error) => Report { node, batches, answer: Err(error) },
+                }
+            }
+        };
+        if reports.send(report).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn run(
+    connection: Arc<Connection>,
+    node: i32,
+    limit: Duration,
+    request: ProduceRequest,
+    batches: Vec<(i32, u64)>,
+) -> Report {
+    let answer = connection.request(&request, limit).await;
+    Report {
+        node,
+        batches,
+        answer,
+    }
+}

@@ -1,0 +1,230 @@
+//! What the sender does when it cannot simply send: producer ids, lost leaders, explanations, giving up.
+
+use super::{Event, Outgoing, Partition, RETRY_PAUSE, Sender};
+use crate::producer::delivery::DeliveryError;
+use crate::producer::readable;
+use crate::producer::sequence::{Failure, PartitionSequence, ProducerEpoch, Refusal};
+use crate::wire::cluster::{Backoff, Topic};
+use crate::wire::error::{CallError, ErrorCode, Remedy};
+use crate::wire::messages::InitProducerIdRequest;
+use crate::wire::records::{Batches, FrozenBatch, Scratch};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Why there is no producer id.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoProducerId {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("no producer id: {0}")]
+    Refused(ErrorCode),
+}
+
+impl Sender {
+    /// Takes over what is known of the topic now.
+    pub(super) fn learn(&mut self, topic: Arc<Topic>) {
+        let count = topic.partitions.len();
+        if count > self.partitions.len() {
+            let in_flight = self.settings.max_in_flight;
+            self.partitions.resize_with(count, || Partition {
+                sequence: PartitionSequence::<Outgoing>::new(in_flight),
+                backoff: Backoff::new(RETRY_PAUSE.0, RETRY_PAUSE.1),
+            });
+            self.shared.accumulator.lock().grow(count as u32);
+        }
+        self.topic = topic;
+    }
+
+    /// Has the topic's leaders looked up, after the pause that failures before it impose.
+    pub(super) fn refresh(&mut self) {
+        if self.refreshing {
+            return;
+        }
+        self.refreshing = true;
+        let pause = if self.stale {
+            self.refresh_backoff.next_pause(rand::random())
+        } else {
+            Duration::ZERO
+        };
+        self.stale = false;
+        let cluster = Arc::clone(&self.cluster);
+        let topic = Arc::clone(&self.shared.topic);
+        self.background.push(Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            Event::Topic(cluster.refresh_topic(&topic).await)
+        }));
+    }
+
+    /// Asks for a producer id when a partition needs one.
+    pub(super) fn ask_for_id(&mut self) {
+        let needed = self
+            .partitions
+            .iter()
+            .any(|of| of.sequence.needs_producer());
+        if !needed || self.asking_id {
+            return;
+        }
+        self.asking_id = true;
+        let pause = match self.id_backoff.failures() {
+            0 => Duration::ZERO,
+            _ => self.id_backoff.next_pause(rand::random()),
+        };
+        let cluster = Arc::clone(&self.cluster);
+        self.background.push(Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            Event::ProducerId(new_producer_id(&cluster).await)
+        }));
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        match event {
+            Event::Topic(answer) => {
+                self.refreshing = false;
+                match answer {
+                    Ok(topic) => self.learn(topic),
+                    Err(error) => {
+                        tracing::debug!(topic = %self.shared.topic, %error, "cannot look up the leaders");
+                        self.trouble = Some(error.to_string().into());
+                        self.stale = true;
+                    }
+                }
+            }
+            Event::ProducerId(answer) => {
+                self.asking_id = false;
+                match answer {
+                    Ok(producer) => {
+                        tracing::debug!(
+                            id = producer.id,
+                            epoch = producer.epoch,
+                            "got a producer id"
+                        );
+                        self.id_backoff.reset();
+                        for partition in &mut self.partitions {
+                            partition.sequence.set_producer(producer);
+                        }
+                    }
+                    Err(NoProducerId::Refused(code)) if code.remedy() == Remedy::None => {
+                        self.shared.fatal.get_or_init(|| code);
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot get a producer id");
+                        self.trouble = Some(error.to_string().into());
+                        self.id_backoff.next_pause(rand::random());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends all that was promised, because of the broker's `code` or because the producer is stopped.
+    pub(super) fn give_up_everything(&mut self, code: Option<ErrorCode>) {
+        let ended = |partition: usize, possibly_written: bool| {
+            let topic = Arc::clone(&self.shared.topic);
+            let partition = partition as i32;
+            match code {
+                Some(code) => DeliveryError::Fatal {
+                    topic,
+                    partition,
+                    code,
+                    possibly_written,
+                },
+                None => DeliveryError::Stopped {
+                    topic,
+                    partition,
+                    possibly_written,
+                },
+            }
+        };
+        for (index, partition) in self.partitions.iter_mut().enumerate() {
+            for done in partition.sequence.abandon() {
+                let batch = done.batch;
+                let result = done
+                    .result
+                    .map_err(|failure| ended(index, failure.possibly_written));
+                batch.outcome.resolve(result);
+                let bytes = batch.frozen.uncompressed_size();
+                self.shared.accumulator.lock().release(batch.id, bytes);
+            }
+            let mut accumulator = self.shared.accumulator.lock();
+            while let Some(gathered) = accumulator.take(index as u32, Instant::now(), true) {
+                gathered.outcome.resolve(Err(ended(index, false)));
+                accumulator.release(gathered.id, gathered.builder.size());
+            }
+        }
+        self.shared.room.notify_waiters();
+    }
+
+    /// Puts a failure into words that name topic, partition and setting.
+    pub(super) fn explain(
+        &self,
+        partition: i32,
+        batch: &FrozenBatch,
+        failure: Failure,
+    ) -> DeliveryError {
+        let topic = Arc::clone(&self.shared.topic);
+        let possibly_written = failure.possibly_written;
+        match failure.refusal {
+            Some(Refusal { code, detail }) => DeliveryError::Refused {
+                topic,
+                partition,
+                code,
+                detail: match code {
+                    ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
+                        Some(too_large(batch))
+                    }
+                    _ => detail,
+                },
+                possibly_written,
+            },
+            None => DeliveryError::TimedOut {
+                topic,
+                partition,
+                possibly_written,
+                cause: failure
+                    .cause
+                    .or_else(|| self.trouble.clone())
+                    .unwrap_or_else(|| "none came".into()),
+            },
+        }
+    }
+}
+
+/// Names the record that most likely is too large, and what can be done.
+fn too_large(batch: &FrozenBatch) -> Arc<str> {
+    let mut scratch = Scratch::new();
+    let mut largest = (0, String::new());
+    if let Some(Ok(view)) = Batches::new(batch.bytes().clone()).next()
+        && let Ok(records) = view.records(&mut scratch)
+    {
+        for record in records.flatten() {
+            let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+            if size >= largest.0 {
+                largest = (size, readable(record.key));
+            }
+        }
+    }
+    let (size, key) = largest;
+    format!(
+        "a batch of {} bytes with {} records, the largest of {size} bytes (key {key}); \
+         raise the topic's max.message.bytes or lower Kafka.BatchSize",
+        batch.bytes().len(),
+        batch.count(),
+    )
+    .into()
+}
+
+async fn new_producer_id(
+    cluster: &crate::wire::cluster::Cluster,
+) -> Result<ProducerEpoch, NoProducerId> {
+    let request = InitProducerIdRequest {
+        // Only transactions have a time limit; brokers want a positive number all the same.
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
+    let answer = cluster.request_any(&request).await?;
+    ErrorCode::check(answer.error_code).map_err(NoProducerId::Refused)?;
+    Ok(ProducerEpoch {
+        id: answer.producer_id,
+        epoch: answer.producer_epoch,
+    })
+}

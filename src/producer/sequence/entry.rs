@@ -1,0 +1,111 @@
+//! One batch in the line, and what can become of it.
+
+use super::Cause;
+use crate::wire::error::ErrorCode;
+use crate::wire::records::ProducerIdentity;
+use std::time::Instant;
+
+/// How one attempt to write a batch ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::producer) enum Verdict {
+    /// It is in the log, by this attempt or an earlier one; the offset where the broker says it.
+    Written(Option<i64>),
+    /// It may be in the log: no answer, or an error that may follow the append.
+    Unknown(Cause),
+    /// This attempt did not write it; another may.
+    NotWritten(Cause),
+    /// The broker waits for another sequence number.
+    OutOfOrder,
+    /// The broker will not take it, however often it is asked.
+    Refused(Refusal),
+}
+
+/// Why a broker will not take a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::producer) struct Refusal {
+    /// The broker's error code.
+    pub(in crate::producer) code: ErrorCode,
+    /// What there is to say beyond it.
+    pub(in crate::producer) detail: Option<Cause>,
+}
+
+/// Why a batch was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::producer) struct Failure {
+    /// The broker's refusal; without one, its time was up.
+    pub(in crate::producer) refusal: Option<Refusal>,
+    /// Whether it may be in the log all the same.
+    pub(in crate::producer) possibly_written: bool,
+    /// How the last attempt ended, if there was one.
+    pub(in crate::producer) cause: Option<Cause>,
+}
+
+/// A batch that is done with.
+#[derive(Debug)]
+pub(in crate::producer) struct Completion<B> {
+    /// The batch, as it was pushed.
+    pub(in crate::producer) batch: B,
+    /// The base offset, where it is known, or why the batch was given up.
+    pub(in crate::producer) result: Result<Option<i64>, Failure>,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// To be sent, for the first time or again.
+    Waiting,
+    /// On its way, with the attempt's ticket.
+    InFlight(u64),
+    /// Done, and told as soon as all before it are.
+    Resolved(Result<Option<i64>, Failure>),
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<B> {
+    pub(super) batch: B,
+    pub(super) count: i32,
+    pub(super) deadline: Instant,
+    /// The numbers it was sent under, until it is certain that they were not used.
+    pub(super) identity: Option<ProducerIdentity>,
+    pub(super) state: State,
+    /// Whether an attempt under these numbers ended without a certain outcome.
+    pub(super) in_doubt: bool,
+    pub(super) cause: Option<Cause>,
+}
+
+impl<B> Entry<B> {
+    pub(super) fn new(batch: B, count: i32, deadline: Instant) -> Self {
+        Self {
+            batch,
+            count,
+            deadline,
+            identity: None,
+            state: State::Waiting,
+            in_doubt: false,
+            cause: None,
+        }
+    }
+
+    /// It is certain that these numbers wrote nothing: it will be sent under others.
+    pub(super) fn unnumber(&mut self) {
+        self.identity = None;
+        self.in_doubt = false;
+    }
+
+    pub(super) fn give_up(&mut self, refusal: Option<Refusal>) {
+        self.state = State::Resolved(Err(Failure {
+            refusal,
+            possibly_written: self.in_doubt,
+            cause: self.cause.take(),
+        }));
+    }
+
+    pub(super) fn into_completion(self) -> Result<Completion<B>, Self> {
+        match self.state {
+            State::Resolved(result) => Ok(Completion {
+                batch: self.batch,
+                result,
+            }),
+            State::Waiting | State::InFlight(_) => Err(self),
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! One partition's batches on their way to exactly once, in order (KIP-98, KIP-360). Pure: no socket, no clock.
+//!
+//! The broker remembers a producer's last five batches of a partition by epoch and sequence number, takes the next one
+//! in line, recognises those five when they come again, and refuses everything else. What follows for us:
+//!
+//! - A batch gets its sequence number when it is first sent, and keeps identity and bytes until it is resolved: whether
+//!   it was written may be unknown, and only the very same batch is recognised.
+//! - At most [`MAX_UNRESOLVED`] numbered batches are unresolved, whichever leader they were sent to; a batch counts until
+//!   all before it are resolved, because outcomes are told in order.
+//! - A broker that knows nothing of the producer takes any number. So until the first acknowledgement of an epoch only
+//!   one batch is on its way, or the second could be written without the first.
+//! - After a failure the numbered batches are sent again one at a time, oldest first; new ones wait.
+//! - OUT_OF_ORDER_SEQUENCE_NUMBER behind an unresolved batch is only its echo: send again. At the head of the line it
+//!   means that the batch is not in the log.
+//! - A numbered batch that is given up leaves a hole that nothing behind it can pass. The partition is drained: what was
+//!   numbered is resolved under the old numbers, then the epoch is raised and numbering begins at 0, for this
+//!   partition alone. A batch that may still linger in some socket (its answer was lost) and is then refused behind a
+//!   hole is reported as in doubt, since filling the hole late would let it in.
+
+mod entry;
+#[cfg(test)]
+mod model;
+
+use crate::wire::records::ProducerIdentity;
+pub(super) use entry::{Completion, Failure, Refusal, Verdict};
+use entry::{Entry, State};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How many batches of a producer a broker remembers for each partition.
+pub(super) const MAX_UNRESOLVED: usize = 5;
+
+/// Producer id and epoch, as InitProducerId gives them or a partition raised them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ProducerEpoch {
+    /// Producer id.
+    pub(super) id: i64,
+    /// Epoch; this partition's may be higher than the others'.
+    pub(super) epoch: i16,
+}
+
+/// An attempt to be made: to be answered with [`PartitionSequence::resolve`] and this ticket.
+#[derive(Debug)]
+pub(super) struct Attempt<'a, B> {
+    pub(super) ticket: u64,
+    /// What the batch is to be stamped with.
+    pub(super) identity: ProducerIdentity,
+    /// Whether the batch was not stamped with it before; when it was, its bytes must go out as they are.
+    pub(super) first: bool,
+    pub(super) batch: &'a mut B,
+}
+
+/// The batches of one partition, oldest first.
+#[derive(Debug)]
+pub(super) struct PartitionSequence<B> {
+    queue: VecDeque<Entry<B>>,
+    producer: Option<ProducerEpoch>,
+    next_sequence: i32,
+    /// Whether the broker is known to remember this epoch.
+    acknowledged: bool,
+    /// Whether a numbered batch was given up in this epoch.
+    hole: bool,
+    /// Most numbered batches that may be unresolved.
+    window: usize,
+    /// Where the batches on their way were sent to.
+    node: i32,
+    retry_at: Option<Instant>,
+    tickets: u64,
+}
+
+impl<B> PartitionSequence<B> {
+    /// An empty one with at most `in_flight` unresolved batches (1 to [`MAX_UNRESOLVED`]).
+    pub(super) fn new(in_flight: usize) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            producer: None,
+            next_sequence: 0,
+            acknowledged: false,
+            hole: false,
+            window: in_flight.clamp(1, MAX_UNRESOLVED),
+            node: -1,
+            retry_at: None,
+            tickets: 0,
+        }
+    }
+
+    /// Queues a batch of `count` records that is to be given up after `deadline`. Deadlines must not go back.
+    pub(super) fn push(&mut self, batch: B, count: i32, deadline: Instant) {
+        self.queue.push_back(Entry::new(batch, count, deadline));
+    }
+
+    /// Whether nothing is queued or on its way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Batches that were never sent under the present numbers.
+    pub(super) fn unsent(&self) -> usize {
+        let is_unsent = |entry: &&Entry<B>| entry.identity.is_none();
+        self.queue.iter().filter(is_unsent).count()
+    }
+
+    /// Whether a producer id has to be asked for before anything can be sent.
+    pub(super) fn needs_producer(&self) -> bool {
+        self.producer.is_none() && !self.queue.is_empty()
+    }
+
+    /// Takes over a producer id, when there is none or the old one's epochs are used up.
+    pub(super) fn set_producer(&mut self, producer: ProducerEpoch) {
+        if self.producer.is_none() {
+            self.producer = Some(producer);
+            self.next_sequence = 0;
+            self.acknowledged = false;
+        }
+    }
+
+    /// When to look again even if nothing happens.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        let front = self.queue.front()?;
+        let waiting = matches!(front.state, State::Waiting);
+        let deadline = waiting.then_some(front.deadline);
+        [self.retry_at, deadline].into_iter().flatten().min()
+    }
+
+    fn in_flight(&self) -> bool {
+        let is_in_flight = |entry: &Entry<B>| matches!(entry.state, State::InFlight(_));
+        self.queue.iter().any(is_in_flight)
+    }
+
+    /// The next batch to send to `node`, the partition's leader, if one may be sent now.
+    pub(super) fn take(&mut self, node: i32, now: Instant) -> Option<Attempt<'_, B>> {
+        if self.retry_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        self.retry_at = None;
+        let in_flight = self.in_flight();
+        // Two leaders at a time could be passed in either order.
+        if in_flight && self.node != node {
+            return None;
+        }
+        if self.hole && !in_flight {
+            self.close_hole();
+        }
+        let producer = self.producer?;
+
+        let again =
+            |entry: &Entry<B>| matches!(entry.state, State::Waiting) && entry.identity.is_some();
+        let index = if let Some(index) = self.queue.iter().position(again) {
+            if in_flight {
+                return None;
+            }
+            index
+        } else {
+            let numbered = self
+                .queue
+                .iter()
+                .filter(|entry| entry.identity.is_some())
+                .count();
+            if self.hole || numbered >= self.window || (numbered > 0 && !self.acknowledged) {
+                return None;
+            }
+            self.queue
+                .iter()
+                .position(|entry| entry.identity.is_none())?
+        };
+
+        let entry = self.queue.get_mut(index)?;
+        let first = entry.identity.is_none();
+        let identity = *entry.identity.get_or_insert(ProducerIdentity {
+            id: producer.id,
+            epoch: producer.epoch,
+            base_sequence: self.next_sequence,
+        });
+        if first {
+            self.next_sequence = advance(self.next_sequence, entry.count);
+        }
+        self.tickets += 1;
+        self.node = node;
+        entry.state = State::InFlight(self.tickets);
+        Some(Attempt {
+            ticket: self.tickets,
+            identity,
+            first,
+            batch: &mut entry.batch,
+        })
+    }
+
+    /// Notes how an attempt ended; before `retry_at` nothing of the partition is sent again. An unknown ticket is one
+    /// whose batch was given up meanwhile.
+    pub(super) fn resolve(
+        &mut self,
+        ticket: u64,
+        verdict: Verdict,
+        retry_at: Instant,
+    ) -> Vec<Completion<B>> {
+        let is_it = |entry: &Entry<B>| matches!(entry.state, State::InFlight(of) if of == ticket);
+        let Some(index) = self.queue.iter().position(is_it) else {
+            return Vec::new();
+        };
+        let behind =
+            self.queue.iter().take(index).any(|entry| {
+                entry.identity.is_some() && !matches!(entry.state, State::Resolved(_))
+            });
+        let hole = self.hole;
+        let Some(entry) = self.queue.get_mut(index) else {
+            return Vec::new();
+        };
+        entry.state = State::Waiting;
+        match verdict {
+            Verdict::Written(offset) => {
+                entry.state = State::Resolved(Ok(offset));
+                self.acknowledged = true;
+            }
+            Verdict::Unknown(cause) => {
+                entry.in_doubt = true;
+                entry.cause = Some(cause);
+                self.retry_at = Some(retry_at);
+            }
+            Verdict::NotWritten(cause) => {
+                entry.cause = Some(cause);
+                self.retry_at = Some(retry_at);
+            }
+            Verdict::OutOfOrder if behind => {}
+            Verdict::OutOfOrder if hole && entry.in_doubt => entry.give_up(None),
+            Verdict::OutOfOrder => {
+                entry.unnumber();
+                self.hole = true;
+            }
+            Verdict::Refused(refusal) => {
+                entry.give_up(Some(refusal));
+                self.hole = true;
+            }
+        }
+        self.settled()
+    }
+
+    /// Gives up what has waited beyond its deadline. A batch on its way is waited for: its request has a time limit.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Completion<B>> {
+        let mut given_up = Vec::new();
+        while let Some(front) = self.queue.front()
+            && front.deadline <= now
+            && matches!(front.state, State::Waiting)
+        {
+            let numbered = front.identity;
+            // The broker takes nothing out of turn: what it took behind this batch proves that it has this one.
+            let proven = numbered.is_some()
+                && self
+                    .queue
+                    .iter()
+                    .any(|entry| matches!(entry.state, State::Resolved(Ok(_))));
+            if let Some(front) = self.queue.front_mut() {
+                if proven {
+                    front.state = State::Resolved(Ok(None));
+                } else {
+                    front.give_up(None);
+                    self.hole |= numbered.is_some();
+                }
+            }
+            given_up.append(&mut self.settled());
+        }
+        given_up
+    }
+
+    /// Gives up everything, on its way or not.
+    pub(super) fn abandon(&mut self) -> Vec<Completion<B>> {
+        self.hole = true;
+        for entry in &mut self.queue {
+            if !matches!(entry.state, State::Resolved(_)) {
+                entry.in_doubt |= matches!(entry.state, State::InFlight(_));
+                entry.give_up(None);
+            }
+        }
+        self.settled()
+    }
+
+    /// Outcomes that can be told: those before which nothing is unresolved.
+    fn settled(&mut self) -> Vec<Completion<B>> {
+        let mut settled = Vec::new();
+        while let Some(entry) = self.queue.pop_front() {
+            match entry.into_completion() {
+                Ok(completion) => settled.push(completion),
+                Err(unsettled) => {
+                    self.queue.push_front(unsettled);
+                    break;
+                }
+            }
+        }
+        settled
+    }
+
+    /// Takes back the numbers of what certainly is not in the log; when nothing numbered is left, begins a new epoch.
+    fn close_hole(&mut self) {
+        for entry in &mut self.queue {
+            if matches!(entry.state, State::Waiting) && !entry.in_doubt {
+                entry.unnumber();
+            }
+        }
+        if self.queue.iter().any(|entry| entry.identity.is_some()) {
+            return;
+        }
+        self.hole = false;
+        self.acknowledged = false;
+        self.next_sequence = 0;
+        // Without another epoch a new producer id is needed.
+        self.producer = self.producer.and_then(|ProducerEpoch { id, epoch }| {
+            let epoch = epoch.checked_add(1)?;
+            Some(ProducerEpoch { id, epoch })
+        });
+    }
+}
+
+/// Sequence numbers count records and wrap from `i32::MAX` to 0.
+fn advance(sequence: i32, count: i32) -> i32 {
+    sequence.wrapping_add(count) & i32::MAX
+}
+
+/// Text that travels with many errors.
+pub(super) type Cause = Arc<str>;
