@@ -1,3 +1,40 @@
-//! Wires a produce, consume or run pipeline, and stops it.
+//! Wires a produce, consume or run pipeline, and stops it: the only room that sees both halves.
+//!
+//! ```text
+//!  produce   source ──► known (what is on the topic already) ──► producer          publish, known
+//!  consume   consumer ──► sink, on threads of its own; flush ──► commit            consume, session, writer
+//!  run       both, side by side; demo: with a broker and a market of their own      run, demo
+//! ```
+//!
+//! A stop (Ctrl-C, SIGTERM, a key) is asked for through [`Stop`]: intake ends, what is under way is drained, made durable
+//! and committed, the group is left; all under one deadline, `ShutdownTimeoutMs`.
 
+mod consume;
+mod demo;
+mod error;
+mod keys;
+mod known;
 pub mod options;
+mod publish;
+mod reach;
+mod run;
+mod session;
+mod settings;
+mod stop;
+mod summary;
+mod writer;
+
+pub use demo::{broker, demo};
+pub use error::{Fault, PipelineError};
+pub use run::{consume, produce, run};
+pub use stop::Stop;
+pub use summary::Summary;
+
+/// How a command ended: what it did, and what went wrong if something did.
+#[derive(Debug)]
+pub struct Report {
+    /// What was done, also when it failed.
+    pub summary: Summary,
+    /// What went wrong.
+    pub error: Option<PipelineError>,
+}

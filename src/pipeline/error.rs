@@ -1,0 +1,115 @@
+//! What can go wrong in a pipeline, and what it means for the exit code.
+
+use std::{io, time::Duration};
+
+use crate::{
+    broker::BrokerError,
+    consumer::ConsumerError,
+    producer::{DeliveryError, SendError},
+    sink::SinkError,
+    source::{ErrorClass, SourceError},
+    wire::cluster::ClusterError,
+};
+
+/// What an error means for whoever started the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It failed while running: exit code 1.
+    Running,
+    /// The configuration cannot work: exit code 78.
+    Configuration,
+}
+
+/// Why a pipeline ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The cluster cannot be asked, or refuses.
+    #[error("{0}{}", hint(.0))]
+    Cluster(#[from] ClusterError),
+    /// No broker could be reached for too long.
+    #[error(
+        "no broker of {bootstrap} (Kafka.BootstrapServers) could be reached for {} s: {reason}; is Kafka running there? Without one, `stockflow demo` shows how all works",
+        after.as_secs()
+    )]
+    Unreachable {
+        /// The bootstrap servers.
+        bootstrap: String,
+        /// For how long.
+        after: Duration,
+        /// What the last attempt said.
+        reason: String,
+    },
+    /// Market data cannot be had.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// An event was not taken.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// Events were not acknowledged.
+    #[error("{events} events were not acknowledged: {source}")]
+    Delivery {
+        /// How many.
+        events: u64,
+        /// What became of the first of them.
+        source: DeliveryError,
+    },
+    /// The group cannot be joined, read or committed to.
+    #[error(transparent)]
+    Consumer(#[from] ConsumerError),
+    /// Rows cannot be made durable.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The embedded broker cannot start.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// A setting that cannot work.
+    #[error("{0}")]
+    Setting(String),
+    /// A file or directory of ours cannot be used.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was tried, and on what.
+        action: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The stop took longer than it may.
+    #[error(
+        "the stop was not done within {} ms (ShutdownTimeoutMs); what was not acknowledged or committed is done again at the next start",
+        after.as_millis()
+    )]
+    StopTooSlow {
+        /// How long it was given.
+        after: Duration,
+    },
+    /// A part of the program ended in a way that it never should.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
+}
+
+impl PipelineError {
+    /// What it means for the exit code.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Setting(_) => Fault::Configuration,
+            Self::Source(error) => match error.class() {
+                ErrorClass::WrongKey | ErrorClass::Configuration => Fault::Configuration,
+                ErrorClass::Retriable | ErrorClass::Symbol | ErrorClass::Stop => Fault::Running,
+            },
+            Self::Sink(SinkError::BoundElsewhere { .. } | SinkError::Settings(_)) => {
+                Fault::Configuration
+            }
+            _ => Fault::Running,
+        }
+    }
+}
+
+/// What a person without a cluster may want to know.
+fn hint(error: &ClusterError) -> &'static str {
+    match error {
+        ClusterError::Call(error) if !error.possibly_sent() => {
+            " (Kafka.BootstrapServers says where the brokers are; without one, `stockflow demo` shows how all works)"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,47 @@
+//! `run` stops on any key: only where a person sits in front of it.
+//!
+//! The terminal keeps its signals and its line ends; it only stops waiting for whole lines and echoing them, and gets
+//! its former mode back at the end.
+
+use std::io::{IsTerminal, Read, stdin};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+
+use super::Stop;
+
+/// The terminal's former mode, given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Keys {
+    former: Termios,
+}
+
+impl Keys {
+    /// Listens for a key, if standard input is a terminal and we are in its foreground.
+    pub(super) fn listen(stop: &Stop) -> Option<Self> {
+        if !stdin().is_terminal() || tcgetpgrp(stdin()).ok()? != rustix::process::getpgrp() {
+            return None;
+        }
+        let former = tcgetattr(stdin()).ok()?;
+        let mut mode = former.clone();
+        mode.local_modes
+            .remove(LocalModes::ICANON | LocalModes::ECHO);
+        tcsetattr(stdin(), OptionalActions::Now, &mode).ok()?;
+        let stop = stop.clone();
+        // A thread, because a read of a terminal cannot be cancelled; it ends with the process.
+        std::thread::spawn(move || {
+            if let Ok(1..) = stdin().lock().read(&mut [0]) {
+                tracing::info!("stopping (a key was pressed)");
+                stop.request();
+            }
+        });
+        tracing::info!("press any key to stop");
+        Some(Self { former })
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        // The terminal may be gone; there is nothing left to restore then.
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.former);
+    }
+}

@@ -1,0 +1,119 @@
+//! Waiting for a cluster that cannot be reached: the first failure is said at once, then it is tried for ever; a
+//! one-shot command gives up.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::PipelineError;
+use crate::wire::cluster::{Cluster, ClusterError};
+
+/// How long a one-shot command tries to reach a cluster or an API.
+pub(super) const ONE_SHOT_LIMIT: Duration = Duration::from_secs(30);
+
+/// The pause between two questions that a reachable broker could not answer yet. Connections have pauses of their own.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How often the cluster's reachability is looked at while a pipeline runs.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How patient a command is with a cluster that cannot be reached.
+#[derive(Clone, Debug)]
+pub(super) struct Reach {
+    cluster: Arc<Cluster>,
+    limit: Option<Duration>,
+}
+
+impl Reach {
+    /// `one_shot` commands give up after 30 s, the others never.
+    pub(super) fn new(cluster: &Arc<Cluster>, one_shot: bool) -> Self {
+        Self {
+            cluster: Arc::clone(cluster),
+            limit: one_shot.then_some(ONE_SHOT_LIMIT),
+        }
+    }
+
+    fn bootstrap(&self) -> String {
+        self.cluster.settings().bootstrap.join(",")
+    }
+
+    /// Asks until there is an answer or a refusal.
+    ///
+    /// # Errors
+    /// What no trying again helps against; for one-shot commands also that no broker could be reached in time.
+    pub(super) async fn ask<T, F>(
+        &self,
+        mut question: impl FnMut() -> F,
+    ) -> Result<T, PipelineError>
+    where
+        F: Future<Output = Result<T, ClusterError>>,
+    {
+        let started = Instant::now();
+        let mut failed = false;
+        loop {
+            let error = match question().await {
+                Ok(answer) => {
+                    if failed {
+                        tracing::info!(brokers = %self.bootstrap(), "Kafka can be reached");
+                    }
+                    return Ok(answer);
+                }
+                Err(error) if error.is_retriable() => error,
+                Err(error) => return Err(error.into()),
+            };
+            if !failed {
+                failed = true;
+                tracing::warn!(
+                    "{error}; trying again{}. Kafka.BootstrapServers is {}; without a Kafka, `stockflow demo` shows how all works",
+                    match self.limit {
+                        Some(limit) => format!(" for {} s", limit.as_secs()),
+                        None => " until it answers".to_owned(),
+                    },
+                    self.bootstrap(),
+                );
+            }
+            if let Some(limit) = self.limit.filter(|limit| started.elapsed() > *limit) {
+                return Err(self.unreachable(limit, error.to_string()));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn unreachable(&self, after: Duration, reason: String) -> PipelineError {
+        PipelineError::Unreachable {
+            bootstrap: self.bootstrap(),
+            after,
+            reason,
+        }
+    }
+
+    /// Says when the cluster is lost and when it is back, while a pipeline runs; ends only for a one-shot command whose
+    /// cluster stays away.
+    pub(super) async fn watch(&self) -> PipelineError {
+        let mut lost = false;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            match self.cluster.unreachable_since() {
+                Some(since) => {
+                    if !lost {
+                        lost = true;
+                        tracing::warn!(
+                            brokers = %self.bootstrap(),
+                            "no broker can be reached (Kafka.BootstrapServers); trying again, nothing is lost"
+                        );
+                    }
+                    if let Some(limit) = self.limit.filter(|limit| since.elapsed() > *limit) {
+                        return self.unreachable(limit, "the connections broke and cannot be made again".to_owned());
+                    }
+                }
+                None if lost => {
+                    lost = false;
+                    tracing::info!("Kafka can be reached again");
+                }
+                None => {}
+            }
+        }
+    }
+}

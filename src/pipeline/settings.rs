@@ -1,0 +1,221 @@
+//! The configuration, as each room wants it.
+
+use std::sync::Arc;
+
+use crate::{
+    config::{self, Config, IsolationLevel, SourceKind, is_placeholder},
+    consumer, producer,
+    sink::{self, Binding},
+    source::{Source, alpha_vantage, replay, simulated},
+    wire::{cluster, records::Codec},
+};
+
+use super::{PipelineError, reach::ONE_SHOT_LIMIT};
+
+/// What one Fetch response may hold beyond `FetchMaxBytes`: a broker sends at least one whole batch, however large (KIP-74).
+const LARGEST_BATCH: u64 = 64 << 20;
+
+pub(super) fn cluster(config: &Config) -> cluster::Settings {
+    let kafka = &config.kafka;
+    cluster::Settings {
+        bootstrap: kafka
+            .bootstrap_servers
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        client_id: kafka.client_id.as_str().into(),
+        request_timeout: kafka.request_timeout,
+        reconnect_backoff: kafka.reconnect_backoff,
+        reconnect_backoff_max: kafka.reconnect_backoff_max,
+        metadata_max_age: kafka.metadata_max_age,
+        max_fetch_response_bytes: to_usize(kafka.fetch_max_bytes.saturating_add(LARGEST_BATCH)),
+    }
+}
+
+pub(super) fn producer(config: &Config) -> producer::Settings {
+    let kafka = &config.kafka;
+    producer::Settings {
+        topic: kafka.topic.as_str().into(),
+        codec: match kafka.compression_type {
+            config::CompressionType::None => Codec::None,
+            config::CompressionType::Lz4 => Codec::Lz4,
+        },
+        linger: kafka.linger,
+        batch_size: to_usize(kafka.batch_size),
+        message_timeout: kafka.message_timeout,
+        max_in_flight: to_usize(kafka.max_in_flight),
+        buffer: to_usize(kafka.queue_buffering_max_kbytes.saturating_mul(1024)),
+        request_timeout: kafka.request_timeout,
+        seed: rand::random(),
+    }
+}
+
+pub(super) fn consumer(config: &Config) -> consumer::Settings {
+    let kafka = &config.kafka;
+    consumer::Settings {
+        group: kafka.group_id.as_str().into(),
+        topic: kafka.topic.as_str().into(),
+        session_timeout: kafka.session_timeout,
+        heartbeat_interval: kafka.heartbeat_interval,
+        rebalance_timeout: kafka.max_poll_interval,
+        isolation: isolation(kafka.isolation_level),
+        fetch_max_bytes: to_i32(kafka.fetch_max_bytes),
+        max_partition_fetch_bytes: to_i32(kafka.max_partition_fetch_bytes),
+    }
+}
+
+pub(super) fn isolation(level: IsolationLevel) -> consumer::Isolation {
+    match level {
+        IsolationLevel::ReadCommitted => consumer::Isolation::ReadCommitted,
+        IsolationLevel::ReadUncommitted => consumer::Isolation::ReadUncommitted,
+    }
+}
+
+pub(super) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
+    use config::Choice;
+    let output = &config.output;
+    Ok(sink::Settings {
+        directory: output.directory.clone(),
+        columns: output
+            .columns
+            .iter()
+            .map(|column| {
+                column
+                    .name()
+                    .parse()
+                    .map_err(|error| PipelineError::Setting(format!("Output.Columns: {error}")))
+            })
+            .collect::<Result<_, _>>()?,
+        file_date: match output.file_date {
+            config::FileDate::Event => sink::FileDate::Event,
+            config::FileDate::Processing => sink::FileDate::Processing,
+        },
+        instance: output.instance.clone(),
+        max_open_files: to_usize(output.max_open_files),
+        bad_records: match output.bad_records {
+            config::BadRecords::DeadLetter => sink::BadRecords::DeadLetter,
+            config::BadRecords::Fail => sink::BadRecords::Fail,
+            config::BadRecords::Skip => sink::BadRecords::Skip,
+        },
+    })
+}
+
+pub(super) fn binding(config: &Config, cluster_id: String, topic: &cluster::Topic) -> Binding {
+    Binding {
+        cluster_id,
+        topic: config.kafka.topic.clone(),
+        topic_id: topic.id,
+        group: config.kafka.group_id.clone(),
+    }
+}
+
+/// The source that the configuration asks for. `one_shot` commands give up on an API that cannot be reached.
+pub(super) fn source(
+    config: &Config,
+    once: bool,
+    one_shot: bool,
+) -> Result<Box<dyn Source>, PipelineError> {
+    Ok(match config.source.kind {
+        SourceKind::AlphaVantage => Box::new(alpha_vantage::AlphaVantage::new(alpha_vantage(
+            config, once, one_shot,
+        )?)?),
+        SourceKind::Replay => Box::new(replay::Replay::new(replay::Settings {
+            inputs: config
+                .source
+                .input
+                .iter()
+                .map(|path| path.to_string_lossy().into_owned())
+                .collect(),
+            symbol: config
+                .alpha_vantage
+                .symbols
+                .first()
+                .map(|symbol| symbol.as_str().into()),
+            interval: interval(config)?,
+        })?),
+        SourceKind::Simulated => Box::new(simulated::Simulated::new(simulated::Settings {
+            symbols: config
+                .simulated
+                .symbols
+                .iter()
+                .map(|symbol| symbol.as_str().into())
+                .collect(),
+            rate: config.simulated.rate,
+            seed: match config.simulated.seed {
+                Some(seed) => simulated::Seed::Given(seed),
+                None => {
+                    let seed = rand::random();
+                    tracing::info!(seed, "the simulated market has a random seed (Source.Simulated.Seed)");
+                    simulated::Seed::Random {
+                        seed,
+                        now: chrono::Utc::now(),
+                    }
+                }
+            },
+        })?),
+    })
+}
+
+fn interval(config: &Config) -> Result<alpha_vantage::Interval, PipelineError> {
+    use config::Choice;
+    named("AlphaVantage.Interval", config.alpha_vantage.interval.name())
+}
+
+fn named<T>(setting: &str, name: &str) -> Result<T, PipelineError>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    name.parse()
+        .map_err(|error| PipelineError::Setting(format!("{setting}: {error}")))
+}
+
+fn alpha_vantage(
+    config: &Config,
+    once: bool,
+    one_shot: bool,
+) -> Result<alpha_vantage::Settings, PipelineError> {
+    use config::Choice;
+    let from = &config.alpha_vantage;
+    let key = from.api_key.as_ref().ok_or_else(|| PipelineError::Setting(NO_KEY.to_owned()))?;
+    let key = key
+        .read()
+        .map_err(|error| PipelineError::Setting(format!("AlphaVantage.ApiKeyFile: {error}")))?;
+    if is_placeholder(&key) {
+        return Err(PipelineError::Setting(NO_KEY.to_owned()));
+    }
+    let symbols = from.symbols.iter().map(|symbol| symbol.as_str().into()).collect();
+    Ok(alpha_vantage::Settings {
+        function: named("AlphaVantage.Function", from.function.name())?,
+        interval: interval(config)?,
+        output_size: named("AlphaVantage.OutputSize", from.output_size.name())?,
+        extended_hours: from.extended_hours,
+        entitlement: from.entitlement.map(|entitlement| entitlement.name().to_owned()),
+        base_url: from.base_url.clone(),
+        requests_per_second: from.requests_per_second,
+        timeout: from.timeout,
+        max_retries: u32::try_from(from.max_retries).unwrap_or(u32::MAX),
+        retry_backoff: from.retry_backoff,
+        poll: from.poll_interval,
+        once,
+        unreachable_limit: one_shot.then_some(ONE_SHOT_LIMIT),
+        ..alpha_vantage::Settings::new(key, symbols)
+    })
+}
+
+/// What to do without an API key.
+const NO_KEY: &str = "AlphaVantage.ApiKey is not set (or is the placeholder of an example): get a free key at \
+    https://www.alphavantage.co/support/#api-key, or try `--source simulated`";
+
+fn to_usize(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn to_i32(value: u64) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+/// Shared by all who talk to the same cluster.
+pub(super) fn connect(config: &Config) -> Arc<cluster::Cluster> {
+    cluster::Cluster::new(cluster(config))
+}

@@ -1,0 +1,139 @@
+//! A stop that was asked for: by Ctrl-C, SIGTERM or a key, or by the part of the program that is done first.
+//!
+//! ```text
+//!  running ── Ctrl-C, SIGTERM, key ──► stopping (drain, until the deadline) ── Ctrl-C ──► interrupted
+//! ```
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::sleep_until,
+};
+
+use super::PipelineError;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    Stopping { until: Instant },
+    Interrupted,
+}
+
+/// A handle on the stop of a pipeline; all clones speak of the same one.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    state: Arc<watch::Sender<State>>,
+    timeout: Duration,
+}
+
+impl Stop {
+    /// Nothing is asked for yet; once it is, `timeout` is what it may take (`ShutdownTimeoutMs`).
+    pub fn new(timeout: Duration) -> Self {
+        Self {
+            state: Arc::new(watch::Sender::new(State::Running)),
+            timeout,
+        }
+    }
+
+    /// Asks for the stop. Asked for again, nothing changes.
+    pub fn request(&self) {
+        let until = Instant::now() + self.timeout;
+        self.state.send_if_modified(|state| {
+            let running = *state == State::Running;
+            if running {
+                *state = State::Stopping { until };
+            }
+            running
+        });
+    }
+
+    /// Whether the stop was asked for.
+    pub fn is_requested(&self) -> bool {
+        *self.state.borrow() != State::Running
+    }
+
+    /// Waits until the stop is asked for.
+    pub async fn requested(&self) {
+        self.wait(|state| *state != State::Running).await;
+    }
+
+    /// Waits for a second Ctrl-C.
+    pub async fn interrupted(&self) {
+        self.wait(|state| *state == State::Interrupted).await;
+    }
+
+    /// By when everything has to be done; an hour from now as long as nobody asked for the stop.
+    pub fn deadline(&self) -> Instant {
+        match *self.state.borrow() {
+            State::Stopping { until } => until,
+            State::Running => Instant::now() + Duration::from_secs(3_600),
+            State::Interrupted => Instant::now(),
+        }
+    }
+
+    /// Waits until the stop was asked for and its time is over.
+    pub async fn overdue(&self) -> PipelineError {
+        self.requested().await;
+        sleep_until(self.deadline().into()).await;
+        PipelineError::StopTooSlow {
+            after: self.timeout,
+        }
+    }
+
+    async fn wait(&self, reached: impl FnMut(&State) -> bool) {
+        let mut state = self.state.subscribe();
+        // The sender lives in `self`, so the wait cannot fail.
+        let _ = state.wait_for(reached).await;
+    }
+
+    /// Listens for Ctrl-C and SIGTERM from now on.
+    ///
+    /// # Errors
+    /// When the system does not let us listen.
+    pub fn on_signals(&self) -> std::io::Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let stop = self.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {
+                        if stop.is_requested() {
+                            stop.state.send_replace(State::Interrupted);
+                            return;
+                        }
+                        tracing::info!("stopping; press Ctrl-C again to stop without draining");
+                    }
+                    _ = terminate.recv() => tracing::info!("stopping (SIGTERM)"),
+                }
+                stop.request();
+            }
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_has_one_deadline() {
+        let stop = Stop::new(Duration::from_secs(8));
+        assert!(!stop.is_requested());
+        stop.request();
+        let deadline = stop.deadline();
+        stop.request();
+        assert_eq!(stop.deadline(), deadline);
+        stop.requested().await;
+        assert!(matches!(
+            stop.overdue().await,
+            PipelineError::StopTooSlow { .. }
+        ));
+    }
+}

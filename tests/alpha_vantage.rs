@@ -1,0 +1,133 @@
+//! `produce` against a server that answers as Alpha Vantage does.
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    process::Output,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use support::*;
+
+/// A key that must never be seen anywhere but in a request.
+const KEY: &str = "K3YTHATMUSTNOTLEAK";
+
+/// What the server says: status and body.
+type Answer = (u16, Vec<u8>);
+
+fn body(name: &str) -> Vec<u8> {
+    fs::read(fixture(name)).expect("a fixture")
+}
+
+/// Answers one request after the other, the last one for ever; counts them.
+fn serve(answers: Vec<Answer>) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut reader = BufReader::new(stream.try_clone().expect("a handle"));
+            let mut request = String::new();
+            while reader.read_line(&mut request).is_ok_and(|read| read > 2) {}
+            assert!(request.contains(&format!("apikey={KEY}")), "{request}");
+            let place = counted.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
+            let (status, body) = &answers[place];
+            let head = format!(
+                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        }
+    });
+    (address, count)
+}
+
+fn produce(bench: &Bench, url: &str, more: &[&str]) -> Output {
+    let output = bench
+        .command(&["produce", "--symbol", "IBM", "--once", "--format", "json"])
+        .args(["--set", &format!("AlphaVantage.BaseUrl={url}")])
+        .args(["--set", "AlphaVantage.RetryBackoffMs=10"])
+        .args(["--set", "AlphaVantage.RequestsPerSecond=1000"])
+        .args(more)
+        .env("AlphaVantage__ApiKey", KEY)
+        .output()
+        .expect("the binary runs");
+    for text in [&output.stdout, &output.stderr] {
+        let text = String::from_utf8_lossy(text);
+        assert!(!text.contains(KEY), "the key leaks: {text}");
+    }
+    output
+}
+
+#[test]
+fn a_day_from_the_service_is_published_once() {
+    for cluster in &clusters() {
+        let bench = Bench::new(cluster);
+        // An outage first: a page of HTML with 503.
+        let (url, requests) = serve(vec![
+            (503, body("html_error.html")),
+            (200, body("intraday_full_day.json")),
+        ]);
+        let full = ["--set", "AlphaVantage.OutputSize=full"];
+        let output = produce(&bench, &url, &full);
+        assert!(output.status.success(), "{}: {}", cluster.name, stderr(&output));
+        assert_eq!(last_json(&output)["published"], 960, "{}", stderr(&output));
+        assert_eq!(requests.load(Ordering::SeqCst), 2);
+
+        let output = produce(&bench, &url, &full);
+        let done = last_json(&output);
+        assert_eq!(done["published"], 0, "{done}");
+        assert_eq!(done["duplicates_skipped"], 960, "{done}");
+    }
+}
+
+#[test]
+fn bad_bars_and_a_truncated_body_cost_no_good_bar() {
+    let cluster = embedded();
+    for (name, good) in [("bars_with_bad_values.json", Some(16)), ("truncated.json", None)] {
+        let bench = Bench::new(&cluster);
+        let (url, _) = serve(vec![(200, body(name))]);
+        let output = produce(&bench, &url, &["--set", "AlphaVantage.MaxRetries=0"]);
+        let published = last_json(&output)["published"].as_u64().expect("a number");
+        match good {
+            Some(good) => assert_eq!(published, good, "{name}: {}", stderr(&output)),
+            None => assert!(published > 40, "{name}: {published}; {}", stderr(&output)),
+        }
+    }
+}
+
+#[test]
+fn a_key_that_is_refused_is_a_wrong_configuration() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let (url, requests) = serve(vec![(200, body("error_invalid_apikey.json"))]);
+    let output = produce(&bench, &url, &[]);
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert_eq!(requests.load(Ordering::SeqCst), 1, "a refusal is not asked for twice");
+}
+
+#[test]
+fn a_daily_limit_that_repeats_the_key_hides_it() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let text = String::from_utf8(body("information_daily_limit.json")).expect("UTF-8");
+    let start = text.find("API key as ").map(|at| at + "API key as ".len());
+    let repeated = match start {
+        Some(start) => {
+            let end = start + text[start..].find(' ').expect("an end of the key");
+            format!("{}{KEY}{}", &text[..start], &text[end..])
+        }
+        None => format!("{text} {KEY}"),
+    };
+    let (url, _) = serve(vec![(200, repeated.into_bytes())]);
+    let output = produce(&bench, &url, &[]);
+    assert_ne!(output.status.code(), Some(0), "nothing was published: {}", stderr(&output));
+}

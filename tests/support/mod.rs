@@ -1,0 +1,190 @@
+//! The real binary in a directory of its own, and the clusters that the tests run against: the embedded broker always,
+//! a real Kafka where `STOCKFLOW_TEST_KAFKA` names one (`host:port`).
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use tempfile::TempDir;
+
+/// A fixture's path.
+pub fn fixture(name: &str) -> String {
+    format!("{}/tests/fixtures/alphavantage/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A cluster to test against.
+pub struct Cluster {
+    /// `host:port`.
+    pub address: String,
+    /// For messages of failed tests.
+    pub name: &'static str,
+    embedded: Option<Child>,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.embedded {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// An embedded broker in a process of its own.
+pub fn embedded() -> Cluster {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_stockflow"))
+        .args(["broker", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the broker starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("its output"))
+        .read_line(&mut line)
+        .expect("a first line");
+    let address = line
+        .trim()
+        .strip_prefix("listening on ")
+        .unwrap_or_else(|| panic!("an address, not {line:?}"))
+        .to_owned();
+    Cluster {
+        address,
+        name: "embedded",
+        embedded: Some(child),
+    }
+}
+
+/// The clusters of this run.
+pub fn clusters() -> Vec<Cluster> {
+    let mut clusters = vec![embedded()];
+    match std::env::var("STOCKFLOW_TEST_KAFKA") {
+        Ok(address) => clusters.push(Cluster {
+            address,
+            name: "Kafka",
+            embedded: None,
+        }),
+        Err(_) => eprintln!("STOCKFLOW_TEST_KAFKA names no broker: the real Kafka is left out"),
+    }
+    clusters
+}
+
+/// A name that no other test has, nor this one when it runs again.
+pub fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("a clock")
+        .as_nanos();
+    format!("{prefix}-{now}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A directory, topic and group of a test's own on a cluster.
+pub struct Bench<'a> {
+    pub directory: TempDir,
+    pub cluster: &'a Cluster,
+    pub topic: String,
+    pub group: String,
+}
+
+impl<'a> Bench<'a> {
+    pub fn new(cluster: &'a Cluster) -> Self {
+        Self {
+            directory: tempfile::tempdir().expect("a directory"),
+            cluster,
+            topic: unique("trades"),
+            group: unique("group"),
+        }
+    }
+
+    /// The binary with the cluster, topic and (where it has one) group of this bench.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stockflow"));
+        command
+            .current_dir(self.directory.path())
+            .env_clear()
+            .args(arguments)
+            .args(["-b", &self.cluster.address, "-t", &self.topic]);
+        if arguments[0] != "produce" {
+            command.args(["-g", &self.group]);
+        }
+        command
+    }
+
+    /// Runs it to its end; the last line of its output is JSON.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self
+            .command(arguments)
+            .args(["--format", "json"])
+            .output()
+            .expect("the binary runs");
+        assert!(
+            output.status.success(),
+            "{} {arguments:?}: {}\n{}",
+            self.cluster.name,
+            output.status,
+            stderr(&output)
+        );
+        last_json(&output)
+    }
+
+    pub fn out(&self) -> PathBuf {
+        self.directory.path().join("ConsumedTrades")
+    }
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub fn last_json(output: &Output) -> serde_json::Value {
+    let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    let line = text.lines().last().unwrap_or_else(|| panic!("no output; {}", stderr(output)));
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+/// The rows of all CSV files of a directory, with the header of each checked.
+pub fn rows(directory: &Path) -> Vec<String> {
+    let mut rows = Vec::new();
+    for entry in fs::read_dir(directory).expect("an output directory") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "csv") {
+            let text = fs::read_to_string(&path).expect("UTF-8");
+            let mut lines = text.lines();
+            let header = lines.next().expect("a header").to_owned();
+            assert!(header.starts_with("Symbol,Side,Quantity,Price,Timestamp"), "{header}");
+            assert!(text.ends_with('\n'), "{} ends in a line end", path.display());
+            rows.extend(lines.map(str::to_owned));
+            assert!(!rows.contains(&header), "one header a file");
+        }
+    }
+    rows
+}
+
+/// Waits for a process, at most `limit`.
+pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return Some(status);
+        }
+        if Instant::now() > end {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends a signal by its name.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), child.id().to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(sent.success());
+}
