@@ -15,4 +15,5 @@ pub mod cluster;
 pub mod connection;
 pub mod error;
 pub mod messages;
+pub mod records;
 mod transport;

@@ -1,0 +1,425 @@
+//! Properties of the whole codec, with two foreign implementations as oracles.
+
+use super::*;
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::records as oracle;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use rskafka::protocol::record as rskafka;
+use rskafka::protocol::traits::{ReadType, WriteType};
+use std::io::Cursor;
+
+/// A record that owns its bytes, so that strategies can make it and oracles can be asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Owned {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(String, Vec<u8>)>,
+    timestamp_ms: i64,
+}
+
+const CODECS: [Codec; 5] = [
+    Codec::None,
+    Codec::Gzip,
+    Codec::Snappy,
+    Codec::Lz4,
+    Codec::Zstd,
+];
+
+fn record() -> impl Strategy<Value = Owned> {
+    (
+        option::of(vec(any::<u8>(), 0..40)),
+        option::of(vec(prop_oneof![Just(b'a'), any::<u8>()], 0..300)),
+        vec(("[a-z]{0,8}", vec(any::<u8>(), 0..20)), 0..3),
+        0..4_000_000_000_000_i64,
+    )
+        .prop_map(|(key, value, headers, timestamp_ms)| Owned {
+            key,
+            value,
+            headers,
+            timestamp_ms,
+        })
+}
+
+fn identity() -> impl Strategy<Value = Option<ProducerIdentity>> {
+    option::of(
+        (0..i64::MAX, 0..i16::MAX, 0..i32::MAX).prop_map(|(id, epoch, base_sequence)| {
+            ProducerIdentity {
+                id,
+                epoch,
+                base_sequence,
+            }
+        }),
+    )
+}
+
+fn build(records: &[Owned]) -> BatchBuilder {
+    let mut builder = BatchBuilder::with_capacity(0);
+    for (index, record) in records.iter().enumerate() {
+        let headers: Vec<_> = record
+            .headers
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_slice()))
+            .collect();
+        let new = NewRecord {
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers: &headers,
+            timestamp_ms: record.timestamp_ms,
+        };
+        let foreseen = builder.size_with(&new);
+        assert_eq!(builder.append(&new).unwrap() as usize, index);
+        assert_eq!(builder.size(), foreseen);
+    }
+    builder
+}
+
+fn owned(record: &Record<'_>) -> Owned {
+    Owned {
+        key: record.key.map(Vec::from),
+        value: record.value.map(Vec::from),
+        headers: record
+            .headers
+            .iter()
+            .map(|header| {
+                let header = header.unwrap();
+                (
+                    String::from_utf8(header.key.to_vec()).unwrap(),
+                    header.value.unwrap().to_vec(),
+                )
+            })
+            .collect(),
+        timestamp_ms: record.timestamp_ms,
+    }
+}
+
+fn only(bytes: &Bytes) -> Batch {
+    let mut batches = Batches::new(bytes.clone());
+    let batch = batches.next().unwrap().unwrap();
+    assert!(batches.next().is_none());
+    assert_eq!(batches.remaining(), 0);
+    batch
+}
+
+fn read(batch: &Batch) -> Vec<Owned> {
+    let mut scratch = Scratch::new();
+    let base = batch.header().base_offset;
+    batch
+        .records(&mut scratch)
+        .unwrap()
+        .enumerate()
+        .map(|(index, record)| {
+            let record = record.unwrap();
+            assert_eq!(record.offset, base + index as i64);
+            owned(&record)
+        })
+        .collect()
+}
+
+/// Walks over everything that can be walked over, and only must not panic.
+fn exercise(bytes: Bytes) {
+    let mut scratch = Scratch::new();
+    for batch in Batches::new(bytes).flatten() {
+        if let Ok(records) = batch.records(&mut scratch) {
+            for record in records.flatten() {
+                record.headers.iter().for_each(drop);
+                ControlType::from_record(&record);
+            }
+        }
+    }
+}
+
+/// Makes the checksum right again, so that mutations reach what lies behind it.
+fn reseal(bytes: &mut [u8]) {
+    if bytes.len() >= HEADER_LEN {
+        let crc = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    }
+}
+
+proptest! {
+    #[test]
+    fn round_trip(records in vec(record(), 1..40), identity in identity(), codec in 0..CODECS.len(), base in 0..1_i64 << 60) {
+        let frozen = build(&records).finish(CODECS[codec], identity).unwrap();
+        let mut bytes = BytesMut::from(&frozen.bytes()[..]);
+        assign_offset(&mut bytes, base, 7);
+        let batch = only(&bytes.freeze());
+        prop_assert_eq!(read(&batch), records.clone());
+        let header = batch.header();
+        prop_assert_eq!(header.identity(), identity);
+        prop_assert_eq!(header.partition_leader_epoch, 7);
+        prop_assert_eq!(header.record_count, frozen.count());
+        prop_assert_eq!(header.next_offset(), base + records.len() as i64);
+        prop_assert_eq!(Some(header.max_timestamp), records.iter().map(|r| r.timestamp_ms).max());
+        prop_assert!(!header.is_control() && !header.is_transactional());
+    }
+
+    #[test]
+    fn stamping_again_is_stamping_at_once(records in vec(record(), 1..5), first in identity(), second in identity()) {
+        let mut frozen = build(&records).finish(Codec::None, first).unwrap();
+        let held = frozen.bytes().clone();
+        frozen.restamp(second);
+        prop_assert_eq!(only(&held).header().identity(), first);
+        prop_assert_eq!(&frozen, &build(&records).finish(Codec::None, second).unwrap());
+        drop(held);
+        frozen.restamp(first);
+        prop_assert_eq!(&frozen, &build(&records).finish(Codec::None, first).unwrap());
+    }
+
+    #[test]
+    fn rskafka_agrees(records in vec(record(), 1..10), identity in identity()) {
+        let frozen = build(&records).finish(Codec::None, identity).unwrap();
+        let theirs = rskafka::RecordBatch::read(&mut Cursor::new(&frozen.bytes()[..]));
+        // It has no null headers, and a null key is its only null: everything ours writes it must read.
+        let theirs = theirs.unwrap();
+        prop_assert_eq!(theirs.producer_id, identity.map_or(-1, |i| i.id));
+        prop_assert_eq!(theirs.base_sequence, identity.map_or(-1, |i| i.base_sequence));
+        let mut written = Vec::new();
+        theirs.write(&mut written).unwrap();
+        prop_assert_eq!(&written[..], &frozen.bytes()[..], "what it read it writes as we did, bit for bit");
+    }
+
+    #[test]
+    fn kafka_protocol_agrees(records in vec(record(), 1..10), identity in identity()) {
+        let frozen = build(&records).finish(Codec::None, identity).unwrap();
+        let theirs = oracle::RecordBatchDecoder::decode(&mut frozen.bytes().clone()).unwrap().records;
+        prop_assert_eq!(theirs.len(), records.len());
+        for (theirs, ours) in theirs.iter().zip(&records) {
+            prop_assert_eq!(theirs.key.as_deref(), ours.key.as_deref());
+            prop_assert_eq!(theirs.value.as_deref(), ours.value.as_deref());
+            prop_assert_eq!(theirs.timestamp, ours.timestamp_ms);
+            prop_assert_eq!(theirs.headers.len(), theirs.headers.len());
+        }
+        let mut written = BytesMut::new();
+        let options = oracle::RecordEncodeOptions { version: 2, compression: oracle::Compression::None };
+        oracle::RecordBatchEncoder::encode(&mut written, &theirs, &options).unwrap();
+        prop_assert_eq!(read(&only(&written.freeze())).len(), records.len());
+    }
+
+    #[test]
+    fn a_cut_batch_is_dropped_and_the_whole_one_kept(records in vec(record(), 1..5), cut in any::<prop::sample::Index>()) {
+        let bytes = build(&records).finish(Codec::None, None).unwrap().bytes().clone();
+        let mut two = BytesMut::from(&bytes[..]);
+        two.extend_from_slice(&bytes[..cut.index(bytes.len())]);
+        let left = two.len() - bytes.len();
+        let mut batches = Batches::new(two.freeze());
+        prop_assert_eq!(batches.next().unwrap().unwrap().bytes(), &bytes);
+        prop_assert!(batches.next().is_none());
+        prop_assert_eq!(batches.remaining(), left);
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed(records in vec(record(), 1..5), at in any::<prop::sample::Index>(), bit in 0..8) {
+        let mut bytes = build(&records).finish(Codec::Lz4, None).unwrap().bytes().to_vec();
+        let at = 21 + at.index(bytes.len() - 21);
+        bytes[at] ^= 1 << bit;
+        let first = Batches::new(bytes.into()).next().unwrap();
+        prop_assert!(matches!(first, Err(RecordsError::Crc { .. })), "{first:?}");
+    }
+
+    #[test]
+    fn mutated_bytes_never_panic(
+        records in vec(record(), 1..10),
+        codec in 0..CODECS.len(),
+        edits in vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = build(&records).finish(CODECS[codec], None).unwrap().bytes().to_vec();
+        for (at, byte) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len() + 1));
+            if bytes.len() >= 12 {
+                let length = (bytes.len() - 12) as i32;
+                bytes[8..12].copy_from_slice(&length.to_be_bytes());
+            }
+        }
+        reseal(&mut bytes);
+        exercise(bytes.into());
+    }
+
+    #[test]
+    fn noise_never_panics(mut bytes in vec(any::<u8>(), 0..400), sealed: bool) {
+        if sealed && bytes.len() >= HEADER_LEN {
+            let length = (bytes.len() - 12) as i32;
+            bytes[8..12].copy_from_slice(&length.to_be_bytes());
+            bytes[16] = 2;
+            bytes[22] &= 7;
+            reseal(&mut bytes);
+        }
+        exercise(bytes.into());
+    }
+}
+
+fn one(value: &[u8], codec: Codec) -> Vec<u8> {
+    let mut builder = BatchBuilder::with_capacity(0);
+    let record = NewRecord {
+        value: Some(value),
+        timestamp_ms: 1_000,
+        ..NewRecord::default()
+    };
+    builder.append(&record).unwrap();
+    builder.finish(codec, None).unwrap().bytes().to_vec()
+}
+
+#[test]
+fn old_formats_are_named() {
+    for magic in [0, 1] {
+        let mut bytes = one(b"x", Codec::None);
+        bytes[16] = magic;
+        bytes[8..12].copy_from_slice(&20_i32.to_be_bytes());
+        let error = Batches::new(bytes.into()).next().unwrap().unwrap_err();
+        assert_eq!(
+            error,
+            RecordsError::Magic {
+                base_offset: 0,
+                magic: magic as i8
+            }
+        );
+    }
+}
+
+#[test]
+fn lengths_that_lie_are_refused() {
+    for length in [-1, 0, 48] {
+        let mut bytes = one(b"x", Codec::None);
+        bytes[8..12].copy_from_slice(&i32::to_be_bytes(length));
+        let error = Batches::new(bytes.into()).next().unwrap().unwrap_err();
+        assert_eq!(
+            error,
+            RecordsError::Length {
+                base_offset: 0,
+                length
+            }
+        );
+    }
+    for count in [-1, i32::MAX] {
+        let mut bytes = one(b"x", Codec::None);
+        bytes[57..61].copy_from_slice(&i32::to_be_bytes(count));
+        reseal(&mut bytes);
+        let batch = only(&bytes.into());
+        let error = batch.records(&mut Scratch::new()).unwrap_err();
+        assert!(matches!(error, RecordsError::Header { .. }), "{error}");
+    }
+}
+
+#[test]
+fn log_append_time_is_the_batchs_max_timestamp() {
+    let mut bytes = one(b"x", Codec::None);
+    bytes[22] |= 0b1000;
+    bytes[35..43].copy_from_slice(&9_999_i64.to_be_bytes());
+    reseal(&mut bytes);
+    let batch = only(&bytes.into());
+    assert_eq!(
+        batch.header().timestamp_type(),
+        TimestampType::LogAppendTime
+    );
+    assert_eq!(read(&batch)[0].timestamp_ms, 9_999);
+}
+
+#[test]
+fn control_records_tell_their_type() {
+    for (code, expected) in [
+        (0, ControlType::Abort),
+        (1, ControlType::Commit),
+        (2, ControlType::Other(2)),
+    ] {
+        let mut builder = BatchBuilder::with_capacity(0);
+        let key = [0, 0, 0, code];
+        let record = NewRecord {
+            key: Some(&key),
+            value: Some(&[0; 6]),
+            ..NewRecord::default()
+        };
+        builder.append(&record).unwrap();
+        let mut bytes = builder.finish(Codec::None, None).unwrap().bytes().to_vec();
+        bytes[22] |= 0b11_0000;
+        reseal(&mut bytes);
+        let batch = only(&bytes.into());
+        assert!(batch.header().is_control() && batch.header().is_transactional());
+        let mut scratch = Scratch::new();
+        let record = batch
+            .records(&mut scratch)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
+        assert_eq!(ControlType::from_record(&record), Some(expected));
+    }
+}
+
+#[test]
+fn bombs_are_bounded() {
+    let zeros = vec![0; 1 << 20];
+    let mut scratch = Scratch::new();
+    for codec in CODECS {
+        let mut packed = Vec::new();
+        codec::compress(codec, &zeros, &mut packed).unwrap();
+        assert_eq!(
+            scratch.decompress(codec, &packed, zeros.len()).unwrap(),
+            zeros
+        );
+        let error = scratch
+            .decompress(codec, &packed, zeros.len() - 1)
+            .unwrap_err();
+        assert!(
+            error.contains("more than 1048575 bytes"),
+            "{codec}: {error}"
+        );
+    }
+    // A raw snappy block of six bytes that claims to come to 64 MiB.
+    let claim = [0x80, 0x80, 0x80, 0x20, 0, 0];
+    let error = scratch
+        .decompress(Codec::Snappy, &claim, MAX_DECOMPRESSED)
+        .unwrap_err();
+    assert!(error.contains("cannot come to"), "{error}");
+}
+
+#[test]
+fn raw_snappy_is_read_as_well() {
+    let text = b"stock stock stock stock".repeat(20);
+    let packed = snap::raw::Encoder::new().compress_vec(&text).unwrap();
+    let mut scratch = Scratch::new();
+    assert_eq!(
+        scratch.decompress(Codec::Snappy, &packed, 10_000).unwrap(),
+        text
+    );
+}
+
+#[test]
+fn several_frames_in_a_row_are_one_body() {
+    let mut scratch = Scratch::new();
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        let mut packed = Vec::new();
+        codec::compress(codec, b"first,", &mut packed).unwrap();
+        codec::compress(codec, b"second", &mut packed).unwrap();
+        assert_eq!(
+            scratch.decompress(codec, &packed, 100).unwrap(),
+            b"first,second"
+        );
+    }
+}
+
+#[test]
+fn a_batch_without_records_is_not_finished() {
+    let error = BatchBuilder::with_capacity(0)
+        .finish(Codec::None, None)
+        .unwrap_err();
+    assert!(matches!(error, EncodeError::Empty));
+}
+
+#[test]
+fn a_compacted_batch_may_be_empty() {
+    let mut bytes = one(b"x", Codec::None);
+    bytes.truncate(HEADER_LEN);
+    bytes[8..12].copy_from_slice(&49_i32.to_be_bytes());
+    bytes[57..61].copy_from_slice(&0_i32.to_be_bytes());
+    bytes[23..27].copy_from_slice(&4_i32.to_be_bytes());
+    reseal(&mut bytes);
+    let batch = only(&bytes.into());
+    assert_eq!(batch.records(&mut Scratch::new()).unwrap().count(), 0);
+    assert_eq!(batch.header().next_offset(), 5);
+}
