@@ -38,13 +38,17 @@ fn serve(answers: Vec<Answer>) -> (String, Arc<AtomicUsize>) {
             let mut request = String::new();
             while reader.read_line(&mut request).is_ok_and(|read| read > 2) {}
             assert!(request.contains(&format!("apikey={KEY}")), "{request}");
-            let place = counted.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
+            let place = counted
+                .fetch_add(1, Ordering::SeqCst)
+                .min(answers.len() - 1);
             let (status, body) = &answers[place];
             let head = format!(
                 "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
             );
-            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+            let _ = stream
+                .write_all(head.as_bytes())
+                .and_then(|()| stream.write_all(body));
         }
     });
     (address, count)
@@ -78,7 +82,12 @@ fn a_day_from_the_service_is_published_once() {
         ]);
         let full = ["--set", "AlphaVantage.OutputSize=full"];
         let output = produce(&bench, &url, &full);
-        assert!(output.status.success(), "{}: {}", cluster.name, stderr(&output));
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            cluster.name,
+            stderr(&output)
+        );
         assert_eq!(last_json(&output)["published"], 960, "{}", stderr(&output));
         assert_eq!(requests.load(Ordering::SeqCst), 2);
 
@@ -92,7 +101,10 @@ fn a_day_from_the_service_is_published_once() {
 #[test]
 fn bad_bars_and_a_truncated_body_cost_no_good_bar() {
     let cluster = embedded();
-    for (name, good) in [("bars_with_bad_values.json", Some(16)), ("truncated.json", None)] {
+    for (name, good) in [
+        ("bars_with_bad_values.json", Some(16)),
+        ("truncated.json", None),
+    ] {
         let bench = Bench::new(&cluster);
         let (url, _) = serve(vec![(200, body(name))]);
         let output = produce(&bench, &url, &["--set", "AlphaVantage.MaxRetries=0"]);
@@ -111,7 +123,11 @@ fn a_key_that_is_refused_is_a_wrong_configuration() {
     let (url, requests) = serve(vec![(200, body("error_invalid_apikey.json"))]);
     let output = produce(&bench, &url, &[]);
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
-    assert_eq!(requests.load(Ordering::SeqCst), 1, "a refusal is not asked for twice");
+    assert_eq!(
+        requests.load(Ordering::SeqCst),
+        1,
+        "a refusal is not asked for twice"
+    );
 }
 
 #[test]
@@ -129,5 +145,10 @@ fn a_daily_limit_that_repeats_the_key_hides_it() {
     };
     let (url, _) = serve(vec![(200, repeated.into_bytes())]);
     let output = produce(&bench, &url, &[]);
-    assert_ne!(output.status.code(), Some(0), "nothing was published: {}", stderr(&output));
+    assert_ne!(
+        output.status.code(),
+        Some(0),
+        "nothing was published: {}",
+        stderr(&output)
+    );
 }

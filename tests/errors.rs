@@ -32,9 +32,17 @@ fn a_one_shot_command_gives_up_on_a_broker_that_is_not_there() {
         .output()
         .expect("the binary runs");
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    assert!(started.elapsed() >= Duration::from_secs(30), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() >= Duration::from_secs(30),
+        "{:?}",
+        started.elapsed()
+    );
     let text = stderr(&output);
-    for part in [cluster.address.as_str(), "Kafka.BootstrapServers", "stockflow demo"] {
+    for part in [
+        cluster.address.as_str(),
+        "Kafka.BootstrapServers",
+        "stockflow demo",
+    ] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
 }
@@ -53,12 +61,22 @@ fn the_others_say_so_at_once_and_try_for_ever() {
     let mut text = vec![0; 4096];
     let read = stderr.read(&mut text).expect("a first line");
     let text = String::from_utf8_lossy(&text[..read]).into_owned();
-    for part in [cluster.address.as_str(), "Kafka.BootstrapServers", "stockflow demo"] {
+    for part in [
+        cluster.address.as_str(),
+        "Kafka.BootstrapServers",
+        "stockflow demo",
+    ] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
-    assert!(child.try_wait().expect("a child").is_none(), "it goes on trying");
+    assert!(
+        child.try_wait().expect("a child").is_none(),
+        "it goes on trying"
+    );
     signal(&child, "TERM");
-    assert_eq!(wait(&mut child, Duration::from_secs(10)).and_then(|status| status.code()), Some(0));
+    assert_eq!(
+        wait(&mut child, Duration::from_secs(10)).and_then(|status| status.code()),
+        Some(0)
+    );
 }
 
 #[test]
@@ -71,7 +89,10 @@ fn a_missing_topic_is_named_with_the_command_that_creates_it() {
         .expect("the binary runs");
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let text = stderr(&output);
-    assert!(text.contains(&bench.topic) && text.contains("--create"), "{text}");
+    assert!(
+        text.contains(&bench.topic) && text.contains("--create"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -81,7 +102,14 @@ fn a_directory_of_another_topic_is_refused() {
     bench.json(&["produce", "--source", "simulated", "--count", "10"]);
     bench.json(&["consume", "--until-end"]);
     let mut other = Bench::new(&cluster);
-    bench.json(&["produce", "--source", "simulated", "--count", "10", "--republish"]);
+    bench.json(&[
+        "produce",
+        "--source",
+        "simulated",
+        "--count",
+        "10",
+        "--republish",
+    ]);
     other.topic = bench.topic.clone();
     let output = other
         .command(&["consume", "--until-end", "--out"])
@@ -99,13 +127,19 @@ fn a_directory_of_another_topic_is_refused() {
 fn a_missing_or_placeholder_key_is_told_before_any_socket_opens() {
     let cluster = nowhere();
     let bench = Bench::new(&cluster);
-    for set in ["AlphaVantage.ApiKey=YOUR_API_KEY_HERE", "AlphaVantage.Symbol=IBM"] {
+    for set in [
+        "AlphaVantage.ApiKey=YOUR_API_KEY_HERE",
+        "AlphaVantage.Symbol=IBM",
+    ] {
         let output = bench
             .command(&["produce", "--symbol", "IBM", "--set", set])
             .output()
             .expect("the binary runs");
         assert_eq!(output.status.code(), Some(78), "{set}: {}", stderr(&output));
         let text = stderr(&output);
-        assert!(text.contains("AlphaVantage.ApiKey") && text.contains("--source simulated"), "{text}");
+        assert!(
+            text.contains("AlphaVantage.ApiKey") && text.contains("--source simulated"),
+            "{text}"
+        );
     }
 }

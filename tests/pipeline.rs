@@ -24,10 +24,20 @@ fn full_day_rows() -> Vec<String> {
             let trim = |price: &str| price.trim_end_matches('0').trim_end_matches('.').to_owned();
             let open = number("1. open");
             let close: f64 = number("4. close").parse().expect("a close");
-            let side = if close >= open.parse().expect("an open") { "Buy" } else { "Sell" };
-            let start = chrono::NaiveDateTime::parse_from_str(start, "%Y-%m-%d %H:%M:%S").expect("a time")
+            let side = if close >= open.parse().expect("an open") {
+                "Buy"
+            } else {
+                "Sell"
+            };
+            let start = chrono::NaiveDateTime::parse_from_str(start, "%Y-%m-%d %H:%M:%S")
+                .expect("a time")
                 + chrono::TimeDelta::hours(5);
-            format!("IBM,{side},{},{},{}Z", number("5. volume"), trim(&open), start.format("%Y-%m-%dT%H:%M:%S"))
+            format!(
+                "IBM,{side},{},{},{}Z",
+                number("5. volume"),
+                trim(&open),
+                start.format("%Y-%m-%dT%H:%M:%S")
+            )
         })
         .collect();
     rows.sort();
@@ -39,7 +49,9 @@ fn a_replayed_day_is_published_once_and_written_once() {
     for cluster in &clusters() {
         let bench = Bench::new(cluster);
         let input = fixture("intraday_full_day.json");
-        let produce = ["produce", "--source", "replay", "--input", &input, "--symbol", "IBM"];
+        let produce = [
+            "produce", "--source", "replay", "--input", &input, "--symbol", "IBM",
+        ];
         let first = bench.json(&produce);
         assert_eq!(first["published"], 960, "{}: {first}", cluster.name);
         assert_eq!(first["duplicates_skipped"], 0);
@@ -48,7 +60,11 @@ fn a_replayed_day_is_published_once_and_written_once() {
         assert_eq!(again["duplicates_skipped"], 960);
 
         let consumed = bench.json(&["consume", "--until-end"]);
-        assert_eq!(consumed["rows_written"], 960, "{}: {consumed}", cluster.name);
+        assert_eq!(
+            consumed["rows_written"], 960,
+            "{}: {consumed}",
+            cluster.name
+        );
         assert_eq!(consumed["dead_letters"], 0);
         assert_eq!(consumed["committed"], 960);
         let mut written = rows(&bench.out());
@@ -68,7 +84,10 @@ fn republish_publishes_again() {
     let input = fixture("intraday_ibm_1min.json");
     let produce = ["produce", "--source", "replay", "--input", &input];
     assert_eq!(bench.json(&produce)["published"], 100);
-    assert_eq!(bench.json(&[&produce[..], &["--republish"]].concat())["published"], 100);
+    assert_eq!(
+        bench.json(&[&produce[..], &["--republish"]].concat())["published"],
+        100
+    );
 }
 
 #[test]
@@ -79,7 +98,9 @@ fn csv_bodies_and_json_bodies_are_the_same_events() {
     let csv = fixture("intraday.csv");
     let first = bench.json(&["produce", "--source", "replay", "--input", &json]);
     assert_eq!(first["published"], 100, "{first}");
-    let second = bench.json(&["produce", "--source", "replay", "--input", &csv, "--symbol", "IBM"]);
+    let second = bench.json(&[
+        "produce", "--source", "replay", "--input", &csv, "--symbol", "IBM",
+    ]);
     assert_eq!(second["published"], 0, "{second}");
     assert_eq!(second["duplicates_skipped"], 100);
 }
@@ -98,7 +119,15 @@ fn a_bad_bar_costs_no_good_one() {
 fn count_stops_after_exactly_so_many_records_and_commits_them() {
     for cluster in &clusters() {
         let bench = Bench::new(cluster);
-        let made = bench.json(&["produce", "--source", "simulated", "--seed", "3", "--count", "1000"]);
+        let made = bench.json(&[
+            "produce",
+            "--source",
+            "simulated",
+            "--seed",
+            "3",
+            "--count",
+            "1000",
+        ]);
         assert_eq!(made["published"], 1000, "{}: {made}", cluster.name);
         let part = bench.json(&["consume", "--count", "123"]);
         assert_eq!(part["rows_written"], 123, "{}: {part}", cluster.name);
@@ -124,11 +153,21 @@ fn dead_letters_keep_what_is_no_trade() {
     let bench = Bench::new(&cluster);
     bench.json(&["produce", "--source", "simulated", "--count", "10"]);
     // Columns beyond the default ones, too.
-    let done = bench.json(&["consume", "--until-end", "--set", "Output.Columns=Symbol,Side,Quantity,Price,Timestamp,TradeId,Partition,Offset"]);
+    let done = bench.json(&[
+        "consume",
+        "--until-end",
+        "--set",
+        "Output.Columns=Symbol,Side,Quantity,Price,Timestamp,TradeId,Partition,Offset",
+    ]);
     assert_eq!(done["rows_written"], 10, "{done}");
     let places: BTreeSet<_> = rows(&bench.out())
         .iter()
-        .map(|row| row.split(',').skip(6).map(str::to_owned).collect::<Vec<_>>())
+        .map(|row| {
+            row.split(',')
+                .skip(6)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
         .collect();
     assert_eq!(places.len(), 10, "each row names another place");
 }
@@ -139,7 +178,9 @@ fn demo_needs_nothing() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_stockflow"))
         .current_dir(directory.path())
         .env_clear()
-        .args(["demo", "--events", "2000", "--out", "trades", "--format", "json"])
+        .args([
+            "demo", "--events", "2000", "--out", "trades", "--format", "json",
+        ])
         .output()
         .expect("the binary runs");
     assert!(output.status.success(), "{}", stderr(&output));
@@ -180,7 +221,15 @@ fn a_stop_drains_and_commits() {
         for cluster in &clusters() {
             let bench = Bench::new(cluster);
             let mut child = bench
-                .command(&["run", "--source", "simulated", "--rate", "500", "--format", "json"])
+                .command(&[
+                    "run",
+                    "--source",
+                    "simulated",
+                    "--rate",
+                    "500",
+                    "--format",
+                    "json",
+                ])
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .stdin(Stdio::null())
@@ -191,7 +240,13 @@ fn a_stop_drains_and_commits() {
             let asked = Instant::now();
             let status = wait(&mut child, Duration::from_secs(20));
             let output = child.wait_with_output().expect("its output");
-            assert_eq!(status.and_then(|status| status.code()), Some(0), "{} {name}: {}", cluster.name, stderr(&output));
+            assert_eq!(
+                status.and_then(|status| status.code()),
+                Some(0),
+                "{} {name}: {}",
+                cluster.name,
+                stderr(&output)
+            );
             println!("{} {name}: stopped in {:?}", cluster.name, asked.elapsed());
             let done = last_json(&output);
             assert!(done["published"].as_u64() > Some(0), "{done}");
@@ -199,8 +254,14 @@ fn a_stop_drains_and_commits() {
             assert_eq!(done["rows_written"], rows(&bench.out()).len() as u64);
             // The rest is read by whoever comes next, once.
             let rest = bench.json(&["consume", "--until-end"]);
-            let all = done["rows_written"].as_u64().unwrap_or(0) + rest["rows_written"].as_u64().unwrap_or(0);
-            assert_eq!(Some(all), done["published"].as_u64(), "{} {name}: {done} {rest}", cluster.name);
+            let all = done["rows_written"].as_u64().unwrap_or(0)
+                + rest["rows_written"].as_u64().unwrap_or(0);
+            assert_eq!(
+                Some(all),
+                done["published"].as_u64(),
+                "{} {name}: {done} {rest}",
+                cluster.name
+            );
         }
     }
 }
@@ -212,7 +273,13 @@ fn two_members_share_a_topic() {
         bench.json(&["produce", "--source", "simulated", "--count", "3000"]);
         let spawn = |out: &str| {
             bench
-                .command(&["consume", "--out", out, "--set", "Output.CommitIntervalMs=100"])
+                .command(&[
+                    "consume",
+                    "--out",
+                    out,
+                    "--set",
+                    "Output.CommitIntervalMs=100",
+                ])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
@@ -234,7 +301,10 @@ fn two_members_share_a_topic() {
         }
         for member in &mut members {
             signal(member, "TERM");
-            assert_eq!(wait(member, Duration::from_secs(20)).and_then(|status| status.code()), Some(0));
+            assert_eq!(
+                wait(member, Duration::from_secs(20)).and_then(|status| status.code()),
+                Some(0)
+            );
         }
         assert_eq!(union(), 6000, "{}", cluster.name);
     }
@@ -247,7 +317,14 @@ fn a_killed_consumer_neither_loses_nor_doubles_a_row() {
     for cluster in &clusters() {
         let bench = Bench::new(cluster);
         let count = EVENTS.to_string();
-        let made = bench.json(&["produce", "--source", "simulated", "--count", &count, "--republish"]);
+        let made = bench.json(&[
+            "produce",
+            "--source",
+            "simulated",
+            "--count",
+            &count,
+            "--republish",
+        ]);
         assert_eq!(made["published"], EVENTS as u64, "{}: {made}", cluster.name);
         let columns = "Output.Columns=Symbol,Side,Quantity,Price,Timestamp,Partition,Offset";
         // Small fetches and frequent commits, so that there is much to be in the middle of.
@@ -279,7 +356,11 @@ fn a_killed_consumer_neither_loses_nor_doubles_a_row() {
             let place = row.splitn(6, ',').nth(5).expect("a place").to_owned();
             *places.entry(place).or_default() += 1;
         }
-        let doubled: Vec<_> = places.iter().filter(|(_, times)| **times > 1).take(5).collect();
+        let doubled: Vec<_> = places
+            .iter()
+            .filter(|(_, times)| **times > 1)
+            .take(5)
+            .collect();
         assert!(doubled.is_empty(), "{}: {doubled:?} {rest}", cluster.name);
         assert_eq!(places.len(), EVENTS, "{}: {rest}", cluster.name);
     }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config::{AutoOffsetReset, Config},
     consumer::{self, Consumer},
-    wire::cluster::{Cluster, Topic},
+    wire::{cluster::Cluster, records::Scratch},
 };
 
 /// What the consuming half is asked to do.
@@ -49,24 +49,24 @@ pub(super) async fn consume(
 ) -> Result<(), PipelineError> {
     let reach = Reach::new(cluster, options.one_shot);
     let prepared = prepare(config, cluster, options, &reach);
-    let (topic, writer) = tokio::select! {
+    let writer = tokio::select! {
         prepared = prepared => prepared?,
+        lost = reach.watch() => return Err(lost),
         () = stop.requested() => return Ok(()),
     };
     let consumer = Consumer::new(Arc::clone(cluster), settings::consumer(config));
     let mut session = Session {
         config,
         cluster,
-        reach: &reach,
         consumer,
         writer,
-        partitions: 0..topic.partitions.len() as i32,
         stop,
         at_end,
         left: options.count,
         from: options.from,
         progress,
         settled: Written::default(),
+        scratch: Scratch::default(),
     };
     let ended = loop {
         tokio::select! {
@@ -89,7 +89,7 @@ async fn prepare(
     cluster: &Arc<Cluster>,
     options: &ConsumeOptions,
     reach: &Reach,
-) -> Result<(Arc<Topic>, Writer), PipelineError> {
+) -> Result<Writer, PipelineError> {
     let name = &config.kafka.topic;
     let topic = reach
         .ask(|| cluster.describe_topic(name, options.create_topic))
@@ -109,7 +109,7 @@ async fn prepare(
         consumer::fence(cluster, &former.group, &former.member_id).await?;
     }
     recover(config, cluster, &writer, known).await?;
-    Ok((topic, writer))
+    Ok(writer)
 }
 
 /// Asks what was committed, and takes out the rows whose commit did not count.
@@ -126,7 +126,7 @@ pub(super) async fn recover(
         consumer::committed(
             cluster,
             &config.kafka.group_id,
-            &config.kafka.topic,
+            &config.kafka.topic.as_str().into(),
             &partitions,
         )
         .await?

@@ -135,9 +135,8 @@ async fn play(
             outcome
         };
         let never = Stop::new(config.process.shutdown_timeout);
-        let consume = async {
-            consume::consume(config, &cluster, &consuming, &never, at_end, written).await
-        };
+        let consume =
+            async { consume::consume(config, &cluster, &consuming, &never, at_end, written).await };
         let (produced, consumed) = tokio::join!(produce, consume);
         produced.and(consumed)
     };
@@ -162,8 +161,12 @@ async fn play(
     for file in csv_files(&directory)? {
         talk(&format!("wrote     {}", file.display()));
     }
-    talk("next      stockflow produce --source simulated --count 1000 with a Kafka on localhost:9092, then");
-    talk("          stockflow consume --until-end; README.md shows a run with an Alpha Vantage key");
+    talk(
+        "next      stockflow produce --source simulated --count 1000 with a Kafka on localhost:9092, then",
+    );
+    talk(
+        "          stockflow consume --until-end; README.md shows a run with an Alpha Vantage key",
+    );
     Ok(())
 }
 
@@ -186,9 +189,8 @@ async fn show(
     let bar = match events {
         Some(events) => ProgressBar::new(events)
             .with_style(style("{bar:30} {pos}/{len} rows written, {per_sec}, {msg}")),
-        None => ProgressBar::no_length().with_style(style(
-            "{spinner} {pos} rows written, {per_sec}, {msg}",
-        )),
+        None => ProgressBar::no_length()
+            .with_style(style("{spinner} {pos} rows written, {per_sec}, {msg}")),
     };
     loop {
         tokio::time::sleep(REDRAW).await;
@@ -199,7 +201,9 @@ async fn show(
 
 /// A directory that is not there yet, in the working directory, named after the moment.
 fn fresh_directory() -> Result<PathBuf, PipelineError> {
-    let moment = Utc::now().format("stockflow-demo-%Y%m%dT%H%M%S").to_string();
+    let moment = Utc::now()
+        .format("stockflow-demo-%Y%m%dT%H%M%S")
+        .to_string();
     (0..1000)
         .map(|number| match number {
             0 => PathBuf::from(&moment),
@@ -209,7 +213,10 @@ fn fresh_directory() -> Result<PathBuf, PipelineError> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => None,
             Ok(()) => Some(Ok(directory)),
             Err(source) => Some(Err(PipelineError::Io {
-                action: format!("make {} (--out names another directory)", directory.display()),
+                action: format!(
+                    "make {} (--out names another directory)",
+                    directory.display()
+                ),
                 source,
             })),
         })
@@ -262,7 +269,9 @@ pub async fn broker(
 ) -> Result<(), PipelineError> {
     let broker = bind(Some(&options.listen), options.advertise.as_ref()).await?;
     say(&format!("listening on {}", broker.local_addr()));
-    tracing::info!("the broker keeps everything in memory only: what it holds is gone when it stops");
+    tracing::info!(
+        "the broker keeps everything in memory only: what it holds is gone when it stops"
+    );
     broker.run(stop.requested()).await?;
     Ok(())
 }

@@ -4,11 +4,11 @@ use std::{io, time::Duration};
 
 use crate::{
     broker::BrokerError,
-    consumer::ConsumerError,
+    consumer::ConsumeError,
     producer::{DeliveryError, SendError},
     sink::SinkError,
     source::{ErrorClass, SourceError},
-    wire::cluster::ClusterError,
+    wire::{cluster::ClusterError, error::ErrorCode},
 };
 
 /// What an error means for whoever started the program.
@@ -55,7 +55,21 @@ pub enum PipelineError {
     },
     /// The group cannot be joined, read or committed to.
     #[error(transparent)]
-    Consumer(#[from] ConsumerError),
+    Consumer(#[from] ConsumeError),
+    /// The group does not take a commit, and will not.
+    #[error(
+        "group {group}: offsets of topic {topic}, partition {partition}, cannot be committed: {code}"
+    )]
+    Commit {
+        /// The group's id.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// What the broker said.
+        code: ErrorCode,
+    },
     /// Rows cannot be made durable.
     #[error(transparent)]
     Sink(#[from] SinkError),

@@ -15,11 +15,11 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::{PipelineError, reach::Reach};
+use super::PipelineError;
 use crate::{
-    consumer::{self, At, Isolation, Reader},
-    event::{TradeEvent, TradeId, parse_trade},
-    wire::cluster::Cluster,
+    consumer::{self, Bound, Isolation, Reader},
+    event::{TradeEvent, TradeId, read_trade},
+    wire::{cluster::Cluster, records::Scratch},
 };
 
 /// How far the clocks of brokers and of whoever published before may be off.
@@ -31,7 +31,7 @@ const REMEMBERED: usize = 4_000_000;
 /// The TradeIds that are on the topic.
 pub(super) struct Known {
     cluster: Arc<Cluster>,
-    topic: String,
+    topic: Arc<str>,
     recent: HashSet<u128>,
     /// The generation before, forgotten when `recent` is full.
     older: HashSet<u128>,
@@ -47,7 +47,7 @@ impl Known {
     pub(super) fn new(cluster: &Arc<Cluster>, topic: &str) -> Self {
         Self {
             cluster: Arc::clone(cluster),
-            topic: topic.to_owned(),
+            topic: topic.into(),
             recent: HashSet::new(),
             older: HashSet::new(),
             warned: false,
@@ -79,64 +79,85 @@ impl Known {
         &mut self,
         events: &[TradeEvent],
         now: DateTime<Utc>,
-        reach: &Reach,
     ) -> Result<(), PipelineError> {
         let times = || events.iter().map(|event| event.timestamp.instant);
         let (Some(oldest), Some(newest)) = (times().min(), times().max()) else {
             return Ok(());
         };
-        let from = (newest <= now).then(|| oldest.checked_sub_signed(CLOCK_SLACK)).flatten();
-        let covered = self.read.as_ref().is_some_and(|(covered, _)| match (covered, from) {
-            (None, _) => true,
-            (Some(covered), Some(from)) => *covered <= from,
-            (Some(_), None) => false,
-        });
+        let from = (newest <= now)
+            .then(|| oldest.checked_sub_signed(CLOCK_SLACK))
+            .flatten();
+        let covered = self
+            .read
+            .as_ref()
+            .is_some_and(|(covered, _)| match (covered, from) {
+                (None, _) => true,
+                (Some(covered), Some(from)) => *covered <= from,
+                (Some(_), None) => false,
+            });
         if covered {
             return Ok(());
         }
-        let cluster = Arc::clone(&self.cluster);
-        let topic = self.topic.clone();
-        let list = |at| {
-            let (cluster, topic) = (Arc::clone(&cluster), topic.clone());
-            reach.ask(move || {
-                let (cluster, topic) = (Arc::clone(&cluster), topic.clone());
-                async move { consumer::list_offsets(&cluster, &topic, at, Isolation::ReadCommitted).await }
-            })
-        };
+        let partitions: Vec<i32> = self
+            .cluster
+            .topic(&self.topic)
+            .await?
+            .partitions
+            .iter()
+            .zip(0..)
+            .map(|(_, partition)| partition)
+            .collect();
         let ends = match &self.read {
             // What came behind was published here, or read.
             Some((_, starts)) => starts.clone(),
-            None => list(At::Latest).await?,
+            None => self.list(&partitions, Bound::Latest).await?,
         };
-        let starts = match from {
-            Some(from) => {
-                // No record as young as that: nothing to read.
-                let mut starts = list(At::Time(from.timestamp_millis())).await?;
-                for (partition, end) in &ends {
-                    starts.entry(*partition).or_insert(*end);
-                }
-                starts
-            }
-            None => list(At::Earliest).await?,
-        };
+        let since = from.map_or(Bound::Earliest, |from| {
+            Bound::Since(from.timestamp_millis())
+        });
+        let mut starts = self.list(&partitions, since).await?;
+        for (partition, start) in &mut starts {
+            // No record as young as that: nothing to read.
+            *start = (*start).min(ends.get(partition).copied().unwrap_or(*start));
+        }
         let before = self.recent.len() + self.older.len();
-        let mut reader = Reader::start(&cluster, &topic, &starts, &ends);
+        let isolation = Isolation::ReadCommitted;
+        let mut reader = Reader::start(&self.cluster, &self.topic, isolation, &starts, &ends);
+        let mut scratch = Scratch::default();
         while let Some(chunk) = reader.next().await? {
-            chunk.for_each_record(|record| {
-                let trade = record.value.and_then(|value| parse_trade(value).ok());
-                if let Some(id) = trade.and_then(|trade| trade.trade_id) {
-                    self.insert(&TradeId::from(&*id));
+            for batch in chunk.batches() {
+                let records = batch
+                    .records(&mut scratch)
+                    .map_err(|error| chunk.unreadable(error))?;
+                for record in records {
+                    let record = record.map_err(|error| chunk.unreadable(error))?;
+                    let trade = record.value.and_then(|value| read_trade(value).ok());
+                    if let Some(id) = trade.and_then(|trade| trade.trade_id) {
+                        self.insert(&TradeId::from(&*id));
+                    }
                 }
-            })?;
+            }
         }
         tracing::info!(
-            topic,
+            topic = &*self.topic,
             since = from.map(|from| from.to_rfc3339()),
             events = self.recent.len() + self.older.len() - before,
             "looked up what is on the topic already"
         );
         self.read = Some((from, starts));
         Ok(())
+    }
+
+    async fn list(
+        &self,
+        partitions: &[i32],
+        bound: Bound,
+    ) -> Result<BTreeMap<i32, i64>, PipelineError> {
+        let isolation = Isolation::ReadCommitted;
+        Ok(
+            consumer::list_offsets(&self.cluster, &self.topic, isolation, partitions, bound)
+                .await?,
+        )
     }
 }
 

@@ -9,13 +9,7 @@ use std::{
 use chrono::Utc;
 use tokio::sync::watch;
 
-use super::{
-    PipelineError, Stop,
-    known::Known,
-    reach::Reach,
-    settings,
-    summary::Published,
-};
+use super::{PipelineError, Stop, known::Known, reach::Reach, settings, summary::Published};
 use crate::{
     config::Config,
     event::TradeEvent,
@@ -83,7 +77,7 @@ pub(super) async fn publish_from(
         value: Vec::with_capacity(256),
     };
     let outcome = tokio::select! {
-        outcome = half.pump(source.as_mut(), &reach, stop) => outcome,
+        outcome = half.pump(source.as_mut(), stop) => outcome,
         lost = reach.watch() => Err(lost),
     };
     // Whatever ended it: what was taken is sent, as far as the time allows.
@@ -109,12 +103,7 @@ struct Publisher<'a> {
 }
 
 impl Publisher<'_> {
-    async fn pump(
-        &mut self,
-        source: &mut dyn Source,
-        reach: &Reach,
-        stop: &Stop,
-    ) -> Result<(), PipelineError> {
+    async fn pump(&mut self, source: &mut dyn Source, stop: &Stop) -> Result<(), PipelineError> {
         while self.left != Some(0) {
             let polled = tokio::select! {
                 biased;
@@ -126,7 +115,7 @@ impl Publisher<'_> {
                 Ok(Some(batch)) => {
                     tokio::select! {
                         biased;
-                        published = self.publish(&batch, reach) => published?,
+                        published = self.publish(&batch) => published?,
                         // A batch that waits for memory or for a lookup does not hold up a stop; what was not
                         // handed over yet is polled again at the next start.
                         () = stop.requested() => return Ok(()),
@@ -142,16 +131,20 @@ impl Publisher<'_> {
         Ok(())
     }
 
-    async fn publish(&mut self, batch: &Batch, reach: &Reach) -> Result<(), PipelineError> {
+    async fn publish(&mut self, batch: &Batch) -> Result<(), PipelineError> {
         if let Some(known) = &mut self.known {
-            known.learn(&batch.events, Utc::now(), reach).await?;
+            known.learn(&batch.events, Utc::now()).await?;
         }
         let mut skipped = 0;
         for (place, event) in batch.events.iter().enumerate() {
             if self.left == Some(0) {
                 break;
             }
-            if self.known.as_mut().is_some_and(|known| !known.insert(&event.trade_id)) {
+            if self
+                .known
+                .as_mut()
+                .is_some_and(|known| !known.insert(&event.trade_id))
+            {
                 skipped += 1;
                 continue;
             }

@@ -105,7 +105,10 @@ impl Reach {
                         );
                     }
                     if let Some(limit) = self.limit.filter(|limit| since.elapsed() > *limit) {
-                        return self.unreachable(limit, "the connections broke and cannot be made again".to_owned());
+                        return self.unreachable(
+                            limit,
+                            "the connections broke and cannot be made again".to_owned(),
+                        );
                     }
                 }
                 None if lost => {

@@ -4,12 +4,7 @@
 //! the sink. On a rebalance the same is done before the group is joined again. When the group no longer takes our commits, the
 //! rows of the pending batch are judged anew from what is committed, as after a crash.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::{ControlFlow, Range},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::Utc;
 use tokio::{
@@ -20,23 +15,18 @@ use tokio::{
 use super::{
     PipelineError, Stop,
     consume::{as_sink, recover},
-    reach::Reach,
-    settings,
     summary::Written,
     writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
-    consumer::{self, At, Chunk, CommitOutcome, Consumer, Event},
-    sink::{DurableBatch, InputRecord, SinkError, Start},
-    wire::cluster::Cluster,
+    consumer::{Bound, Chunk, CommitOutcome, Consumer, Event},
+    sink::{Appended, DurableBatch, InputRecord, Sink, SinkError, Start},
+    wire::{cluster::Cluster, records::Scratch},
 };
 
 /// How many bytes of rows may wait for a flush before one is made ahead of time: what recovery may have to hold.
 const FLUSH_BYTES: u64 = 64 << 20;
-
-/// The pause before a commit is tried again.
-const COMMIT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a session ended.
 pub(super) enum Ended {
@@ -49,10 +39,8 @@ pub(super) enum Ended {
 pub(super) struct Session<'a> {
     pub(super) config: &'a Config,
     pub(super) cluster: &'a Arc<Cluster>,
-    pub(super) reach: &'a Reach,
     pub(super) consumer: Consumer,
     pub(super) writer: Writer,
-    pub(super) partitions: Range<i32>,
     pub(super) stop: &'a Stop,
     pub(super) at_end: watch::Receiver<bool>,
     pub(super) left: Option<u64>,
@@ -60,6 +48,79 @@ pub(super) struct Session<'a> {
     pub(super) progress: &'a watch::Sender<Written>,
     /// What was done at the last commit that counted.
     pub(super) settled: Written,
+    /// Where compressed batches are decompressed.
+    pub(super) scratch: Scratch,
+}
+
+/// What became of a chunk.
+struct Taken {
+    counts: Appended,
+    /// Where its partition stands now.
+    position: i64,
+    /// How many records may still be taken.
+    left: Option<u64>,
+    /// How many bytes of rows wait for a flush.
+    unflushed: u64,
+}
+
+/// Hands a chunk to the sink, batch by batch; at most `left` records of it, and nothing behind them.
+fn take_in(
+    sink: &mut Sink,
+    chunk: &Chunk,
+    scratch: &mut Scratch,
+    mut left: Option<u64>,
+) -> Result<Taken, PipelineError> {
+    let now = Utc::now();
+    let partition = chunk.partition();
+    let mut counts = Appended::default();
+    let mut position = chunk.from();
+    for batch in chunk.batches() {
+        if left == Some(0) {
+            break;
+        }
+        let records = batch
+            .records(scratch)
+            .map_err(|error| chunk.unreadable(error))?;
+        let limit = left.map_or(usize::MAX, |left| {
+            usize::try_from(left).unwrap_or(usize::MAX)
+        });
+        let mut unreadable = None;
+        let mut taken = 0u64;
+        let rows = records
+            .map_while(|record| record.map_err(|error| unreadable = Some(error)).ok())
+            .take(limit)
+            .map(|record| {
+                taken += 1;
+                position = record.offset + 1;
+                InputRecord {
+                    offset: record.offset,
+                    key: record.key,
+                    value: record.value,
+                }
+            });
+        // The position behind the records is told apart, because it depends on whether all of them were taken.
+        let appended = sink.append(partition, batch.leader_epoch(), rows, i64::MIN, now)?;
+        counts.rows += appended.rows;
+        counts.dead_letters += appended.dead_letters;
+        counts.tombstones += appended.tombstones;
+        counts.skipped += appended.skipped;
+        if let Some(error) = unreadable {
+            return Err(chunk.unreadable(error).into());
+        }
+        if let Some(left) = &mut left {
+            *left -= taken;
+        }
+    }
+    if left != Some(0) {
+        position = chunk.next_offset();
+        sink.append(partition, chunk.leader_epoch(), [], position, now)?;
+    }
+    Ok(Taken {
+        counts,
+        position,
+        left,
+        unflushed: sink.unflushed_bytes(),
+    })
 }
 
 impl Session<'_> {
@@ -84,7 +145,11 @@ impl Session<'_> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if *self.at_end.borrow_and_update() && ends.is_none() {
-                ends = Some(self.ends(&assignment.partitions).await?);
+                ends = Some(
+                    self.consumer
+                        .list_offsets(&assignment.partitions, Bound::Latest)
+                        .await?,
+                );
             }
             let reached = ends.as_ref().is_some_and(|ends: &BTreeMap<i32, i64>| {
                 ends.iter()
@@ -96,9 +161,9 @@ impl Session<'_> {
             tokio::select! {
                 biased;
                 () = self.stop.requested() => return self.finish().await,
-                event = self.consumer.next() => match event? {
+                event = self.consumer.next() => match event {
                     Event::Chunk(chunk) => {
-                        let partition = chunk.partition;
+                        let partition = chunk.partition();
                         let (position, unflushed) = self.append(chunk).await?;
                         positions.insert(partition, position);
                         if unflushed > FLUSH_BYTES && !self.flush_and_commit().await? {
@@ -112,13 +177,29 @@ impl Session<'_> {
                         }
                         return Ok(Ended::Rebalance);
                     }
-                    Event::Lost => {
+                    Event::Lost(reason) => {
                         tracing::warn!(
                             group = self.config.kafka.group_id,
+                            %reason,
                             "the group went on without this member; what was not committed is read again"
                         );
                         return self.judge_again().await;
                     }
+                    Event::Moved { partition, from, to } => {
+                        tracing::warn!(
+                            topic = self.config.kafka.topic,
+                            partition,
+                            from,
+                            to,
+                            "the records from here on are not on the topic any more; going on where it begins now"
+                        );
+                        if !self.flush_and_commit().await? {
+                            return self.judge_again().await;
+                        }
+                        self.writer.with(move |sink| sink.start_at(partition, to)).await??;
+                        positions.insert(partition, to);
+                    }
+                    Event::Fatal(error) => return Err(error.into()),
                 },
                 _ = tick.tick() => if !self.flush_and_commit().await? {
                     return self.judge_again().await;
@@ -132,13 +213,23 @@ impl Session<'_> {
     /// Where each assigned partition begins; the sink is told.
     async fn begin(&mut self, assigned: &[i32]) -> Result<BTreeMap<i32, i64>, PipelineError> {
         let kafka = &self.config.kafka;
-        let pending = self.writer.with(|sink| sink.pending_batch().is_some().then(|| sink.known_partitions())).await?;
+        let pending = self
+            .writer
+            .with(|sink| {
+                sink.pending_batch()
+                    .is_some()
+                    .then(|| sink.known_partitions())
+            })
+            .await?;
         if let Some(known) = pending {
             recover(self.config, self.cluster, &self.writer, known).await?;
         }
-        let committed =
-            consumer::committed(self.cluster, &kafka.group_id, &kafka.topic, assigned).await?;
-        if self.from.take().is_some() && committed.values().any(|committed| committed.offset.is_some()) {
+        let committed = self.consumer.committed(assigned).await?;
+        if self.from.take().is_some()
+            && committed
+                .values()
+                .any(|committed| committed.offset.is_some())
+        {
             tracing::warn!(
                 group = kafka.group_id,
                 "--from is for groups without offsets; this one has some, and goes on from them"
@@ -150,102 +241,59 @@ impl Session<'_> {
                 committed
                     .into_iter()
                     .map(|(partition, committed)| {
-                        Ok((partition, sink.start_position(partition, &as_sink(committed))?))
+                        Ok((
+                            partition,
+                            sink.start_position(partition, &as_sink(committed))?,
+                        ))
                     })
                     .collect::<Result<Vec<_>, SinkError>>()
             })
             .await??;
         let mut positions = BTreeMap::new();
-        let mut fresh = BTreeSet::new();
+        let mut fresh = Vec::new();
         for (partition, start) in starts {
             match start {
                 Start::At(offset) => {
                     positions.insert(partition, offset);
                 }
                 Start::Reset => {
-                    fresh.insert(partition);
+                    fresh.push(partition);
                 }
             }
         }
         if !fresh.is_empty() {
-            let at = match kafka.auto_offset_reset {
-                AutoOffsetReset::Earliest => At::Earliest,
-                AutoOffsetReset::Latest => At::Latest,
+            let bound = match kafka.auto_offset_reset {
+                AutoOffsetReset::Earliest => Bound::Earliest,
+                AutoOffsetReset::Latest => Bound::Latest,
             };
-            let listed = self.list(at).await?;
-            let begun: Vec<_> = listed.into_iter().filter(|(partition, _)| fresh.contains(partition)).collect();
-            positions.extend(begun.iter().copied());
+            let begun = self.consumer.list_offsets(&fresh, bound).await?;
+            positions.extend(&begun);
             self.writer
-                .with(move |sink| begun.into_iter().try_for_each(|(partition, offset)| sink.start_at(partition, offset)))
+                .with(move |sink| {
+                    begun
+                        .into_iter()
+                        .try_for_each(|(partition, offset)| sink.start_at(partition, offset))
+                })
                 .await??;
         }
         Ok(positions)
     }
 
-    async fn list(&self, at: At) -> Result<BTreeMap<i32, i64>, PipelineError> {
-        let isolation = settings::isolation(self.config.kafka.isolation_level);
-        self.reach
-            .ask(|| consumer::list_offsets(self.cluster, &self.config.kafka.topic, at, isolation))
-            .await
-    }
-
-    /// The ends, as of now, of the partitions that this member has.
-    async fn ends(&self, assigned: &[i32]) -> Result<BTreeMap<i32, i64>, PipelineError> {
-        let mut ends = self.list(At::Latest).await?;
-        ends.retain(|partition, _| assigned.contains(partition) && self.partitions.contains(partition));
-        Ok(ends)
-    }
-
     /// Takes a chunk in; says where its partition stands now, and how many bytes wait for a flush.
     async fn append(&mut self, chunk: Chunk) -> Result<(i64, u64), PipelineError> {
-        let mut left = self.left;
-        let appended = self
+        let limit = self.left;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let (appended, scratch) = self
             .writer
-            .with(move |sink| {
-                let now = Utc::now();
-                let mut total = crate::sink::Appended::default();
-                let mut position = chunk.from;
-                chunk.for_each_batch(|records, next_offset| {
-                    let mut last = None;
-                    let limit = left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-                    let mut failed = None;
-                    let mut taken = 0u64;
-                    let rows = records
-                        .map_while(|record| record.map_err(|error| failed = Some(error)).ok())
-                        .take(limit)
-                        .inspect(|record| {
-                            taken += 1;
-                            last = Some(record.offset);
-                        })
-                        .map(|record| InputRecord {
-                            offset: record.offset,
-                            key: record.key,
-                            value: record.value,
-                        });
-                    // What the limit leaves over is not read past.
-                    let appended = sink.append(chunk.partition, Some(chunk.leader_epoch), rows, i64::MIN, now)?;
-                    total.rows += appended.rows;
-                    total.dead_letters += appended.dead_letters;
-                    total.tombstones += appended.tombstones;
-                    total.skipped += appended.skipped;
-                    if let Some(error) = failed {
-                        return Err(error.into());
-                    }
-                    if let Some(left) = &mut left {
-                        *left -= taken;
-                    }
-                    if left == Some(0) {
-                        position = last.map_or(position, |last| last + 1);
-                        return Ok(ControlFlow::Break(()));
-                    }
-                    sink.append(chunk.partition, Some(chunk.leader_epoch), [], next_offset, now)?;
-                    position = next_offset;
-                    Ok(ControlFlow::Continue(()))
-                })?;
-                Ok::<_, PipelineError>((total, position, left, sink.unflushed_bytes()))
-            })
-            .await??;
-        let (total, position, left, unflushed) = appended;
+            .with(move |sink| (take_in(sink, &chunk, &mut scratch, limit), scratch))
+            .await?;
+        self.scratch = scratch;
+        let Taken {
+            counts: total,
+            position,
+            left,
+            unflushed,
+        } = appended?;
         self.left = left;
         self.progress.send_modify(|done| {
             done.rows += total.rows;
@@ -267,7 +315,8 @@ impl Session<'_> {
         if certain {
             let committed = done.rows + done.dead_letters + done.tombstones + done.skipped;
             self.settled = Written { committed, ..done };
-            self.progress.send_modify(|progress| progress.committed = committed);
+            self.progress
+                .send_modify(|progress| progress.committed = committed);
         }
         Ok(certain)
     }
@@ -275,7 +324,7 @@ impl Session<'_> {
     async fn commit(&mut self, batch: DurableBatch) -> Result<bool, PipelineError> {
         let mut offsets = batch.offsets;
         loop {
-            let outcomes = self.consumer.commit(&offsets, &batch.metadata).await?;
+            let outcomes = self.consumer.commit(&offsets, &batch.metadata).await;
             let counted: Vec<i32> = offsets
                 .iter()
                 .map(|(partition, ..)| *partition)
@@ -290,10 +339,21 @@ impl Session<'_> {
             if offsets.is_empty() {
                 return Ok(true);
             }
-            if outcomes.values().any(|outcome| *outcome == CommitOutcome::Fenced) {
-                return Ok(false);
+            for (partition, outcome) in &outcomes {
+                match outcome {
+                    CommitOutcome::Fenced(_) => return Ok(false),
+                    CommitOutcome::Refused(code) => {
+                        return Err(PipelineError::Commit {
+                            group: self.config.kafka.group_id.clone(),
+                            topic: self.config.kafka.topic.clone(),
+                            partition: *partition,
+                            code: *code,
+                        });
+                    }
+                    // The committer has waited; trying the same again is harmless, and tells.
+                    CommitOutcome::Counted | CommitOutcome::Retry(_) | CommitOutcome::Unknown => {}
+                }
             }
-            tokio::time::sleep(COMMIT_PAUSE).await;
         }
     }
 
@@ -301,7 +361,6 @@ impl Session<'_> {
     async fn judge_again(&mut self) -> Result<Ended, PipelineError> {
         self.consumer.stop_fetching();
         let known = self.writer.with(|sink| sink.known_partitions()).await?;
-        self.consumer.abandon().await;
         recover(self.config, self.cluster, &self.writer, known).await?;
         // The rows since then are gone, or were never told as committed.
         self.progress.send_replace(self.settled);
@@ -318,7 +377,9 @@ impl Session<'_> {
 
     /// Leaves the group and gives the directory up.
     pub(super) async fn leave(mut self) -> Result<(), PipelineError> {
-        self.consumer.leave().await;
+        if let Err(error) = self.consumer.leave().await {
+            tracing::warn!("{error}; the group goes on when the session ends");
+        }
         self.writer.close().await
     }
 }

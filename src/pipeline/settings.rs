@@ -55,12 +55,17 @@ pub(super) fn consumer(config: &Config) -> consumer::Settings {
     consumer::Settings {
         group: kafka.group_id.as_str().into(),
         topic: kafka.topic.as_str().into(),
+        group_instance_id: None,
         session_timeout: kafka.session_timeout,
         heartbeat_interval: kafka.heartbeat_interval,
         rebalance_timeout: kafka.max_poll_interval,
         isolation: isolation(kafka.isolation_level),
-        fetch_max_bytes: to_i32(kafka.fetch_max_bytes),
-        max_partition_fetch_bytes: to_i32(kafka.max_partition_fetch_bytes),
+        reset: match kafka.auto_offset_reset {
+            config::AutoOffsetReset::Earliest => consumer::Reset::Earliest,
+            config::AutoOffsetReset::Latest => consumer::Reset::Latest,
+        },
+        fetch_max_bytes: to_usize(kafka.fetch_max_bytes),
+        max_partition_fetch_bytes: to_usize(kafka.max_partition_fetch_bytes),
     }
 }
 
@@ -145,7 +150,10 @@ pub(super) fn source(
                 Some(seed) => simulated::Seed::Given(seed),
                 None => {
                     let seed = rand::random();
-                    tracing::info!(seed, "the simulated market has a random seed (Source.Simulated.Seed)");
+                    tracing::info!(
+                        seed,
+                        "the simulated market has a random seed (Source.Simulated.Seed)"
+                    );
                     simulated::Seed::Random {
                         seed,
                         now: chrono::Utc::now(),
@@ -158,7 +166,10 @@ pub(super) fn source(
 
 fn interval(config: &Config) -> Result<alpha_vantage::Interval, PipelineError> {
     use config::Choice;
-    named("AlphaVantage.Interval", config.alpha_vantage.interval.name())
+    named(
+        "AlphaVantage.Interval",
+        config.alpha_vantage.interval.name(),
+    )
 }
 
 fn named<T>(setting: &str, name: &str) -> Result<T, PipelineError>
@@ -177,20 +188,29 @@ fn alpha_vantage(
 ) -> Result<alpha_vantage::Settings, PipelineError> {
     use config::Choice;
     let from = &config.alpha_vantage;
-    let key = from.api_key.as_ref().ok_or_else(|| PipelineError::Setting(NO_KEY.to_owned()))?;
+    let key = from
+        .api_key
+        .as_ref()
+        .ok_or_else(|| PipelineError::Setting(NO_KEY.to_owned()))?;
     let key = key
         .read()
         .map_err(|error| PipelineError::Setting(format!("AlphaVantage.ApiKeyFile: {error}")))?;
     if is_placeholder(&key) {
         return Err(PipelineError::Setting(NO_KEY.to_owned()));
     }
-    let symbols = from.symbols.iter().map(|symbol| symbol.as_str().into()).collect();
+    let symbols = from
+        .symbols
+        .iter()
+        .map(|symbol| symbol.as_str().into())
+        .collect();
     Ok(alpha_vantage::Settings {
         function: named("AlphaVantage.Function", from.function.name())?,
         interval: interval(config)?,
         output_size: named("AlphaVantage.OutputSize", from.output_size.name())?,
         extended_hours: from.extended_hours,
-        entitlement: from.entitlement.map(|entitlement| entitlement.name().to_owned()),
+        entitlement: from
+            .entitlement
+            .map(|entitlement| entitlement.name().to_owned()),
         base_url: from.base_url.clone(),
         requests_per_second: from.requests_per_second,
         timeout: from.timeout,
@@ -209,10 +229,6 @@ const NO_KEY: &str = "AlphaVantage.ApiKey is not set (or is the placeholder of a
 
 fn to_usize(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
-}
-
-fn to_i32(value: u64) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
 }
 
 /// Shared by all who talk to the same cluster.

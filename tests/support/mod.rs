@@ -15,7 +15,10 @@ use tempfile::TempDir;
 
 /// A fixture's path.
 pub fn fixture(name: &str) -> String {
-    format!("{}/tests/fixtures/alphavantage/{name}", env!("CARGO_MANIFEST_DIR"))
+    format!(
+        "{}/tests/fixtures/alphavantage/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    )
 }
 
 /// A cluster to test against.
@@ -144,7 +147,10 @@ pub fn stderr(output: &Output) -> String {
 
 pub fn last_json(output: &Output) -> serde_json::Value {
     let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
-    let line = text.lines().last().unwrap_or_else(|| panic!("no output; {}", stderr(output)));
+    let line = text
+        .lines()
+        .last()
+        .unwrap_or_else(|| panic!("no output; {}", stderr(output)));
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
@@ -157,8 +163,15 @@ pub fn rows(directory: &Path) -> Vec<String> {
             let text = fs::read_to_string(&path).expect("UTF-8");
             let mut lines = text.lines();
             let header = lines.next().expect("a header").to_owned();
-            assert!(header.starts_with("Symbol,Side,Quantity,Price,Timestamp"), "{header}");
-            assert!(text.ends_with('\n'), "{} ends in a line end", path.display());
+            assert!(
+                header.starts_with("Symbol,Side,Quantity,Price,Timestamp"),
+                "{header}"
+            );
+            assert!(
+                text.ends_with('\n'),
+                "{} ends in a line end",
+                path.display()
+            );
             rows.extend(lines.map(str::to_owned));
             assert!(!rows.contains(&header), "one header a file");
         }
