@@ -76,6 +76,7 @@ error_codes! {
     18 RECORD_LIST_TOO_LARGE None "the batch is larger than the broker's segment size";
     19 NOT_ENOUGH_REPLICAS Retry "fewer replicas are in sync than min.insync.replicas demands";
     20 NOT_ENOUGH_REPLICAS_AFTER_APPEND Retry "written, but to fewer replicas than min.insync.replicas demands";
+    21 INVALID_REQUIRED_ACKS None "acks is neither 0, 1 nor all";
     22 ILLEGAL_GENERATION None "the group has moved on to another generation";
     23 INCONSISTENT_GROUP_PROTOCOL None "the other members of the group use another protocol or assignment strategy";
     24 INVALID_GROUP_ID None "not a legal group id";
@@ -93,8 +94,11 @@ error_codes! {
     36 TOPIC_ALREADY_EXISTS None "the topic exists already";
     37 INVALID_PARTITIONS None "not a legal number of partitions";
     38 INVALID_REPLICATION_FACTOR None "more replicas than there are brokers, or fewer than one";
+    39 INVALID_REPLICA_ASSIGNMENT None "the partitions are given to brokers that do not exist, or in a wrong number";
+    40 INVALID_CONFIG None "a setting that the broker does not take";
     41 NOT_CONTROLLER RefreshMetadata "another broker is the controller";
     42 INVALID_REQUEST None "the broker does not accept this request";
+    43 UNSUPPORTED_FOR_MESSAGE_FORMAT None "not possible with record batches of this format";
     44 POLICY_VIOLATION None "the broker's policy forbids it";
     45 OUT_OF_ORDER_SEQUENCE_NUMBER None "a batch before this one is missing";
     46 DUPLICATE_SEQUENCE_NUMBER None "the broker has this batch already";

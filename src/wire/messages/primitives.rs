@@ -91,6 +91,11 @@ impl Reader {
         self.bytes.len()
     }
 
+    /// What is left, as a view.
+    pub fn into_rest(self) -> Bytes {
+        self.bytes
+    }
+
     fn need(&self, wanted: usize) -> Result<(), DecodeError> {
         if wanted <= self.bytes.len() {
             Ok(())
