@@ -183,7 +183,10 @@ impl Coordinator {
     }
 
     /// Looks at all groups, in the order of their ids.
-    pub(super) fn look_at_all<T>(&self, mut look: impl FnMut(&str, &GroupEntry) -> Option<T>) -> Vec<T> {
+    pub(super) fn look_at_all<T>(
+        &self,
+        mut look: impl FnMut(&str, &GroupEntry) -> Option<T>,
+    ) -> Vec<T> {
         let groups = self.groups.lock();
         groups
             .by_id

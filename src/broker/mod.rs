@@ -83,7 +83,9 @@ impl Default for Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// The address cannot be listened on.
-    #[error("the embedded broker cannot listen on {address}: {source}; choose another HOST:PORT (port 0 is any free one)")]
+    #[error(
+        "the embedded broker cannot listen on {address}: {source}; choose another HOST:PORT (port 0 is any free one)"
+    )]
     Listen {
         /// The address, as it was given.
         address: String,

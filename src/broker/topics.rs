@@ -152,10 +152,7 @@ impl Topics {
             .collect();
         self.partitions += count;
         self.names.insert(id, Arc::clone(&name));
-        Ok(self
-            .by_name
-            .entry(name)
-            .or_insert(Topic { id, partitions }))
+        Ok(self.by_name.entry(name).or_insert(Topic { id, partitions }))
     }
 
     /// Appends a batch, unless the partition has it already.

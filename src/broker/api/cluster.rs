@@ -42,10 +42,7 @@ impl Context<'_> {
 }
 
 /// The broker, the topics that are asked for, and those that are made by asking.
-pub(super) async fn metadata(
-    context: &Context<'_>,
-    request: MetadataRequest,
-) -> MetadataResponse {
+pub(super) async fn metadata(context: &Context<'_>, request: MetadataRequest) -> MetadataResponse {
     let (host, port) = context.address();
     let create = request.allow_auto_topic_creation;
     let mut topics = context.shared.topics.lock();
@@ -65,7 +62,12 @@ pub(super) async fn metadata(
                 .into_iter()
                 .filter(|asked| seen.insert((asked.topic_id, asked.name.clone())))
                 .map(|asked| {
-                    find_or_create(&mut topics, asked, create, context.shared.default_partitions)
+                    find_or_create(
+                        &mut topics,
+                        asked,
+                        create,
+                        context.shared.default_partitions,
+                    )
                 })
                 .collect()
         }
@@ -257,12 +259,9 @@ fn wanted_partitions(
     }
     let mut assigned: Vec<_> = topic.assignments.iter().collect();
     assigned.sort_unstable_by_key(|assigned| assigned.partition_index);
-    let legal = assigned
-        .iter()
-        .zip(0..)
-        .all(|(assigned, index)| {
-            assigned.partition_index == index && assigned.broker_ids == [NODE_ID]
-        });
+    let legal = assigned.iter().zip(0..).all(|(assigned, index)| {
+        assigned.partition_index == index && assigned.broker_ids == [NODE_ID]
+    });
     if legal && topic.num_partitions == DEFAULT {
         Ok(i32::try_from(assigned.len()).unwrap_or(i32::MAX))
     } else {

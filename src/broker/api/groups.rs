@@ -50,8 +50,12 @@ fn describe(group_id: &Str, entry: Option<&GroupEntry>) -> DescribedGroup {
         client_id: member.client_id.as_str().into(),
         client_host: member.client_host.as_str().into(),
         // Until all have their parts, there are none to be shown.
-        member_metadata: protocol.map(|name| member.metadata(name)).unwrap_or_default(),
-        member_assignment: protocol.map(|_| member.assignment.clone()).unwrap_or_default(),
+        member_metadata: protocol
+            .map(|name| member.metadata(name))
+            .unwrap_or_default(),
+        member_assignment: protocol
+            .map(|_| member.assignment.clone())
+            .unwrap_or_default(),
     });
     DescribedGroup {
         group_id,
@@ -69,11 +73,15 @@ pub(super) async fn list_groups(
     request: ListGroupsRequest,
 ) -> ListGroupsResponse {
     let passes = |filter: &[Str], value: &str| {
-        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+        filter.is_empty()
+            || filter
+                .iter()
+                .any(|wanted| wanted.eq_ignore_ascii_case(value))
     };
     let groups = context.shared.coordinator.look_at_all(|id, entry| {
         let state = entry.group.state();
-        let passes = passes(&request.states_filter, state) && passes(&request.types_filter, CLASSIC);
+        let passes =
+            passes(&request.states_filter, state) && passes(&request.types_filter, CLASSIC);
         passes.then(|| ListedGroup {
             group_id: id.into(),
             protocol_type: entry.group.protocol_type().into(),

@@ -51,7 +51,13 @@ pub(super) async fn join_group(
 ) -> JoinGroupResponse {
     let member_id = request.member_id.to_string();
     let reply = match join_of(context, &request) {
-        Ok(join) => context.shared.coordinator.join(&request.group_id, join).await,
+        Ok(join) => {
+            context
+                .shared
+                .coordinator
+                .join(&request.group_id, join)
+                .await
+        }
         Err(code) => Reply::Join(Err(NotJoined { code, member_id })),
     };
     match reply {
@@ -147,7 +153,13 @@ pub(super) async fn sync_group(
     };
     let reply = match too_large {
         true => Reply::Sync(Err(ErrorCode::POLICY_VIOLATION)),
-        false => context.shared.coordinator.sync(&request.group_id, sync).await,
+        false => {
+            context
+                .shared
+                .coordinator
+                .sync(&request.group_id, sync)
+                .await
+        }
     };
     match reply {
         Reply::Sync(Ok(synced)) => SyncGroupResponse {
@@ -172,14 +184,17 @@ pub(super) async fn heartbeat(
     context: &Context<'_>,
     request: HeartbeatRequest,
 ) -> HeartbeatResponse {
-    let outcome = context.shared.coordinator.with(&request.group_id, |group, _| {
-        group.heartbeat(
-            Instant::now(),
-            &request.member_id,
-            request.group_instance_id.as_deref(),
-            request.generation_id,
-        )
-    });
+    let outcome = context
+        .shared
+        .coordinator
+        .with(&request.group_id, |group, _| {
+            group.heartbeat(
+                Instant::now(),
+                &request.member_id,
+                request.group_instance_id.as_deref(),
+                request.generation_id,
+            )
+        });
     HeartbeatResponse {
         error_code: code_of(&outcome),
         ..Default::default()

@@ -196,11 +196,8 @@ impl Group {
     }
 
     pub(super) fn complete_join_if_all_here(&mut self, now: Instant, replies: &mut Replies) {
-        let all_here = self.pending.is_empty()
-            && self
-                .members
-                .values()
-                .all(|member| member.joining.is_some());
+        let all_here =
+            self.pending.is_empty() && self.members.values().all(|member| member.joining.is_some());
         if all_here && matches!(self.state, State::PreparingRebalance { .. }) {
             self.complete_join(now, replies);
         }

@@ -41,7 +41,8 @@ impl Group {
         replies: &mut Replies,
     ) -> Result<(), ErrorCode> {
         self.identify_in(&sync.member_id, sync.instance.as_deref(), sync.generation)?;
-        let differs = |said: &Option<String>, is: &str| said.as_deref().is_some_and(|said| said != is);
+        let differs =
+            |said: &Option<String>, is: &str| said.as_deref().is_some_and(|said| said != is);
         if differs(&sync.protocol_type, &self.protocol_type)
             || differs(&sync.protocol, &self.protocol)
         {
