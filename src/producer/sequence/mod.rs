@@ -20,6 +20,8 @@
 mod entry;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod tests;
 
 use crate::wire::records::ProducerIdentity;
 pub(super) use entry::{Completion, Failure, Refusal, Verdict};
