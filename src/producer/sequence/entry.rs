@@ -91,7 +91,19 @@ impl<B> Entry<B> {
         self.in_doubt = false;
     }
 
+    /// Whether it waits to be given numbers.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.identity.is_none() && matches!(self.state, State::Waiting)
+    }
+
+    /// Whether it was given numbers whose fate is not known.
+    pub(super) fn is_numbered_and_unresolved(&self) -> bool {
+        self.identity.is_some() && !matches!(self.state, State::Resolved(_))
+    }
+
+    /// Ends it without an acknowledgement; its numbers no longer stand in anyone's way.
     pub(super) fn give_up(&mut self, refusal: Option<Refusal>) {
+        self.identity = None;
         self.state = State::Resolved(Err(Failure {
             refusal,
             possibly_written: self.in_doubt,

@@ -99,8 +99,7 @@ impl<B> PartitionSequence<B> {
 
     /// Batches that were never sent under the present numbers.
     pub(super) fn unsent(&self) -> usize {
-        let is_unsent = |entry: &&Entry<B>| entry.identity.is_none();
-        self.queue.iter().filter(is_unsent).count()
+        self.queue.iter().filter(|entry| entry.is_unsent()).count()
     }
 
     /// Whether a producer id has to be asked for before anything can be sent.
@@ -162,9 +161,7 @@ impl<B> PartitionSequence<B> {
             if self.hole || numbered >= self.window || (numbered > 0 && !self.acknowledged) {
                 return None;
             }
-            self.queue
-                .iter()
-                .position(|entry| entry.identity.is_none())?
+            self.queue.iter().position(Entry::is_unsent)?
         };
 
         let entry = self.queue.get_mut(index)?;
@@ -200,11 +197,12 @@ impl<B> PartitionSequence<B> {
         let Some(index) = self.queue.iter().position(is_it) else {
             return Vec::new();
         };
-        let behind =
-            self.queue.iter().take(index).any(|entry| {
-                entry.identity.is_some() && !matches!(entry.state, State::Resolved(_))
-            });
-        let hole = self.hole;
+        let before = || self.queue.iter().take(index);
+        let behind = before().any(Entry::is_numbered_and_unresolved);
+        // What comes after a batch that certainly is not in the log, and never will be under these numbers, is not
+        // either.
+        let shut_out = before().any(Entry::is_unsent);
+        let may_linger = self.hole && !shut_out;
         let Some(entry) = self.queue.get_mut(index) else {
             return Vec::new();
         };
@@ -224,7 +222,7 @@ impl<B> PartitionSequence<B> {
                 self.retry_at = Some(retry_at);
             }
             Verdict::OutOfOrder if behind => {}
-            Verdict::OutOfOrder if hole && entry.in_doubt => entry.give_up(None),
+            Verdict::OutOfOrder if may_linger && entry.in_doubt => entry.give_up(None),
             Verdict::OutOfOrder => {
                 entry.unnumber();
                 self.hole = true;
@@ -298,7 +296,7 @@ impl<B> PartitionSequence<B> {
                 entry.unnumber();
             }
         }
-        if self.queue.iter().any(|entry| entry.identity.is_some()) {
+        if self.queue.iter().any(Entry::is_numbered_and_unresolved) {
             return;
         }
         self.hole = false;
