@@ -65,15 +65,18 @@ impl Log {
 enum Step {
     Push(i32),
     Take,
-    /// The oldest request on the open connection arrives and is answered.
-    Arrive(Fault),
-    /// The connection breaks: nothing more is heard of what is on it.
+    /// The oldest request on the connection to a leader, this one or the one before, arrives and is answered.
+    Arrive(Leader, Fault),
+    /// Both connections break: nothing more is heard of what is on them.
     Break,
     /// The oldest request of a connection that broke before arrives after all.
     Ghost(u8),
     MoveLeader,
     Pass(u16),
 }
+
+/// The partition is led by one of two brokers.
+type Leader = usize;
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -98,7 +101,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (1..4).prop_map(Step::Push),
         10 => Just(Step::Take),
-        10 => fault.prop_map(Step::Arrive),
+        10 => (0..2_usize, fault).prop_map(|(leader, fault)| Step::Arrive(leader, fault)),
         1 => Just(Step::Break),
         3 => any::<u8>().prop_map(Step::Ghost),
         1 => Just(Step::MoveLeader),
@@ -110,9 +113,9 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     engine: PartitionSequence<(u32, i32)>,
     log: Log,
-    open: VecDeque<Sent>,
+    open: [VecDeque<Sent>; 2],
     broken: Vec<VecDeque<Sent>>,
-    node: i32,
+    leader: Leader,
     now: Instant,
     pushed: u32,
     completions: Vec<Completion<(u32, i32)>>,
@@ -129,9 +132,9 @@ impl World {
         Self {
             engine,
             log: Log::default(),
-            open: VecDeque::new(),
+            open: Default::default(),
             broken: Vec::new(),
-            node: 1,
+            leader: 0,
             now: Instant::now(),
             pushed: 0,
             completions: Vec::new(),
@@ -145,12 +148,12 @@ impl World {
 
     fn take(&mut self) {
         self.completions.extend(self.engine.expire(self.now));
-        let Some(attempt) = self.engine.take(self.node, self.now) else {
+        let Some(attempt) = self.engine.take(self.leader as i32, self.now) else {
             return;
         };
         let (batch, count) = *attempt.batch;
         let (ticket, identity) = (attempt.ticket, attempt.identity);
-        self.open.push_back(Sent {
+        self.open[self.leader].push_back(Sent {
             ticket,
             identity,
             batch,
@@ -158,8 +161,8 @@ impl World {
         });
     }
 
-    fn arrive(&mut self, fault: Fault) {
-        let Some(sent) = self.open.pop_front() else {
+    fn arrive(&mut self, leader: Leader, fault: Fault) {
+        let Some(sent) = self.open[leader].pop_front() else {
             return;
         };
         let unknown = || Verdict::Unknown("model".into());
@@ -185,11 +188,12 @@ impl World {
     }
 
     fn break_connection(&mut self) {
-        let lost = std::mem::take(&mut self.open);
-        for sent in &lost {
-            self.resolve(sent.ticket, Verdict::Unknown("model".into()));
+        for lost in std::mem::take(&mut self.open) {
+            for sent in &lost {
+                self.resolve(sent.ticket, Verdict::Unknown("model".into()));
+            }
+            self.broken.push(lost);
         }
-        self.broken.push(lost);
     }
 
     fn ghost(&mut self, which: u8) {
@@ -211,10 +215,10 @@ impl World {
                 self.pushed += 1;
             }
             Step::Take => self.take(),
-            Step::Arrive(fault) => self.arrive(fault),
+            Step::Arrive(leader, fault) => self.arrive(leader, fault),
             Step::Break => self.break_connection(),
             Step::Ghost(which) => self.ghost(which),
-            Step::MoveLeader => self.node = 3 - self.node,
+            Step::MoveLeader => self.leader = 1 - self.leader,
             Step::Pass(ms) => self.now += Duration::from_millis(u64::from(ms)),
         }
         if self.engine.needs_producer() {
@@ -226,7 +230,8 @@ impl World {
     fn finish(&mut self) {
         for _ in 0..10 * self.pushed + 50 {
             self.step(Step::Take);
-            self.step(Step::Arrive(Fault::None));
+            self.step(Step::Arrive(0, Fault::None));
+            self.step(Step::Arrive(1, Fault::None));
             self.now += PAUSE / 10;
         }
         assert!(self.engine.is_empty(), "stuck: {:?}", self.engine);
