@@ -6,7 +6,7 @@ use kafka_protocol::records as oracle;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use rskafka::protocol::record as rskafka;
+use rskafka::protocol::record::RecordBatch;
 use rskafka::protocol::traits::{ReadType, WriteType};
 use std::io::Cursor;
 
@@ -170,8 +170,7 @@ proptest! {
     #[test]
     fn rskafka_agrees(records in vec(record(), 1..10), identity in identity()) {
         let frozen = build(&records).finish(Codec::None, identity).unwrap();
-        let theirs = rskafka::RecordBatch::read(&mut Cursor::new(&frozen.bytes()[..]));
-        // It has no null headers, and a null key is its only null: everything ours writes it must read.
+        let theirs = RecordBatch::read(&mut Cursor::new(&frozen.bytes()[..]));
         let theirs = theirs.unwrap();
         prop_assert_eq!(theirs.producer_id, identity.map_or(-1, |i| i.id));
         prop_assert_eq!(theirs.base_sequence, identity.map_or(-1, |i| i.base_sequence));
@@ -189,7 +188,7 @@ proptest! {
             prop_assert_eq!(theirs.key.as_deref(), ours.key.as_deref());
             prop_assert_eq!(theirs.value.as_deref(), ours.value.as_deref());
             prop_assert_eq!(theirs.timestamp, ours.timestamp_ms);
-            prop_assert_eq!(theirs.headers.len(), theirs.headers.len());
+            prop_assert_eq!(theirs.headers.len(), ours.headers.iter().map(|(k, _)| k).collect::<std::collections::HashSet<_>>().len());
         }
         let mut written = BytesMut::new();
         let options = oracle::RecordEncodeOptions { version: 2, compression: oracle::Compression::None };
@@ -204,16 +203,17 @@ proptest! {
         two.extend_from_slice(&bytes[..cut.index(bytes.len())]);
         let left = two.len() - bytes.len();
         let mut batches = Batches::new(two.freeze());
-        prop_assert_eq!(batches.next().unwrap().unwrap().bytes(), &bytes);
+        let first = batches.next().unwrap().unwrap();
+        prop_assert_eq!(first.bytes(), &bytes);
         prop_assert!(batches.next().is_none());
         prop_assert_eq!(batches.remaining(), left);
     }
 
     #[test]
-    fn a_flipped_bit_is_noticed(records in vec(record(), 1..5), at in any::<prop::sample::Index>(), bit in 0..8) {
+    fn a_flipped_bit_is_noticed(records in vec(record(), 1..5), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
         let mut bytes = build(&records).finish(Codec::Lz4, None).unwrap().bytes().to_vec();
         let at = 21 + at.index(bytes.len() - 21);
-        bytes[at] ^= 1 << bit;
+        bytes[at] ^= 1_u8 << bit;
         let first = Batches::new(bytes.into()).next().unwrap();
         prop_assert!(matches!(first, Err(RecordsError::Crc { .. })), "{first:?}");
     }
