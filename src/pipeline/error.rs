@@ -24,8 +24,12 @@ pub enum Fault {
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
     /// The cluster cannot be asked, or refuses.
-    #[error("{0}{}", hint(.0))]
-    Cluster(#[from] ClusterError),
+    #[error("{source}{}", hint(source))]
+    Cluster {
+        /// What the cluster, or the way there, says.
+        #[from]
+        source: ClusterError,
+    },
     /// No broker could be reached for too long.
     #[error(
         "no broker of {bootstrap} (Kafka.BootstrapServers) could be reached for {} s: {reason}; is Kafka running there? Without one, `stockflow demo` shows how all works",

@@ -57,7 +57,13 @@ impl Known {
 
     /// Notes an event that is about to be published; `false` if it is on the topic already.
     pub(super) fn insert(&mut self, id: &TradeId) -> bool {
-        let id = number(id);
+        self.note(match id {
+            TradeId::Uuid(uuid) => uuid.as_u128(),
+            TradeId::Text(text) => text_number(text),
+        })
+    }
+
+    fn note(&mut self, id: u128) -> bool {
         if self.older.contains(&id) || !self.recent.insert(id) {
             return false;
         }
@@ -133,7 +139,7 @@ impl Known {
                     let record = record.map_err(|error| chunk.unreadable(error))?;
                     let trade = record.value.and_then(|value| read_trade(value).ok());
                     if let Some(id) = trade.and_then(|trade| trade.trade_id) {
-                        self.insert(&TradeId::from(&*id));
+                        self.note(text_number(&id));
                     }
                 }
             }
@@ -162,9 +168,8 @@ impl Known {
 }
 
 /// A TradeId as a number: its own bits, or those of a UUID made from its text.
-fn number(id: &TradeId) -> u128 {
-    match id {
-        TradeId::Uuid(uuid) => uuid.as_u128(),
-        TradeId::Text(text) => Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).as_u128(),
-    }
+fn text_number(text: &str) -> u128 {
+    Uuid::try_parse(text)
+        .unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
+        .as_u128()
 }

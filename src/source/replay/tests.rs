@@ -1,3 +1,5 @@
+//! Files of every kind, replayed through the source itself.
+
 use std::io::Write as _;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Bodies of every kind: the fixtures, and what becomes of them when they are cut or damaged.
+
 use proptest::prelude::*;
 
 use super::*;
