@@ -1,0 +1,135 @@
+//! What was fetched of one partition, to be read without async code on whatever thread.
+//!
+//! Checksums were verified and batches that show nothing were left out when the chunk was made; what is left for the
+//! reader is to decompress and to walk. Keys and values are views of the receive buffer, or of the reader's scratch
+//! buffer where a batch is compressed.
+
+use std::sync::Arc;
+
+use super::{ConsumeError, cursor::Taken, fetch::Held};
+use crate::wire::records::{Batch, Record, Records, RecordsError, Scratch};
+
+/// New data of one partition, or just a new position where there is nothing to be shown.
+///
+/// The memory it keeps counts against what may be in flight until it is dropped.
+#[derive(Debug)]
+pub struct Chunk {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) high_watermark: i64,
+    pub(super) last_stable_offset: i64,
+    pub(super) taken: Taken,
+    pub(super) _held: Arc<Held>,
+}
+
+impl Chunk {
+    /// The partition.
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// Where the partition was read from. Equals the last chunk's [`Self::next_offset`], or the position it was started
+    /// or reset at.
+    pub fn from(&self) -> i64 {
+        self.taken.from
+    }
+
+    /// Where reading goes on: behind the last record, and past markers and holes that follow it.
+    pub fn next_offset(&self) -> i64 {
+        self.taken.next_offset
+    }
+
+    /// The leader epoch of the last batch (KIP-320), to be committed with [`Self::next_offset`].
+    pub fn leader_epoch(&self) -> Option<i32> {
+        self.taken.leader_epoch
+    }
+
+    /// The end of what is replicated, as of this answer.
+    pub fn high_watermark(&self) -> i64 {
+        self.high_watermark
+    }
+
+    /// The end of what is decided (committed or aborted), as of this answer; -1 where the broker does not say.
+    pub fn last_stable_offset(&self) -> i64 {
+        self.last_stable_offset
+    }
+
+    /// The batches that have records to show, in order.
+    pub fn batches(&self) -> impl ExactSizeIterator<Item = ChunkBatch<'_>> {
+        self.taken.batches.iter().map(|batch| ChunkBatch {
+            batch,
+            from: self.taken.from,
+        })
+    }
+
+    /// Says where in the topic bytes were that could not be read.
+    pub fn unreadable(&self, error: RecordsError) -> ConsumeError {
+        let (RecordsError::Length { base_offset, .. }
+        | RecordsError::Magic { base_offset, .. }
+        | RecordsError::Crc { base_offset, .. }
+        | RecordsError::UnknownCodec { base_offset, .. }
+        | RecordsError::Decompress { base_offset, .. }
+        | RecordsError::Header { base_offset, .. }
+        | RecordsError::Record { base_offset, .. }) = error;
+        ConsumeError::Corrupt {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+            offset: base_offset.max(self.taken.from),
+            source: error,
+        }
+    }
+}
+
+/// One batch of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkBatch<'a> {
+    batch: &'a Batch,
+    from: i64,
+}
+
+impl ChunkBatch<'_> {
+    /// Where reading goes on behind this batch.
+    pub fn next_offset(&self) -> i64 {
+        self.batch.header().next_offset()
+    }
+
+    /// The epoch of the leader that appended the batch (KIP-320).
+    pub fn leader_epoch(&self) -> Option<i32> {
+        Some(self.batch.header().partition_leader_epoch).filter(|epoch| *epoch >= 0)
+    }
+
+    /// The records that are new, in order of their offsets. `scratch` is used only when the batch is compressed.
+    ///
+    /// # Errors
+    /// When the batch cannot be decompressed: see [`Chunk::unreadable`].
+    pub fn records<'s>(
+        &'s self,
+        scratch: &'s mut Scratch,
+    ) -> Result<ChunkRecords<'s>, RecordsError> {
+        Ok(ChunkRecords {
+            records: self.batch.records(scratch)?,
+            from: self.from,
+        })
+    }
+}
+
+/// The new records of one batch; over after the first error.
+#[derive(Clone, Debug)]
+pub struct ChunkRecords<'a> {
+    records: Records<'a>,
+    from: i64,
+}
+
+impl<'a> Iterator for ChunkRecords<'a> {
+    type Item = Result<Record<'a>, RecordsError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.records.next()? {
+                Ok(record) if record.offset < self.from => {}
+                record => return Some(record),
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What ends a consumer, or a call of it, for good. Trouble that passes is retried and logged, and never gets here.
+
+use std::{io, sync::Arc};
+
+use crate::wire::{
+    cluster::ClusterError,
+    error::{CallError, ErrorCode},
+    messages::DecodeError,
+    records::RecordsError,
+};
+
+/// Why the consumer cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumeError {
+    /// The cluster refuses, or lacks the topic.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The coordinator refuses this member for good.
+    #[error("group {group}: {api} was refused: {code}{}", advice(*code))]
+    Group {
+        /// The group's id.
+        group: String,
+        /// Which API.
+        api: &'static str,
+        /// What the broker said.
+        code: ErrorCode,
+    },
+    /// The member id could not be stored, so it must not be used.
+    #[error(
+        "group {group}: the member id cannot be stored, and without it a restart could not end this membership: {source}"
+    )]
+    Remember {
+        /// The group's id.
+        group: String,
+        /// What the hook said.
+        source: io::Error,
+    },
+    /// The group's leader sent an assignment that is none.
+    #[error(
+        "group {group}: the group's leader sent an assignment that cannot be read ({source}); does a program that is no consumer lead the group?"
+    )]
+    Assignment {
+        /// The group's id.
+        group: String,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// The broker refuses a partition for good.
+    #[error("topic {topic}, partition {partition}: {api} was refused: {code}")]
+    Partition {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// Which API.
+        api: &'static str,
+        /// What the broker said.
+        code: ErrorCode,
+    },
+    /// The position is not in the log (any more), and `Kafka.AutoOffsetReset` does not say where to go on.
+    #[error(
+        "topic {topic}, partition {partition}: offset {offset} is not in the log any more (deleted by retention, or the log was truncated); set Kafka.AutoOffsetReset to earliest or latest, or reset the group's offsets"
+    )]
+    OutOfRange {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// The position that is not there.
+        offset: i64,
+    },
+    /// Record data arrived damaged, again and again.
+    #[error(
+        "topic {topic}, partition {partition}: the data at offset {offset} cannot be read: {source}; the log segment on the broker is damaged, or something between here and there changes bytes"
+    )]
+    Corrupt {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// The position at which it stands.
+        offset: i64,
+        /// What is wrong with the bytes.
+        source: RecordsError,
+    },
+    /// The broker answers with data that does not bring the partition forward.
+    #[error(
+        "topic {topic}, partition {partition}: stuck at offset {offset}: the broker answers with {bytes} bytes in which no whole batch reaches beyond it; raise Kafka.MaxPartitionFetchBytes and Kafka.FetchMaxBytes above the topic's max.message.bytes"
+    )]
+    Stuck {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// The position at which it stands.
+        offset: i64,
+        /// How much data came.
+        bytes: usize,
+    },
+}
+
+impl From<CallError> for ConsumeError {
+    fn from(error: CallError) -> Self {
+        Self::Cluster(error.into())
+    }
+}
+
+/// What to do about a refusal, where the code's meaning does not say it.
+fn advice(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::INCONSISTENT_GROUP_PROTOCOL => {
+            "; this program offers the assignor `range`: give the other members it as well (partition.assignment.strategy), or take another Kafka.GroupId"
+        }
+        ErrorCode::INVALID_SESSION_TIMEOUT => "; change Kafka.SessionTimeoutMs",
+        ErrorCode::FENCED_INSTANCE_ID => "; give each process a Kafka.GroupInstanceId of its own",
+        ErrorCode::INVALID_GROUP_ID => "; change Kafka.GroupId",
+        ErrorCode::GROUP_AUTHORIZATION_FAILED => "; the group needs the operation Read",
+        _ => "",
+    }
+}

@@ -1,0 +1,413 @@
+//! Who is asked for what: each partition's position, its leader, and what troubles it. Pure.
+//!
+//! ```text
+//! homeless ──place──► at home, asked by its leader's task ──displace──► homeless
+//!     ▲                        │
+//!     └──────── reset ◄── out of range            stopped: reported, and left alone
+//! ```
+//!
+//! Fairness: a partition that brought data goes to the end of its leader's queue. As the first partition of an answer
+//! that has data always gets a whole batch (KIP-74), none can be starved or be stuck behind another.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::{
+    consumer::{
+        cursor::Cursor,
+        retry::{FIRST_PAUSE, LONGEST_PAUSE},
+    },
+    wire::cluster::Topic,
+};
+
+/// How often in a row a partition's data may be bad before it is reported: damage on the way heals when it is fetched
+/// again, damage on disk does not.
+pub(super) const MOST_FAULTS: u32 = 3;
+
+/// From how many failures in a row on a partition is worth a line in the log: the first is how a client learns that
+/// the leader moved.
+const TOLD_AFTER: u32 = 2;
+
+/// The broker that leads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Home {
+    node: i32,
+    leader_epoch: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Homeless,
+    At(Home),
+    OutOfRange,
+    Stopped,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    cursor: Cursor,
+    place: Place,
+    /// In a row, without a good answer in between.
+    failures: u32,
+    /// In a row, without data that brought it forward in between.
+    faults: u32,
+    told: bool,
+    /// The lower, the earlier in its leader's queue.
+    turn: u64,
+}
+
+/// What to ask for one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    pub(super) partition: i32,
+    pub(super) cursor: Cursor,
+    pub(super) leader_epoch: i32,
+}
+
+/// All partitions that are being read.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    slots: BTreeMap<i32, Slot>,
+    /// The brokers that have a task.
+    staffed: BTreeSet<i32>,
+    turns: u64,
+}
+
+impl Board {
+    pub(super) fn new(positions: &BTreeMap<i32, i64>) -> Self {
+        let slot = |position| Slot {
+            cursor: Cursor::at(position),
+            place: Place::Homeless,
+            failures: 0,
+            faults: 0,
+            told: false,
+            turn: 0,
+        };
+        Self {
+            slots: positions
+                .iter()
+                .map(|(&partition, &position)| (partition, slot(position)))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The partitions without a leader, and how long to wait before looking for one.
+    pub(super) fn homeless(&self) -> Option<(Vec<i32>, Duration)> {
+        let homeless: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.place == Place::Homeless)
+            .collect();
+        let failures = homeless.iter().map(|(_, slot)| slot.failures).min()?;
+        let pause = match failures {
+            0 | 1 => Duration::ZERO,
+            failures => FIRST_PAUSE
+                .saturating_mul(1 << (failures - 2).min(16))
+                .min(LONGEST_PAUSE),
+        };
+        let homeless = homeless.into_iter().map(|(&partition, _)| partition);
+        Some((homeless.collect(), pause))
+    }
+
+    /// Whether every partition that looks for a leader is new here: what is known of the topic will do.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.slots
+            .values()
+            .all(|slot| slot.place != Place::Homeless || slot.failures == 0)
+    }
+
+    /// Gives homeless partitions the leaders that the metadata names, and moves others whose leader is a newer one.
+    /// Those that the metadata has no leader for fail once more.
+    pub(super) fn place(&mut self, topic: &Topic) {
+        for (&partition, slot) in &mut self.slots {
+            let described = usize::try_from(partition)
+                .ok()
+                .and_then(|index| topic.partitions.get(index));
+            let home = described.and_then(|described| {
+                Some(Home {
+                    node: described.leader?,
+                    leader_epoch: described.leader_epoch,
+                })
+            });
+            match (slot.place, home) {
+                (Place::Homeless, Some(home)) => slot.place = Place::At(home),
+                (Place::Homeless, None) => slot.failures = slot.failures.saturating_add(1),
+                (Place::At(now), Some(home)) if home.leader_epoch > now.leader_epoch => {
+                    slot.place = Place::At(home);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// No metadata could be had: all that wait for it fail once more.
+    pub(super) fn not_placed(&mut self) {
+        for slot in self.slots.values_mut() {
+            if slot.place == Place::Homeless {
+                slot.failures = slot.failures.saturating_add(1);
+            }
+        }
+    }
+
+    /// How many brokers are being asked.
+    pub(super) fn leaders(&self) -> usize {
+        self.staffed.len()
+    }
+
+    /// Whether a partition needs a leader or a position.
+    pub(super) fn has_trouble(&self) -> bool {
+        self.slots
+            .values()
+            .any(|slot| matches!(slot.place, Place::Homeless | Place::OutOfRange))
+    }
+
+    /// Brokers that lead a partition and have no task yet; they count as having one from now on.
+    pub(super) fn staff(&mut self) -> Vec<i32> {
+        let nodes = self.slots.values().filter_map(|slot| match slot.place {
+            Place::At(home) => Some(home.node),
+            _ => None,
+        });
+        let nodes: BTreeSet<_> = nodes.collect();
+        let new: Vec<_> = nodes.difference(&self.staffed).copied().collect();
+        self.staffed.extend(&new);
+        new
+    }
+
+    /// What the task of broker `node` asks next, in order of the queue; when there is nothing, the task has to end.
+    pub(super) fn asks(&mut self, node: i32) -> Option<Vec<Ask>> {
+        let mut asks: Vec<_> = self
+            .slots
+            .iter()
+            .filter_map(|(&partition, slot)| match slot.place {
+                Place::At(home) if home.node == node => Some((
+                    slot.turn,
+                    Ask {
+                        partition,
+                        cursor: slot.cursor,
+                        leader_epoch: home.leader_epoch,
+                    },
+                )),
+                _ => None,
+            })
+            .collect();
+        if asks.is_empty() {
+            self.staffed.remove(&node);
+            return None;
+        }
+        asks.sort_by_key(|(turn, _)| *turn);
+        Some(asks.into_iter().map(|(_, ask)| ask).collect())
+    }
+
+    /// The slot that an answer of broker `node` is about, unless the partition was moved or reset since it was asked.
+    fn asked(&mut self, node: i32, ask: &Ask) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(&ask.partition)?;
+        let here = matches!(slot.place, Place::At(home) if home.node == node);
+        (here && slot.cursor == ask.cursor).then_some(slot)
+    }
+
+    /// A good answer: the partition goes on from `cursor`. Whether it counts, and whether it ended a streak of failures
+    /// that was told.
+    pub(super) fn advance(&mut self, node: i32, ask: &Ask, cursor: Cursor) -> (bool, bool) {
+        let turn = self.turns + 1;
+        let Some(slot) = self.asked(node, ask) else {
+            return (false, false);
+        };
+        let moved = slot.cursor != cursor;
+        slot.cursor = cursor;
+        slot.failures = 0;
+        let told = std::mem::take(&mut slot.told);
+        if moved {
+            slot.faults = 0;
+            slot.turn = turn;
+            self.turns = turn;
+        }
+        (true, told)
+    }
+
+    /// The broker is not the one to ask (now): the partition looks for its leader anew.
+    pub(super) fn displace(&mut self, node: i32, ask: &Ask) {
+        if let Some(slot) = self.asked(node, ask) {
+            slot.place = Place::Homeless;
+            slot.failures = slot.failures.saturating_add(1);
+        }
+    }
+
+    /// Bad data: as [`Self::displace`], but not for ever. Whether that was once too often, and the partition was stopped.
+    pub(super) fn suspect(&mut self, node: i32, ask: &Ask) -> bool {
+        let Some(slot) = self.asked(node, ask) else {
+            return false;
+        };
+        slot.faults += 1;
+        slot.failures = slot.failures.saturating_add(1);
+        let too_often = slot.faults > MOST_FAULTS;
+        slot.place = if too_often {
+            Place::Stopped
+        } else {
+            Place::Homeless
+        };
+        too_often
+    }
+
+    /// The partition was reported, and is asked for no more.
+    pub(super) fn stop(&mut self, partition: i32) {
+        if let Some(slot) = self.slots.get_mut(&partition) {
+            slot.place = Place::Stopped;
+        }
+    }
+
+    /// The position is not in the log.
+    pub(super) fn out_of_range(&mut self, node: i32, ask: &Ask) {
+        if let Some(slot) = self.asked(node, ask) {
+            slot.place = Place::OutOfRange;
+        }
+    }
+
+    /// The partitions whose position is not in the log, with it.
+    pub(super) fn to_reset(&self) -> Vec<(i32, i64)> {
+        self.slots
+            .iter()
+            .filter(|(_, slot)| slot.place == Place::OutOfRange)
+            .map(|(&partition, slot)| (partition, slot.cursor.position()))
+            .collect()
+    }
+
+    /// Goes on at another position.
+    pub(super) fn reset(&mut self, partition: i32, position: i64) {
+        if let Some(slot) = self.slots.get_mut(&partition) {
+            slot.cursor = Cursor::at(position);
+            slot.place = Place::Homeless;
+        }
+    }
+
+    /// The partitions whose trouble is worth a line in the log now; each is named once a streak.
+    pub(super) fn tell(&mut self) -> Vec<i32> {
+        self.slots
+            .iter_mut()
+            .filter(|(_, slot)| slot.failures >= TOLD_AFTER && !slot.told)
+            .map(|(&partition, slot)| {
+                slot.told = true;
+                partition
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::cluster::Partition;
+
+    fn topic(leaders: &[Option<i32>], leader_epoch: i32) -> Topic {
+        Topic {
+            name: "t".into(),
+            id: None,
+            partitions: leaders
+                .iter()
+                .map(|&leader| Partition {
+                    leader,
+                    leader_epoch,
+                })
+                .collect(),
+            learnt: Instant::now(),
+        }
+    }
+
+    fn board(partitions: i32) -> Board {
+        Board::new(&(0..partitions).map(|partition| (partition, 10)).collect())
+    }
+
+    #[test]
+    fn rotates_what_brought_data() {
+        let mut board = board(3);
+        board.place(&topic(&[Some(1); 3], 0));
+        assert_eq!(board.staff(), [1]);
+        assert_eq!(board.staff(), []);
+        let asks = board.asks(1).unwrap();
+        board.advance(1, &asks[0], Cursor::at(20));
+        board.advance(1, &asks[1], Cursor::at(10));
+        let order: Vec<_> = board
+            .asks(1)
+            .unwrap()
+            .iter()
+            .map(|ask| ask.partition)
+            .collect();
+        assert_eq!(order, [1, 2, 0]);
+    }
+
+    #[test]
+    fn follows_the_leader_and_ends_the_task_of_the_one_before() {
+        let mut board = board(1);
+        board.place(&topic(&[Some(1)], 4));
+        board.staff();
+        let ask = board.asks(1).unwrap()[0];
+        board.displace(1, &ask);
+        assert_eq!(board.asks(1), None);
+        assert_eq!(board.homeless(), Some((vec![0], Duration::ZERO)));
+        board.place(&topic(&[None], 4));
+        assert_eq!(board.homeless(), Some((vec![0], FIRST_PAUSE)));
+        assert_eq!(board.tell(), [0]);
+        assert_eq!(board.tell(), []);
+        board.place(&topic(&[Some(2)], 5));
+        assert_eq!(board.staff(), [2]);
+        let ask = board.asks(2).unwrap()[0];
+        assert_eq!(board.advance(2, &ask, Cursor::at(11)), (true, true));
+        assert_eq!(
+            board.advance(2, &ask, Cursor::at(12)),
+            (false, false),
+            "an answer from before"
+        );
+    }
+
+    #[test]
+    fn reports_bad_data_after_a_few_tries() {
+        let mut board = board(1);
+        for _ in 0..MOST_FAULTS {
+            board.place(&topic(&[Some(1)], 0));
+            let ask = board.asks(1).unwrap()[0];
+            assert!(!board.suspect(1, &ask));
+        }
+        board.place(&topic(&[Some(1)], 0));
+        let ask = board.asks(1).unwrap()[0];
+        assert!(board.suspect(1, &ask));
+        board.place(&topic(&[Some(1)], 0));
+        assert_eq!(board.asks(1), None);
+        assert_eq!(board.homeless(), None);
+    }
+
+    proptest! {
+        /// Whatever happens, a partition is asked of one broker, waits for a leader, for a reset, or was reported.
+        #[test]
+        fn no_partition_is_forgotten(ops in prop::collection::vec((0..7u8, 0..4i32, 1..4i32), 0..200)) {
+            let mut board = board(4);
+            let mut stopped = BTreeSet::new();
+            for (op, partition, node) in ops {
+                let ask = board.asks(node).unwrap_or_default().into_iter().find(|ask| ask.partition == partition);
+                match (op, ask) {
+                    (0, _) => board.place(&topic(&[Some(node), Some(1), None, Some(3)], i32::from(op))),
+                    (1, Some(ask)) => { board.advance(node, &ask, Cursor::at(ask.cursor.position() + 1)); }
+                    (2, Some(ask)) => board.displace(node, &ask),
+                    (3, Some(ask)) => if board.suspect(node, &ask) { stopped.insert(partition); },
+                    (4, Some(ask)) => board.out_of_range(node, &ask),
+                    (5, _) => for (partition, _) in board.to_reset() { board.reset(partition, 3); },
+                    (6, _) => board.not_placed(),
+                    _ => {}
+                }
+                board.staff();
+                let mut found: Vec<i32> = (1..4).flat_map(|node| board.asks(node).unwrap_or_default()).map(|ask| ask.partition).collect();
+                board.staff();
+                found.extend(board.homeless().map(|(homeless, _)| homeless).unwrap_or_default());
+                found.extend(board.to_reset().iter().map(|(partition, _)| partition));
+                found.extend(&stopped);
+                found.sort_unstable();
+                prop_assert_eq!(found, [0, 1, 2, 3]);
+            }
+        }
+    }
+}

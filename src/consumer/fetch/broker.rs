@@ -1,0 +1,227 @@
+//! The task that asks one leader for data, in one long poll after another.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Fetched, LONG_POLL, MOST_IN_FLIGHT, Shared, board::Ask};
+use crate::{
+    consumer::{
+        Chunk, ConsumeError,
+        cursor::{Action, Fault, action},
+    },
+    wire::{
+        cluster::Lane,
+        error::{CallError, ErrorCode},
+        messages::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData},
+        records::{Batch, RecordsError},
+    },
+};
+
+/// Answers as soon as there is anything.
+const MIN_BYTES: i32 = 1;
+
+/// Asks broker `node` for as long as the board has partitions there.
+pub(super) async fn serve(shared: Arc<Shared>, node: i32) {
+    loop {
+        shared.gate.below(MOST_IN_FLIGHT / 2).await;
+        let (asks, leaders) = {
+            let mut board = shared.board.lock();
+            let Some(asks) = board.asks(node) else {
+                return;
+            };
+            (asks, board.leaders())
+        };
+        match fetch(&shared, node, &asks, leaders).await {
+            Ok(answer) => shared.take(node, &asks, answer).await,
+            Err(error) => {
+                tracing::debug!(node, "cannot fetch: {error}");
+                let mut board = shared.board.lock();
+                for ask in &asks {
+                    board.displace(node, ask);
+                }
+            }
+        }
+        if shared.board.lock().has_trouble() {
+            shared.trouble.notify_one();
+        }
+    }
+}
+
+async fn fetch(
+    shared: &Shared,
+    node: i32,
+    asks: &[Ask],
+    leaders: usize,
+) -> Result<FetchResponse, CallError> {
+    let settings = &shared.settings;
+    let share = (MOST_IN_FLIGHT / 2 / leaders.max(1)).min(settings.max_bytes);
+    let request = FetchRequest {
+        max_wait_ms: i32::try_from(LONG_POLL.as_millis()).unwrap_or(i32::MAX),
+        min_bytes: MIN_BYTES,
+        max_bytes: i32::try_from(share).unwrap_or(i32::MAX),
+        isolation_level: settings.isolation.level(),
+        topics: vec![FetchTopic {
+            topic: (&*settings.topic).into(),
+            partitions: asks
+                .iter()
+                .map(|ask| FetchPartition {
+                    partition: ask.partition,
+                    current_leader_epoch: ask.leader_epoch,
+                    fetch_offset: ask.cursor.position(),
+                    partition_max_bytes: i32::try_from(settings.max_partition_bytes)
+                        .unwrap_or(i32::MAX),
+                    ..Default::default()
+                })
+                .collect(),
+        }],
+        ..Default::default()
+    };
+    let limit = shared.cluster.settings().request_timeout + LONG_POLL;
+    let connection = shared.cluster.connection(node, Lane::Fetch).await?;
+    connection.request(&request, limit).await
+}
+
+impl Shared {
+    /// Sorts an answer: data to the reader, trouble to the board.
+    async fn take(&self, node: i32, asks: &[Ask], answer: FetchResponse) {
+        let whole = ErrorCode::check(answer.error_code);
+        let mut answered: BTreeMap<i32, PartitionData> = answer
+            .responses
+            .into_iter()
+            .filter(|topic| topic.topic == *self.settings.topic)
+            .flat_map(|topic| topic.partitions)
+            .map(|partition| (partition.partition_index, partition))
+            .collect();
+        let mut brought = Vec::new();
+        // In order of the queue, so that the first batch with data is known: that one has to be whole.
+        let mut first = true;
+        for ask in asks {
+            match answered.remove(&ask.partition) {
+                Some(data) if whole.is_ok() => {
+                    let bytes = data.records.as_ref().map_or(0, |records| records.len());
+                    brought.extend(self.sort(node, ask, data, first));
+                    first &= bytes == 0;
+                }
+                // A partition that the broker says nothing about is not asked for in a loop.
+                _ => self.board.lock().displace(node, ask),
+            }
+        }
+        self.hand_over(brought).await;
+    }
+
+    /// What one partition brought; `first` if its bytes have to hold a whole batch.
+    fn sort(&self, node: i32, ask: &Ask, data: PartitionData, first: bool) -> Vec<Sorted> {
+        if let Err(code) = ErrorCode::check(data.error_code) {
+            return self.sort_error(node, ask, code).into_iter().collect();
+        }
+        let mut cursor = ask.cursor;
+        let aborted = data.aborted_transactions.unwrap_or_default();
+        let mut taken = cursor.take(data.records.unwrap_or_default(), &aborted);
+        let fault = taken.fault.take();
+        let (counts, recovered) = self.board.lock().advance(node, ask, cursor);
+        if !counts {
+            return Vec::new();
+        }
+        if recovered {
+            tracing::info!(topic = %self.settings.topic, partition = ask.partition, "the partition can be read again");
+        }
+        let mut sorted = Vec::new();
+        if taken.next_offset > taken.from {
+            let weight = taken.batches.iter().map(weight).sum();
+            let chunk = (data.high_watermark, data.last_stable_offset, taken);
+            sorted.push(Sorted::Data(ask.partition, weight, chunk));
+        }
+        let moved = Ask { cursor, ..*ask };
+        match fault {
+            None => {}
+            // Another partition took the room of the answer; in the next one this one comes first.
+            Some(Fault::NoProgress(_)) if !first => {}
+            Some(fault) => sorted.extend(self.suspect(node, &moved, fault)),
+        }
+        sorted
+    }
+
+    fn sort_error(&self, node: i32, ask: &Ask, code: ErrorCode) -> Option<Sorted> {
+        match action(code) {
+            Action::Refresh => {
+                tracing::debug!(node, partition = ask.partition, "cannot fetch: {code}");
+                self.board.lock().displace(node, ask);
+                return None;
+            }
+            Action::Reset => {
+                self.board.lock().out_of_range(node, ask);
+                return None;
+            }
+            Action::Suspect if !self.board.lock().suspect(node, ask) => return None,
+            Action::Suspect | Action::Fail => self.board.lock().stop(ask.partition),
+        }
+        Some(Sorted::Failed(ConsumeError::Partition {
+            topic: Arc::clone(&self.settings.topic),
+            partition: ask.partition,
+            api: "Fetch",
+            code,
+        }))
+    }
+
+    /// Bad data: fetched again a few times, then reported.
+    fn suspect(&self, node: i32, ask: &Ask, fault: Fault) -> Option<Sorted> {
+        let topic = Arc::clone(&self.settings.topic);
+        let (partition, offset) = (ask.partition, ask.cursor.position());
+        // An old format does not become a new one by fetching it again.
+        if matches!(fault, Fault::Corrupt(RecordsError::Magic { .. })) {
+            self.board.lock().stop(partition);
+        } else if !self.board.lock().suspect(node, ask) {
+            tracing::warn!(%topic, partition, offset, ?fault, "bad data, will be fetched again");
+            return None;
+        }
+        Some(Sorted::Failed(match fault {
+            Fault::Corrupt(source) => ConsumeError::Corrupt {
+                topic,
+                partition,
+                offset,
+                source,
+            },
+            Fault::NoProgress(bytes) => ConsumeError::Stuck {
+                topic,
+                partition,
+                offset,
+                bytes,
+            },
+        }))
+    }
+
+    /// Hands everything on; the memory of the data counts as in flight until the last chunk is dropped.
+    async fn hand_over(&self, brought: Vec<Sorted>) {
+        let bytes = brought.iter().map(|sorted| match sorted {
+            Sorted::Data(_, weight, _) => *weight,
+            Sorted::Failed(_) => 0,
+        });
+        let held = self.gate.hold(bytes.sum());
+        for sorted in brought {
+            let fetched = match sorted {
+                Sorted::Data(partition, _, (high_watermark, last_stable_offset, taken)) => {
+                    Fetched::Chunk(Chunk {
+                        topic: Arc::clone(&self.settings.topic),
+                        partition,
+                        high_watermark,
+                        last_stable_offset,
+                        taken,
+                        _held: Arc::clone(&held),
+                    })
+                }
+                Sorted::Failed(error) => Fetched::Failed(error),
+            };
+            self.hand_on(fetched).await;
+        }
+    }
+}
+
+/// What became of one partition's part of an answer.
+enum Sorted {
+    Data(i32, usize, (i64, i64, crate::consumer::cursor::Taken)),
+    Failed(ConsumeError),
+}
+
+/// What a batch takes in memory: its part of the receive buffer, and its entry in the chunk.
+fn weight(batch: &Batch) -> usize {
+    batch.bytes().len() + size_of::<Batch>()
+}

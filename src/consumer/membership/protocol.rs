@@ -1,0 +1,190 @@
+//! What members of a classic group tell one another through the broker, which does not read it:
+//! `ConsumerProtocolSubscription` and `ConsumerProtocolAssignment` of Kafka's schemas.
+//!
+//! Both begin with a version, and later versions only append; so what a newer client appended is passed over. Lengths are
+//! checked against the bytes at hand by the message table's own reader.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::{
+    consumer::assignor::Share,
+    wire::messages::{DecodeError, Field, Reader, Str, Version},
+};
+
+/// Neither is flexible in any version; the number is in the bytes themselves.
+const PLAIN: Version = Version {
+    number: 0,
+    flexible: false,
+};
+
+/// The version of a subscription that we write: the first with owned partitions, which older clients read as well.
+const SUBSCRIPTION_VERSION: i16 = 1;
+
+/// The version of an assignment that we write.
+const ASSIGNMENT_VERSION: i16 = 0;
+
+/// What a member wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Subscription {
+    /// The topics it subscribed to.
+    pub(super) topics: Vec<Str>,
+    /// What it owns, where its assignor makes use of that (version 1 on, KIP-429).
+    pub(super) owned: Share,
+    /// In which generation it came to own that (version 2 on, KIP-792); -1 if never.
+    pub(super) generation: i32,
+    /// The rack it is in (version 3 on, KIP-881).
+    pub(super) rack: Option<Str>,
+}
+
+struct TopicPartitions {
+    topic: Str,
+    partitions: Vec<i32>,
+}
+
+impl Field for TopicPartitions {
+    fn encode(&self, out: &mut Vec<u8>, version: Version) {
+        self.topic.encode(out, version);
+        self.partitions.encode(out, version);
+    }
+
+    fn decode(reader: &mut Reader, version: Version) -> Result<Self, DecodeError> {
+        Ok(Self {
+            topic: Str::decode(reader, version)?,
+            partitions: Vec::decode(reader, version)?,
+        })
+    }
+}
+
+fn encode_share(share: &Share, out: &mut Vec<u8>) {
+    let topics: Vec<_> = share
+        .iter()
+        .map(|(topic, partitions)| TopicPartitions {
+            topic: topic.clone(),
+            partitions: partitions.clone(),
+        })
+        .collect();
+    topics.encode(out, PLAIN);
+}
+
+fn decode_share(reader: &mut Reader) -> Result<Share, DecodeError> {
+    let mut share = BTreeMap::new();
+    for TopicPartitions { topic, partitions } in Vec::<TopicPartitions>::decode(reader, PLAIN)? {
+        share
+            .entry(topic)
+            .or_insert_with(Vec::new)
+            .extend(partitions);
+    }
+    Ok(share)
+}
+
+/// A subscription to one topic, owning nothing: the range assignor starts from nothing each time.
+pub(super) fn encode_subscription(topic: &Str) -> Bytes {
+    let mut out = Vec::new();
+    SUBSCRIPTION_VERSION.encode(&mut out, PLAIN);
+    vec![topic.clone()].encode(&mut out, PLAIN);
+    None::<Bytes>.encode(&mut out, PLAIN);
+    encode_share(&Share::new(), &mut out);
+    out.into()
+}
+
+/// Reads any version of a subscription.
+pub(super) fn decode_subscription(bytes: Bytes) -> Result<Subscription, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let version = i16::decode(&mut reader, PLAIN)?;
+    let topics = Vec::<Str>::decode(&mut reader, PLAIN)?;
+    let _user_data = Option::<Bytes>::decode(&mut reader, PLAIN)?;
+    let mut subscription = Subscription {
+        topics,
+        generation: -1,
+        ..Subscription::default()
+    };
+    if version >= 1 {
+        subscription.owned = decode_share(&mut reader)?;
+    }
+    if version >= 2 {
+        subscription.generation = i32::decode(&mut reader, PLAIN)?;
+    }
+    if version >= 3 {
+        subscription.rack = Option::<Str>::decode(&mut reader, PLAIN)?;
+    }
+    Ok(subscription)
+}
+
+/// One member's share.
+pub(super) fn encode_assignment(share: &Share) -> Bytes {
+    let mut out = Vec::new();
+    ASSIGNMENT_VERSION.encode(&mut out, PLAIN);
+    encode_share(share, &mut out);
+    None::<Bytes>.encode(&mut out, PLAIN);
+    out.into()
+}
+
+/// Reads any version of an assignment. No bytes at all are no partitions: some leaders leave members out.
+pub(super) fn decode_assignment(bytes: Bytes) -> Result<Share, DecodeError> {
+    if bytes.is_empty() {
+        return Ok(Share::new());
+    }
+    let mut reader = Reader::new(bytes);
+    let _version = i16::decode(&mut reader, PLAIN)?;
+    let share = decode_share(&mut reader)?;
+    let _user_data = Option::<Bytes>::decode(&mut reader, PLAIN)?;
+    Ok(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn writes_what_java_writes() {
+        let bytes = encode_subscription(&"t".into());
+        assert_eq!(
+            &bytes[..],
+            b"\0\x01\0\0\0\x01\0\x01t\xff\xff\xff\xff\0\0\0\0"
+        );
+        let bytes = encode_assignment(&Share::from([("t".into(), vec![1])]));
+        assert_eq!(
+            &bytes[..],
+            b"\0\0\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x01\xff\xff\xff\xff"
+        );
+    }
+
+    #[test]
+    fn reads_every_version_and_what_follows_it() {
+        // Version 0; 1 with an owned partition; 3 with generation and rack; 9, as if a later client appended a byte.
+        let v0 = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff".to_vec();
+        let mut v1 = v0.clone();
+        v1[1] = 1;
+        v1.extend(b"\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x05");
+        let mut v3 = v1.clone();
+        v3[1] = 3;
+        v3.extend(b"\0\0\0\x07\0\x02r1");
+        let mut v9 = v3.clone();
+        v9[1] = 9;
+        v9.push(0);
+        let read = |bytes: &[u8]| decode_subscription(Bytes::copy_from_slice(bytes)).unwrap();
+        assert_eq!(read(&v0).topics, ["t"]);
+        assert_eq!(read(&v1).owned["t"], [5]);
+        assert_eq!(read(&v3).generation, 7);
+        assert_eq!(read(&v3).rack.as_deref(), Some("r1"));
+        assert_eq!(read(&v9), read(&v3));
+    }
+
+    proptest! {
+        #[test]
+        fn assignments_come_back(share in prop::collection::btree_map("[a-c]{1,4}".prop_map(Str::from), prop::collection::vec(any::<i32>(), 0..9), 0..5)) {
+            prop_assert_eq!(decode_assignment(encode_assignment(&share)).unwrap(), share);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let bytes = Bytes::from(bytes);
+            let _ = decode_subscription(bytes.clone());
+            let _ = decode_assignment(bytes);
+        }
+    }
+}

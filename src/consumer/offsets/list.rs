@@ -1,0 +1,165 @@
+//! Where partitions begin and end (ListOffsets), asked of their leaders.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::future::join_all;
+
+use crate::{
+    consumer::{ConsumeError, Isolation, retry::Streak},
+    wire::{
+        cluster::{Cluster, Lane, Topic},
+        error::{CallError, ErrorCode, Remedy},
+        messages::{
+            ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+        },
+    },
+};
+
+/// Which end of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The first offset that is still there.
+    Earliest,
+    /// The offset behind the last record that can be read: the high watermark, or under read_committed the last stable
+    /// offset.
+    Latest,
+}
+
+impl Bound {
+    /// The timestamp that stands for it.
+    fn timestamp(self) -> i64 {
+        match self {
+            Self::Earliest => -2,
+            Self::Latest => -1,
+        }
+    }
+}
+
+/// Consumers are no replicas.
+const NO_REPLICA: i32 = -1;
+
+/// What became of one question.
+type Answer = (Vec<i32>, Result<ListOffsetsResponse, CallError>);
+
+/// The bound of each of `partitions`, asking new leaders and trying for ever.
+///
+/// # Errors
+/// When a broker refuses for good (an ACL), or the topic does not exist.
+pub async fn list_offsets(
+    cluster: &Arc<Cluster>,
+    topic: &Arc<str>,
+    isolation: Isolation,
+    partitions: &[i32],
+    bound: Bound,
+) -> Result<BTreeMap<i32, i64>, ConsumeError> {
+    let mut found = BTreeMap::new();
+    let mut streak = Streak::new(format!("learn where topic {topic} begins and ends"));
+    let mut described = cluster.topic(topic).await;
+    loop {
+        let trouble = match described {
+            Ok(topology) => {
+                let missing = partitions
+                    .iter()
+                    .copied()
+                    .filter(|partition| !found.contains_key(partition));
+                let asked = ask(cluster, &topology, isolation, missing, bound);
+                let mut trouble = None;
+                for (of, answer) in asked.await {
+                    match answer {
+                        Ok(answer) => {
+                            let taken = take(topic, &of, &answer, &mut found)?;
+                            trouble = trouble.or(taken.map(|code| code.to_string()));
+                        }
+                        Err(error @ CallError::Unsupported { .. }) => return Err(error.into()),
+                        Err(error) => trouble = Some(error.to_string()),
+                    }
+                }
+                let left = partitions
+                    .iter()
+                    .filter(|partition| !found.contains_key(partition));
+                let left: Vec<_> = left.collect();
+                if left.is_empty() {
+                    streak.over();
+                    return Ok(found);
+                }
+                trouble.unwrap_or_else(|| format!("partitions {left:?} have no leader"))
+            }
+            Err(error) if error.is_retriable() => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        streak.failed(&trouble).await;
+        described = cluster.refresh_topic(topic).await;
+    }
+}
+
+/// Asks the leaders side by side; partitions without a leader are left out.
+async fn ask(
+    cluster: &Arc<Cluster>,
+    topology: &Topic,
+    isolation: Isolation,
+    partitions: impl Iterator<Item = i32>,
+    bound: Bound,
+) -> Vec<Answer> {
+    let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for partition in partitions {
+        if let Some(leader) = topology.leader(partition) {
+            by_leader.entry(leader).or_default().push(partition);
+        }
+    }
+    let questions = by_leader
+        .into_iter()
+        .map(|(leader, partitions)| async move {
+            let request = ListOffsetsRequest {
+                replica_id: NO_REPLICA,
+                isolation_level: isolation.level(),
+                topics: vec![ListOffsetsTopic {
+                    name: (&*topology.name).into(),
+                    partitions: partitions
+                        .iter()
+                        .map(|&partition_index| ListOffsetsPartition {
+                            partition_index,
+                            timestamp: bound.timestamp(),
+                            ..Default::default()
+                        })
+                        .collect(),
+                }],
+            };
+            let answer = cluster.request(leader, Lane::Control, &request).await;
+            (partitions, answer)
+        });
+    join_all(questions).await
+}
+
+/// Takes over the offsets of an answer; says what trouble was in it that passes.
+fn take(
+    topic: &Arc<str>,
+    asked: &[i32],
+    answer: &ListOffsetsResponse,
+    found: &mut BTreeMap<i32, i64>,
+) -> Result<Option<ErrorCode>, ConsumeError> {
+    let mut trouble = None;
+    let partitions = answer
+        .topics
+        .iter()
+        .filter(|answered| answered.name == **topic)
+        .flat_map(|answered| &answered.partitions)
+        .filter(|answered| asked.contains(&answered.partition_index));
+    for partition in partitions {
+        match ErrorCode::check(partition.error_code) {
+            Ok(()) if partition.offset >= 0 => {
+                found.insert(partition.partition_index, partition.offset);
+            }
+            Ok(()) => trouble = Some(ErrorCode::OFFSET_NOT_AVAILABLE),
+            Err(code) if code.remedy() != Remedy::None => trouble = Some(code),
+            Err(code) => {
+                return Err(ConsumeError::Partition {
+                    topic: Arc::clone(topic),
+                    partition: partition.partition_index,
+                    api: "ListOffsets",
+                    code,
+                });
+            }
+        }
+    }
+    Ok(trouble)
+}

@@ -1,0 +1,350 @@
+//! Committed offsets, which live in Kafka itself, so that every tool of Kafka sees the group and its lag; and where
+//! partitions begin and end.
+//!
+//! A commit says for each partition what became of it, because one request can count for one and fail for the next. It
+//! always names the member and its generation: a commit without (-1) would be taken from anybody while the group is
+//! empty, and is never sent.
+
+mod list;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_lot::Mutex;
+
+pub use list::{Bound, list_offsets};
+
+use super::{ConsumeError, coordinator::Coordinator, membership::Membership, retry::Streak};
+use crate::wire::{
+    cluster::{Cluster, ClusterError, Lane},
+    error::{ErrorCode, Remedy},
+    messages::{
+        OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+        OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic,
+        OffsetFetchRequestTopics, OffsetFetchResponse, Str,
+    },
+};
+
+/// What a group has committed for a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read; `None` when nothing is committed (any more).
+    pub offset: Option<i64>,
+    /// The leader epoch of the record before it (KIP-320), where known.
+    pub leader_epoch: Option<i32>,
+    /// The text that was committed with it.
+    pub metadata: String,
+}
+
+/// What became of a commit, for one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is committed.
+    Counted,
+    /// It is not, and the same call may be made again.
+    Retry(ErrorCode),
+    /// It is not, because the group has a newer generation or does not know us: it may be committed again only under a new
+    /// generation in which the partition is still ours. `None`: nothing was sent, as we are no member.
+    Fenced(Option<ErrorCode>),
+    /// It is not, and trying again will not help: an ACL, metadata that is too long.
+    Refused(ErrorCode),
+    /// It may be or not: the request may have been sent, and was not answered. Committing the same again tells.
+    Unknown,
+}
+
+/// What group `group` has committed for `partitions` of `topic`, whether or not one is a member; tries for ever.
+///
+/// Offsets of unfinished transactions are waited for (KIP-447). A partition that the broker says nothing about has none.
+///
+/// # Errors
+/// When the broker refuses for good: an ACL.
+pub async fn committed(
+    cluster: &Arc<Cluster>,
+    group: &str,
+    topic: &Arc<str>,
+    partitions: &[i32],
+) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
+    let coordinator = Coordinator::new(Arc::clone(cluster), group.into());
+    fetch(&coordinator, topic, partitions).await
+}
+
+pub(super) async fn fetch(
+    coordinator: &Coordinator,
+    topic: &Arc<str>,
+    partitions: &[i32],
+) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
+    let request = fetch_request(coordinator.group(), topic, partitions);
+    let mut streak = Streak::new(format!(
+        "read the committed offsets of group {}",
+        coordinator.group()
+    ));
+    loop {
+        let answer = match coordinator.call(Lane::Group, &request).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_retriable() => {
+                streak.failed(&error).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match read(answer, topic, partitions) {
+            Ok(committed) => {
+                streak.over();
+                return Ok(committed);
+            }
+            Err((_, code)) if code.remedy() != Remedy::None => {
+                coordinator.note(code);
+                streak.failed(&code).await;
+            }
+            Err((Some(partition), code)) => {
+                return Err(ConsumeError::Partition {
+                    topic: Arc::clone(topic),
+                    partition,
+                    api: "OffsetFetch",
+                    code,
+                });
+            }
+            Err((None, code)) => {
+                return Err(ConsumeError::Group {
+                    group: coordinator.group().to_string(),
+                    api: "OffsetFetch",
+                    code,
+                });
+            }
+        }
+    }
+}
+
+/// The request in the forms of all versions: which of them is written, the version says.
+fn fetch_request(group: &Str, topic: &str, partitions: &[i32]) -> OffsetFetchRequest {
+    OffsetFetchRequest {
+        group_id: group.clone(),
+        topics: Some(vec![OffsetFetchRequestTopic {
+            name: topic.into(),
+            partition_indexes: partitions.to_vec(),
+        }]),
+        groups: vec![OffsetFetchRequestGroup {
+            group_id: group.clone(),
+            topics: Some(vec![OffsetFetchRequestTopics {
+                name: topic.into(),
+                partition_indexes: partitions.to_vec(),
+            }]),
+            ..Default::default()
+        }],
+        require_stable: true,
+    }
+}
+
+/// Reads the answer, in whichever form; the error says which partition it is about, if not about all.
+fn read(
+    answer: OffsetFetchResponse,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<BTreeMap<i32, Committed>, (Option<i32>, ErrorCode)> {
+    let mut codes = vec![answer.error_code];
+    codes.extend(answer.groups.iter().map(|group| group.error_code));
+    for code in codes {
+        match ErrorCode::check(code) {
+            Ok(()) | Err(ErrorCode::GROUP_ID_NOT_FOUND) => {}
+            Err(code) => return Err((None, code)),
+        }
+    }
+    let single = answer
+        .topics
+        .into_iter()
+        .filter(|found| found.name == topic)
+        .flat_map(|found| found.partitions)
+        .map(|found| {
+            (
+                found.partition_index,
+                found.committed_offset,
+                found.committed_leader_epoch,
+                found.metadata,
+                found.error_code,
+            )
+        });
+    let batched = answer
+        .groups
+        .into_iter()
+        .flat_map(|group| group.topics)
+        .filter(|found| found.name == topic)
+        .flat_map(|found| found.partitions)
+        .map(|found| {
+            (
+                found.partition_index,
+                found.committed_offset,
+                found.committed_leader_epoch,
+                found.metadata,
+                found.error_code,
+            )
+        });
+    let mut committed: BTreeMap<i32, Committed> = partitions
+        .iter()
+        .map(|&partition| (partition, Committed::default()))
+        .collect();
+    for (partition, offset, leader_epoch, metadata, code) in single.chain(batched) {
+        ErrorCode::check(code).map_err(|code| (Some(partition), code))?;
+        if let Some(committed) = committed.get_mut(&partition)
+            && offset >= 0
+        {
+            *committed = Committed {
+                offset: Some(offset),
+                leader_epoch: Some(leader_epoch).filter(|epoch| *epoch >= 0),
+                metadata: metadata.as_deref().unwrap_or_default().to_owned(),
+            };
+        }
+    }
+    Ok(committed)
+}
+
+/// Commits for a member, also while that reads on. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Committer {
+    membership: Arc<Membership>,
+    topic: Arc<str>,
+    streak: Arc<Mutex<Streak>>,
+}
+
+impl Committer {
+    pub(super) fn new(membership: Arc<Membership>, topic: Arc<str>) -> Self {
+        let streak = Streak::new(format!(
+            "commit offsets of group {}",
+            membership.coordinator().group()
+        ));
+        Self {
+            membership,
+            topic,
+            streak: Arc::new(Mutex::new(streak)),
+        }
+    }
+
+    /// Commits partition, next offset and leader epoch of the record before it, all with the same metadata, trying once.
+    ///
+    /// Every partition that was asked for is in the answer. After trouble that passes it returns only after a pause, so
+    /// that it may be called again at once.
+    pub async fn commit(
+        &self,
+        offsets: &[(i32, i64, Option<i32>)],
+        metadata: &str,
+    ) -> BTreeMap<i32, CommitOutcome> {
+        let (outcomes, trouble) = self.commit_once(offsets, metadata).await;
+        let pause = match trouble {
+            Some(trouble) => self.streak.lock().note(&trouble),
+            None => {
+                self.streak.lock().over();
+                return outcomes;
+            }
+        };
+        tokio::time::sleep(pause).await;
+        outcomes
+    }
+
+    async fn commit_once(
+        &self,
+        offsets: &[(i32, i64, Option<i32>)],
+        metadata: &str,
+    ) -> (BTreeMap<i32, CommitOutcome>, Option<String>) {
+        let all = |outcome| -> BTreeMap<_, _> {
+            offsets
+                .iter()
+                .map(|&(partition, ..)| (partition, outcome))
+                .collect()
+        };
+        if offsets.is_empty() {
+            return (BTreeMap::new(), None);
+        }
+        let Some(identity) = self.membership.identity() else {
+            return (all(CommitOutcome::Fenced(None)), None);
+        };
+        let coordinator = self.membership.coordinator();
+        let request = OffsetCommitRequest {
+            group_id: coordinator.group().clone(),
+            generation_id_or_member_epoch: identity.generation,
+            member_id: identity.member_id,
+            group_instance_id: self.membership.settings().group_instance_id.clone(),
+            topics: vec![OffsetCommitRequestTopic {
+                name: (&*self.topic).into(),
+                partitions: offsets
+                    .iter()
+                    .map(|&(partition_index, committed_offset, leader_epoch)| {
+                        OffsetCommitRequestPartition {
+                            partition_index,
+                            committed_offset,
+                            committed_leader_epoch: leader_epoch.unwrap_or(-1),
+                            committed_metadata: Some(metadata.into()),
+                        }
+                    })
+                    .collect(),
+            }],
+            ..Default::default()
+        };
+        let node = match coordinator.node().await {
+            Ok(node) => node,
+            Err(error) => return (all(not_sent(&error)), Some(error.to_string())),
+        };
+        let limit = coordinator.cluster().settings().request_timeout;
+        let answer = match coordinator.ask(node, Lane::Group, &request, limit).await {
+            Ok(answer) => answer,
+            Err(error) if error.possibly_sent() => {
+                return (all(CommitOutcome::Unknown), Some(error.to_string()));
+            }
+            Err(error) => {
+                let trouble = error.to_string();
+                return (all(not_sent(&error.into())), Some(trouble));
+            }
+        };
+        let mut outcomes = all(CommitOutcome::Unknown);
+        let mut trouble = None;
+        let answered = answer
+            .topics
+            .iter()
+            .filter(|topic| topic.name == *self.topic)
+            .flat_map(|topic| &topic.partitions);
+        for partition in answered {
+            let result = ErrorCode::check(partition.error_code);
+            let outcome = outcome(result);
+            if let Err(code) = result {
+                coordinator.note(code);
+                if matches!(outcome, CommitOutcome::Fenced(_)) {
+                    self.membership.answered(identity.generation, Err(code));
+                } else if matches!(outcome, CommitOutcome::Retry(_)) {
+                    trouble = Some(format!("partition {}: {code}", partition.partition_index));
+                }
+            }
+            if let Some(of) = outcomes.get_mut(&partition.partition_index) {
+                *of = outcome;
+            }
+        }
+        (outcomes, trouble)
+    }
+}
+
+/// A commit that was not even sent.
+fn not_sent(error: &ClusterError) -> CommitOutcome {
+    match error {
+        ClusterError::Group { code, .. } if !error.is_retriable() => CommitOutcome::Refused(*code),
+        ClusterError::Group { code, .. } => CommitOutcome::Retry(*code),
+        ClusterError::Call(_) if !error.is_retriable() => {
+            CommitOutcome::Refused(ErrorCode::UNSUPPORTED_VERSION)
+        }
+        _ => CommitOutcome::Retry(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+    }
+}
+
+fn outcome(result: Result<(), ErrorCode>) -> CommitOutcome {
+    match result {
+        Ok(()) => CommitOutcome::Counted,
+        Err(
+            code @ (ErrorCode::ILLEGAL_GENERATION
+            | ErrorCode::UNKNOWN_MEMBER_ID
+            | ErrorCode::REBALANCE_IN_PROGRESS
+            | ErrorCode::FENCED_INSTANCE_ID
+            | ErrorCode::STALE_MEMBER_EPOCH
+            | ErrorCode::FENCED_MEMBER_EPOCH),
+        ) => CommitOutcome::Fenced(Some(code)),
+        Err(code) if code.remedy() == Remedy::None => CommitOutcome::Refused(code),
+        Err(code) => CommitOutcome::Retry(code),
+    }
+}
+
+#[cfg(test)]
+mod tests;
