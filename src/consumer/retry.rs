@@ -45,7 +45,7 @@ impl Streak {
     /// Notes a success.
     pub(super) fn over(&mut self) {
         if self.backoff.failures() > 0 {
-            tracing::info!("could {} at last", self.what);
+            tracing::info!("can {} again", self.what);
         }
         self.backoff.reset();
     }

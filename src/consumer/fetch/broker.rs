@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Fetched, LONG_POLL, MOST_IN_FLIGHT, Shared, board::Ask};
+use super::{Fetched, Held, LONG_POLL, MOST_IN_FLIGHT, Shared, board::Ask};
 use crate::{
     consumer::{
         Chunk, ConsumeError,
@@ -12,7 +12,7 @@ use crate::{
         cluster::Lane,
         error::{CallError, ErrorCode},
         messages::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData},
-        records::{Batch, RecordsError},
+        records::RecordsError,
     },
 };
 
@@ -91,6 +91,11 @@ impl Shared {
             .flat_map(|topic| topic.partitions)
             .map(|partition| (partition.partition_index, partition))
             .collect();
+        let bytes = answered
+            .values()
+            .filter_map(|data| data.records.as_ref())
+            .map(|records| records.len());
+        let held = self.gate.hold(bytes.sum());
         let mut brought = Vec::new();
         // In order of the queue, so that the first batch with data is known: that one has to be whole.
         let mut first = true;
@@ -98,18 +103,29 @@ impl Shared {
             match answered.remove(&ask.partition) {
                 Some(data) if whole.is_ok() => {
                     let bytes = data.records.as_ref().map_or(0, |records| records.len());
-                    brought.extend(self.sort(node, ask, data, first));
+                    brought.extend(self.sort(node, ask, data, first, &held));
                     first &= bytes == 0;
                 }
                 // A partition that the broker says nothing about is not asked for in a loop.
                 _ => self.board.lock().displace(node, ask),
             }
         }
-        self.hand_over(brought).await;
+        // The chunks alone keep the memory now.
+        drop(held);
+        for fetched in brought {
+            self.hand_on(fetched).await;
+        }
     }
 
     /// What one partition brought; `first` if its bytes have to hold a whole batch.
-    fn sort(&self, node: i32, ask: &Ask, data: PartitionData, first: bool) -> Vec<Sorted> {
+    fn sort(
+        &self,
+        node: i32,
+        ask: &Ask,
+        data: PartitionData,
+        first: bool,
+        held: &Arc<Held>,
+    ) -> Vec<Fetched> {
         if let Err(code) = ErrorCode::check(data.error_code) {
             return self.sort_error(node, ask, code).into_iter().collect();
         }
@@ -126,9 +142,14 @@ impl Shared {
         }
         let mut sorted = Vec::new();
         if taken.next_offset > taken.from {
-            let weight = taken.batches.iter().map(weight).sum();
-            let chunk = (data.high_watermark, data.last_stable_offset, taken);
-            sorted.push(Sorted::Data(ask.partition, weight, chunk));
+            sorted.push(Fetched::Chunk(Chunk {
+                topic: Arc::clone(&self.settings.topic),
+                partition: ask.partition,
+                high_watermark: data.high_watermark,
+                last_stable_offset: data.last_stable_offset,
+                taken,
+                _held: Arc::clone(held),
+            }));
         }
         let moved = Ask { cursor, ..*ask };
         match fault {
@@ -140,7 +161,7 @@ impl Shared {
         sorted
     }
 
-    fn sort_error(&self, node: i32, ask: &Ask, code: ErrorCode) -> Option<Sorted> {
+    fn sort_error(&self, node: i32, ask: &Ask, code: ErrorCode) -> Option<Fetched> {
         match action(code) {
             Action::Refresh => {
                 tracing::debug!(node, partition = ask.partition, "cannot fetch: {code}");
@@ -154,7 +175,7 @@ impl Shared {
             Action::Suspect if !self.board.lock().suspect(node, ask) => return None,
             Action::Suspect | Action::Fail => self.board.lock().stop(ask.partition),
         }
-        Some(Sorted::Failed(ConsumeError::Partition {
+        Some(Fetched::Failed(ConsumeError::Partition {
             topic: Arc::clone(&self.settings.topic),
             partition: ask.partition,
             api: "Fetch",
@@ -163,7 +184,7 @@ impl Shared {
     }
 
     /// Bad data: fetched again a few times, then reported.
-    fn suspect(&self, node: i32, ask: &Ask, fault: Fault) -> Option<Sorted> {
+    fn suspect(&self, node: i32, ask: &Ask, fault: Fault) -> Option<Fetched> {
         let topic = Arc::clone(&self.settings.topic);
         let (partition, offset) = (ask.partition, ask.cursor.position());
         // An old format does not become a new one by fetching it again.
@@ -173,7 +194,7 @@ impl Shared {
             tracing::warn!(%topic, partition, offset, ?fault, "bad data, will be fetched again");
             return None;
         }
-        Some(Sorted::Failed(match fault {
+        Some(Fetched::Failed(match fault {
             Fault::Corrupt(source) => ConsumeError::Corrupt {
                 topic,
                 partition,
@@ -188,40 +209,4 @@ impl Shared {
             },
         }))
     }
-
-    /// Hands everything on; the memory of the data counts as in flight until the last chunk is dropped.
-    async fn hand_over(&self, brought: Vec<Sorted>) {
-        let bytes = brought.iter().map(|sorted| match sorted {
-            Sorted::Data(_, weight, _) => *weight,
-            Sorted::Failed(_) => 0,
-        });
-        let held = self.gate.hold(bytes.sum());
-        for sorted in brought {
-            let fetched = match sorted {
-                Sorted::Data(partition, _, (high_watermark, last_stable_offset, taken)) => {
-                    Fetched::Chunk(Chunk {
-                        topic: Arc::clone(&self.settings.topic),
-                        partition,
-                        high_watermark,
-                        last_stable_offset,
-                        taken,
-                        _held: Arc::clone(&held),
-                    })
-                }
-                Sorted::Failed(error) => Fetched::Failed(error),
-            };
-            self.hand_on(fetched).await;
-        }
-    }
-}
-
-/// What became of one partition's part of an answer.
-enum Sorted {
-    Data(i32, usize, (i64, i64, crate::consumer::cursor::Taken)),
-    Failed(ConsumeError),
-}
-
-/// What a batch takes in memory: its part of the receive buffer, and its entry in the chunk.
-fn weight(batch: &Batch) -> usize {
-    batch.bytes().len() + size_of::<Batch>()
 }

@@ -119,7 +119,10 @@ impl Drop for Fetcher {
 async fn route(shared: Arc<Shared>) {
     let mut tasks = JoinSet::new();
     loop {
-        find_positions(&shared).await;
+        let lost = shared.board.lock().take_resets();
+        if !lost.is_empty() {
+            tasks.spawn(find_positions(Arc::clone(&shared), lost));
+        }
         let homeless = shared.board.lock().homeless();
         if let Some((_, pause)) = &homeless {
             sleep(*pause).await;
@@ -166,11 +169,7 @@ async fn find_leaders(shared: &Shared) {
 }
 
 /// Gives partitions whose position is not in the log another one, as `Kafka.AutoOffsetReset` says.
-async fn find_positions(shared: &Shared) {
-    let lost = shared.board.lock().to_reset();
-    if lost.is_empty() {
-        return;
-    }
+async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
     let FetchSettings {
         topic, isolation, ..
     } = &shared.settings;
@@ -200,13 +199,13 @@ async fn find_positions(shared: &Shared) {
                     continue;
                 };
                 tracing::warn!(%topic, partition, from, to, "the offset is not in the log any more; going on where Kafka.AutoOffsetReset says");
-                shared.board.lock().reset(partition, to);
                 let moved = Fetched::Moved {
                     partition,
                     from,
                     to,
                 };
                 shared.hand_on(moved).await;
+                shared.board.lock().reset(partition, to);
             }
         }
         Err(error) => {
@@ -216,6 +215,7 @@ async fn find_positions(shared: &Shared) {
             shared.hand_on(Fetched::Failed(error)).await;
         }
     }
+    shared.trouble.notify_one();
 }
 
 impl Shared {

@@ -61,6 +61,13 @@ pub struct Assignment {
 /// How many partitions of which topics a generation shares out, as its leader saw it.
 pub(super) type Counted = BTreeMap<Str, i32>;
 
+/// What the members of a generation agreed on, as far as it concerns us.
+#[derive(Debug, Default)]
+struct Agreed {
+    share: Share,
+    counted: Option<Counted>,
+}
+
 /// One member of one group.
 #[derive(Debug)]
 pub(super) struct Membership {
@@ -130,8 +137,7 @@ impl Membership {
         mut remember: impl FnMut(&str) -> io::Result<()>,
     ) -> Result<(Assignment, Option<Counted>), ConsumeError> {
         let mut streak = Streak::new(format!("join group {}", self.coordinator.group()));
-        let mut share = Share::new();
-        let mut counted = None;
+        let mut agreed = Agreed::default();
         self.on(Event::Join);
         loop {
             let step = self.machine.lock().step();
@@ -144,32 +150,26 @@ impl Membership {
                     Ok(self.on(Event::Remembered))
                 }
                 Step::Join(member_id) => self.send_join(member_id).await,
-                Step::Sync(round) => match self.send_sync(&round, &mut streak).await? {
-                    Ok((pause, synced)) => {
-                        if let Some((mine, all)) = synced {
-                            (share, counted) = (mine, all);
-                        }
-                        Ok(pause)
-                    }
-                    Err(error) => Err(error),
-                },
+                Step::Sync(round) => self.send_sync(&round, &mut streak, &mut agreed).await,
                 Step::Done {
                     generation,
                     continues,
                 } => {
                     streak.over();
-                    let assignment = self.assignment(generation, continues, &mut share);
-                    return Ok((assignment, counted));
+                    let assignment = self.assignment(generation, continues, &mut agreed.share);
+                    return Ok((assignment, agreed.counted));
                 }
                 Step::Failed(api, code) => return Err(self.refused(api, code)),
-                // Lost or left by another task in the moment between: begin again.
+                // Left by another call in the moment between: begin again.
                 Step::Idle => Ok(self.on(Event::Join)),
             };
             match tried {
                 Ok(None) => {}
                 Ok(Some(code)) => streak.failed(&code).await,
-                Err(error) if error.is_retriable() => streak.failed(&error).await,
-                Err(error) => return Err(error.into()),
+                Err(ConsumeError::Cluster(error)) if error.is_retriable() => {
+                    streak.failed(&error).await;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -204,7 +204,7 @@ impl Membership {
         self.settings.rebalance_timeout + REBALANCE_SLACK
     }
 
-    async fn send_join(&self, member_id: Str) -> Result<Option<ErrorCode>, ClusterError> {
+    async fn send_join(&self, member_id: Str) -> Result<Option<ErrorCode>, ConsumeError> {
         let request = JoinGroupRequest {
             group_id: self.coordinator.group().clone(),
             session_timeout_ms: millis(self.settings.session_timeout),
@@ -232,20 +232,13 @@ impl Membership {
         })
     }
 
-    /// Sends SyncGroup, with everybody's share if we lead. The outer error ends the join, the inner one is to be judged
-    /// by the caller.
-    #[expect(
-        clippy::type_complexity,
-        reason = "two layers of errors and an optional result, in one place"
-    )]
+    /// Sends SyncGroup, with everybody's share if we lead.
     async fn send_sync(
         &self,
         round: &Round,
         streak: &mut Streak,
-    ) -> Result<
-        Result<(Option<ErrorCode>, Option<(Share, Option<Counted>)>), ClusterError>,
-        ConsumeError,
-    > {
+        agreed: &mut Agreed,
+    ) -> Result<Option<ErrorCode>, ConsumeError> {
         let leads = !round.members.is_empty();
         let (shares, counted) = if leads {
             self.assign(&round.members, streak).await?
@@ -280,21 +273,21 @@ impl Membership {
             Err(error) => {
                 // Whether the group went on without us is learnt by joining again.
                 self.on(Event::Unanswered);
-                return Ok(Err(error));
+                return Err(error.into());
             }
         };
         if let Err(code) = ErrorCode::check(answer.error_code) {
             self.coordinator.note(code);
-            return Ok(Ok((self.on(Event::SyncRefused(code)), None)));
+            return Ok(self.on(Event::SyncRefused(code)));
         }
-        let share = protocol::decode_assignment(answer.assignment).map_err(|source| {
+        agreed.share = protocol::decode_assignment(answer.assignment).map_err(|source| {
             ConsumeError::Assignment {
                 group: self.coordinator.group().to_string(),
                 source,
             }
         })?;
-        let pause = self.on(Event::Synced);
-        Ok(Ok((pause, Some((share, leads.then_some(counted))))))
+        agreed.counted = leads.then_some(counted);
+        Ok(self.on(Event::Synced))
     }
 
     /// Shares the partitions out among the members. Topics that only others subscribed to are shared out too.

@@ -47,7 +47,7 @@ type Answer = (Vec<i32>, Result<ListOffsetsResponse, CallError>);
 /// When a broker refuses for good (an ACL), or the topic does not exist.
 pub async fn list_offsets(
     cluster: &Arc<Cluster>,
-    topic: &Arc<str>,
+    topic: &str,
     isolation: Isolation,
     partitions: &[i32],
     bound: Bound,
@@ -132,7 +132,7 @@ async fn ask(
 
 /// Takes over the offsets of an answer; says what trouble was in it that passes.
 fn take(
-    topic: &Arc<str>,
+    topic: &str,
     asked: &[i32],
     answer: &ListOffsetsResponse,
     found: &mut BTreeMap<i32, i64>,
@@ -141,7 +141,7 @@ fn take(
     let partitions = answer
         .topics
         .iter()
-        .filter(|answered| answered.name == **topic)
+        .filter(|answered| answered.name == *topic)
         .flat_map(|answered| &answered.partitions)
         .filter(|answered| asked.contains(&answered.partition_index));
     for partition in partitions {
@@ -153,7 +153,7 @@ fn take(
             Err(code) if code.remedy() != Remedy::None => trouble = Some(code),
             Err(code) => {
                 return Err(ConsumeError::Partition {
-                    topic: Arc::clone(topic),
+                    topic: topic.into(),
                     partition: partition.partition_index,
                     api: "ListOffsets",
                     code,

@@ -60,11 +60,11 @@ pub enum CommitOutcome {
 pub async fn committed(
     cluster: &Arc<Cluster>,
     group: &str,
-    topic: &Arc<str>,
+    topic: &str,
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
     let coordinator = Coordinator::new(Arc::clone(cluster), group.into());
-    fetch(&coordinator, topic, partitions).await
+    fetch(&coordinator, &topic.into(), partitions).await
 }
 
 pub(super) async fn fetch(
