@@ -251,15 +251,20 @@ impl Consumer {
                     return event;
                 }
             }
+            let Self {
+                membership,
+                fetcher,
+                ..
+            } = &mut *self;
             let fetched = async {
-                match &mut self.fetcher {
+                match fetcher {
                     Some(fetcher) => fetcher.next().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
-                () = self.membership.changed() => {}
+                () = membership.changed() => {}
                 fetched = fetched => return match fetched {
                     Fetched::Chunk(chunk) => Event::Chunk(chunk),
                     Fetched::Moved { partition, from, to } => Event::Moved { partition, from, to },

@@ -133,15 +133,19 @@ impl Shared {
         let aborted = data.aborted_transactions.unwrap_or_default();
         let mut taken = cursor.take(data.records.unwrap_or_default(), &aborted);
         let fault = taken.fault.take();
-        let (counts, recovered) = self.board.lock().advance(node, ask, cursor);
-        if !counts {
-            return Vec::new();
-        }
-        if recovered {
-            tracing::info!(topic = %self.settings.topic, partition = ask.partition, "the partition can be read again");
+        let moved = cursor != ask.cursor;
+        // Bad data at the position itself is no good answer; bad data behind good data is met again.
+        if fault.is_none() || moved {
+            let (counts, recovered) = self.board.lock().advance(node, ask, cursor);
+            if !counts {
+                return Vec::new();
+            }
+            if recovered {
+                tracing::info!(topic = %self.settings.topic, partition = ask.partition, "the partition can be read again");
+            }
         }
         let mut sorted = Vec::new();
-        if taken.next_offset > taken.from {
+        if moved {
             sorted.push(Fetched::Chunk(Chunk {
                 topic: Arc::clone(&self.settings.topic),
                 partition: ask.partition,
@@ -151,12 +155,12 @@ impl Shared {
                 _held: Arc::clone(held),
             }));
         }
-        let moved = Ask { cursor, ..*ask };
+        let ask = Ask { cursor, ..*ask };
         match fault {
             None => {}
             // Another partition took the room of the answer; in the next one this one comes first.
             Some(Fault::NoProgress(_)) if !first => {}
-            Some(fault) => sorted.extend(self.suspect(node, &moved, fault)),
+            Some(fault) => sorted.extend(self.suspect(node, &ask, fault)),
         }
         sorted
     }

@@ -128,7 +128,7 @@ impl Machine {
                 generation: *generation,
                 continues: self.continues,
             },
-            State::Failed(api, code) => Step::Failed(api, *code),
+            State::Failed(api, code) => Step::Failed(*api, *code),
         }
     }
 
@@ -141,7 +141,7 @@ impl Machine {
             State::Member { revoking, .. } if *revoking => Status::Revoking,
             State::Member { .. } => Status::Member,
             State::Lost(why) => Status::Lost(*why),
-            State::Failed(api, code) => Status::Failed(api, *code),
+            State::Failed(api, code) => Status::Failed(*api, *code),
         }
     }
 
@@ -169,10 +169,11 @@ impl Machine {
             Event::Joined(round) => return self.joined(round),
             Event::JoinRefused(code, member_id) => return self.join_refused(code, member_id),
             Event::Remembered => {
-                if let State::Naming(round) = std::mem::replace(&mut self.state, State::Joining)
-                    && let Some(round) = round
-                {
-                    self.state = State::Syncing(round);
+                if let State::Naming(round) = &mut self.state {
+                    self.state = match round.take() {
+                        Some(round) => State::Syncing(round),
+                        None => State::Joining,
+                    };
                 }
             }
             Event::Synced => {
