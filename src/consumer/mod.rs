@@ -6,6 +6,8 @@
 //!     ├───────► fetch        one task a leader, a board of positions and leaders, bounded memory
 //!     │             └── cursor     what of an answer is new; aborted transactions, markers, holes
 //!     └───────► offsets      what is committed, and committing it
+//!
+//!  Reader ────► fetch        from one offset to another, outside of any group
 //! ```
 //!
 //! Of the four positions of a partition (`committed ≤ durable ≤ written ≤ fetched`) this room knows the first and the
@@ -26,6 +28,7 @@ mod error;
 mod fetch;
 mod membership;
 mod offsets;
+mod reader;
 mod retry;
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
@@ -36,6 +39,7 @@ pub use chunk::{Chunk, ChunkBatch, ChunkRecords};
 pub use error::ConsumeError;
 pub use membership::{Assignment, LostReason, fence};
 pub use offsets::{Bound, CommitOutcome, Committed, Committer, committed, list_offsets};
+pub use reader::Reader;
 
 use self::{
     coordinator::Coordinator,

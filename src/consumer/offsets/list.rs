@@ -23,12 +23,16 @@ pub enum Bound {
     /// The offset behind the last record that can be read: the high watermark, or under read_committed the last stable
     /// offset.
     Latest,
+    /// The first record that is not older than this, in milliseconds since 1970 (KIP-79); where there is none, `i64::MAX`.
+    Since(i64),
 }
 
 impl Bound {
     /// The timestamp that stands for it.
     fn timestamp(self) -> i64 {
         match self {
+            // Negative times have a meaning of their own.
+            Self::Since(timestamp) => timestamp.max(0),
             Self::Earliest => -2,
             Self::Latest => -1,
         }
@@ -67,7 +71,7 @@ pub async fn list_offsets(
                 for (of, answer) in asked.await {
                     match answer {
                         Ok(answer) => {
-                            let taken = take(topic, &of, &answer, &mut found)?;
+                            let taken = take(topic, &of, &answer, bound, &mut found)?;
                             trouble = trouble.or(taken.map(|code| code.to_string()));
                         }
                         Err(error @ CallError::Unsupported { .. }) => return Err(error.into()),
@@ -135,6 +139,7 @@ fn take(
     topic: &str,
     asked: &[i32],
     answer: &ListOffsetsResponse,
+    bound: Bound,
     found: &mut BTreeMap<i32, i64>,
 ) -> Result<Option<ErrorCode>, ConsumeError> {
     let mut trouble = None;
@@ -148,6 +153,9 @@ fn take(
         match ErrorCode::check(partition.error_code) {
             Ok(()) if partition.offset >= 0 => {
                 found.insert(partition.partition_index, partition.offset);
+            }
+            Ok(()) if matches!(bound, Bound::Since(_)) => {
+                found.insert(partition.partition_index, i64::MAX);
             }
             Ok(()) => trouble = Some(ErrorCode::OFFSET_NOT_AVAILABLE),
             Err(code) if code.remedy() != Remedy::None => trouble = Some(code),

@@ -1,0 +1,77 @@
+//! Reads partitions from one offset to another, outside of any group.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Chunk, ConsumeError, Isolation, Reset,
+    fetch::{FetchSettings, Fetched, Fetcher},
+};
+use crate::wire::cluster::Cluster;
+
+/// The most to ask for at once and of one partition, in bytes; memory demands less than the first.
+const MAX_BYTES: usize = 32 << 20;
+const MAX_PARTITION_BYTES: usize = 4 << 20;
+
+/// Reads what is between two offsets of each partition, and ends.
+#[derive(Debug)]
+pub struct Reader {
+    fetcher: Fetcher,
+    /// Where each partition ends that is not read to its end yet.
+    ends: BTreeMap<i32, i64>,
+}
+
+impl Reader {
+    /// Reads each partition of `starts` up to its end; one without an end, or at its end already, is passed over.
+    pub fn start(
+        cluster: &Arc<Cluster>,
+        topic: &Arc<str>,
+        isolation: Isolation,
+        starts: &BTreeMap<i32, i64>,
+        ends: &BTreeMap<i32, i64>,
+    ) -> Self {
+        let mut ends = ends.clone();
+        ends.retain(|partition, end| starts.get(partition).is_some_and(|start| start < end));
+        let mut positions = starts.clone();
+        positions.retain(|partition, _| ends.contains_key(partition));
+        let settings = FetchSettings {
+            topic: Arc::clone(topic),
+            isolation,
+            reset: Reset::Earliest,
+            max_bytes: MAX_BYTES,
+            max_partition_bytes: MAX_PARTITION_BYTES,
+        };
+        Self {
+            fetcher: Fetcher::start(Arc::clone(cluster), settings, &positions),
+            ends,
+        }
+    }
+
+    /// The next data; `None` when every partition was read to its end. The last chunk of a partition may go beyond.
+    ///
+    /// # Errors
+    /// When a partition cannot be read on.
+    pub async fn next(&mut self) -> Result<Option<Chunk>, ConsumeError> {
+        while !self.ends.is_empty() {
+            match self.fetcher.next().await {
+                Fetched::Chunk(chunk) => {
+                    self.reached(chunk.partition(), chunk.next_offset());
+                    return Ok(Some(chunk));
+                }
+                // What was deleted meanwhile is not there to be read.
+                Fetched::Moved { partition, to, .. } => self.reached(partition, to),
+                Fetched::Failed(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn reached(&mut self, partition: i32, position: i64) {
+        if self
+            .ends
+            .get(&partition)
+            .is_some_and(|end| position >= *end)
+        {
+            self.ends.remove(&partition);
+        }
+    }
+}
