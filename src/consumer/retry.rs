@@ -45,7 +45,11 @@ impl Streak {
     /// Notes a success.
     pub(super) fn over(&mut self) {
         if self.backoff.failures() > 0 {
+<<<<<<< HEAD
             tracing::info!("could {} at last", self.what);
+=======
+            tracing::info!("can {} again", self.what);
+>>>>>>> consumer
         }
         self.backoff.reset();
     }

@@ -42,6 +42,11 @@ enum Place {
     Homeless,
     At(Home),
     OutOfRange,
+<<<<<<< HEAD
+=======
+    /// Somebody asks where to go on.
+    Resetting,
+>>>>>>> consumer
     Stopped,
 }
 
@@ -265,6 +270,7 @@ impl Board {
         }
     }
 
+<<<<<<< HEAD
     /// The partitions whose position is not in the log, with it.
     pub(super) fn to_reset(&self) -> Vec<(i32, i64)> {
         self.slots
@@ -272,6 +278,19 @@ impl Board {
             .filter(|(_, slot)| slot.place == Place::OutOfRange)
             .map(|(&partition, slot)| (partition, slot.cursor.position()))
             .collect()
+=======
+    /// The partitions whose position is not in the log, with it; whoever takes them has to [`Self::reset`] or
+    /// [`Self::stop`] them.
+    pub(super) fn take_resets(&mut self) -> Vec<(i32, i64)> {
+        let mut taken = Vec::new();
+        for (&partition, slot) in &mut self.slots {
+            if slot.place == Place::OutOfRange {
+                slot.place = Place::Resetting;
+                taken.push((partition, slot.cursor.position()));
+            }
+        }
+        taken
+>>>>>>> consumer
     }
 
     /// Goes on at another position.
@@ -296,6 +315,7 @@ impl Board {
 }
 
 #[cfg(test)]
+<<<<<<< HEAD
 mod tests {
     use std::time::Instant;
 
@@ -411,3 +431,6 @@ mod tests {
         }
     }
 }
+=======
+mod tests;
+>>>>>>> consumer

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+<<<<<<< HEAD
 use super::{Fetched, LONG_POLL, MOST_IN_FLIGHT, Shared, board::Ask};
+=======
+use super::{Fetched, Held, LONG_POLL, MOST_IN_FLIGHT, Shared, board::Ask};
+>>>>>>> consumer
 use crate::{
     consumer::{
         Chunk, ConsumeError,
@@ -12,7 +16,11 @@ use crate::{
         cluster::Lane,
         error::{CallError, ErrorCode},
         messages::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData},
+<<<<<<< HEAD
         records::{Batch, RecordsError},
+=======
+        records::RecordsError,
+>>>>>>> consumer
     },
 };
 
@@ -91,6 +99,14 @@ impl Shared {
             .flat_map(|topic| topic.partitions)
             .map(|partition| (partition.partition_index, partition))
             .collect();
+<<<<<<< HEAD
+=======
+        let bytes = answered
+            .values()
+            .filter_map(|data| data.records.as_ref())
+            .map(|records| records.len());
+        let held = self.gate.hold(bytes.sum());
+>>>>>>> consumer
         let mut brought = Vec::new();
         // In order of the queue, so that the first batch with data is known: that one has to be whole.
         let mut first = true;
@@ -98,18 +114,41 @@ impl Shared {
             match answered.remove(&ask.partition) {
                 Some(data) if whole.is_ok() => {
                     let bytes = data.records.as_ref().map_or(0, |records| records.len());
+<<<<<<< HEAD
                     brought.extend(self.sort(node, ask, data, first));
+=======
+                    brought.extend(self.sort(node, ask, data, first, &held));
+>>>>>>> consumer
                     first &= bytes == 0;
                 }
                 // A partition that the broker says nothing about is not asked for in a loop.
                 _ => self.board.lock().displace(node, ask),
             }
         }
+<<<<<<< HEAD
         self.hand_over(brought).await;
     }
 
     /// What one partition brought; `first` if its bytes have to hold a whole batch.
     fn sort(&self, node: i32, ask: &Ask, data: PartitionData, first: bool) -> Vec<Sorted> {
+=======
+        // The chunks alone keep the memory now.
+        drop(held);
+        for fetched in brought {
+            self.hand_on(fetched).await;
+        }
+    }
+
+    /// What one partition brought; `first` if its bytes have to hold a whole batch.
+    fn sort(
+        &self,
+        node: i32,
+        ask: &Ask,
+        data: PartitionData,
+        first: bool,
+        held: &Arc<Held>,
+    ) -> Vec<Fetched> {
+>>>>>>> consumer
         if let Err(code) = ErrorCode::check(data.error_code) {
             return self.sort_error(node, ask, code).into_iter().collect();
         }
@@ -117,6 +156,7 @@ impl Shared {
         let aborted = data.aborted_transactions.unwrap_or_default();
         let mut taken = cursor.take(data.records.unwrap_or_default(), &aborted);
         let fault = taken.fault.take();
+<<<<<<< HEAD
         let (counts, recovered) = self.board.lock().advance(node, ask, cursor);
         if !counts {
             return Vec::new();
@@ -131,16 +171,49 @@ impl Shared {
             sorted.push(Sorted::Data(ask.partition, weight, chunk));
         }
         let moved = Ask { cursor, ..*ask };
+=======
+        let moved = cursor != ask.cursor;
+        // Bad data at the position itself is no good answer; bad data behind good data is met again.
+        if fault.is_none() || moved {
+            let (counts, recovered) = self.board.lock().advance(node, ask, cursor);
+            if !counts {
+                return Vec::new();
+            }
+            if recovered {
+                tracing::info!(topic = %self.settings.topic, partition = ask.partition, "the partition can be read again");
+            }
+        }
+        let mut sorted = Vec::new();
+        if moved {
+            sorted.push(Fetched::Chunk(Chunk {
+                topic: Arc::clone(&self.settings.topic),
+                partition: ask.partition,
+                high_watermark: data.high_watermark,
+                last_stable_offset: data.last_stable_offset,
+                taken,
+                _held: Arc::clone(held),
+            }));
+        }
+        let ask = Ask { cursor, ..*ask };
+>>>>>>> consumer
         match fault {
             None => {}
             // Another partition took the room of the answer; in the next one this one comes first.
             Some(Fault::NoProgress(_)) if !first => {}
+<<<<<<< HEAD
             Some(fault) => sorted.extend(self.suspect(node, &moved, fault)),
+=======
+            Some(fault) => sorted.extend(self.suspect(node, &ask, fault)),
+>>>>>>> consumer
         }
         sorted
     }
 
+<<<<<<< HEAD
     fn sort_error(&self, node: i32, ask: &Ask, code: ErrorCode) -> Option<Sorted> {
+=======
+    fn sort_error(&self, node: i32, ask: &Ask, code: ErrorCode) -> Option<Fetched> {
+>>>>>>> consumer
         match action(code) {
             Action::Refresh => {
                 tracing::debug!(node, partition = ask.partition, "cannot fetch: {code}");
@@ -154,7 +227,11 @@ impl Shared {
             Action::Suspect if !self.board.lock().suspect(node, ask) => return None,
             Action::Suspect | Action::Fail => self.board.lock().stop(ask.partition),
         }
+<<<<<<< HEAD
         Some(Sorted::Failed(ConsumeError::Partition {
+=======
+        Some(Fetched::Failed(ConsumeError::Partition {
+>>>>>>> consumer
             topic: Arc::clone(&self.settings.topic),
             partition: ask.partition,
             api: "Fetch",
@@ -163,7 +240,11 @@ impl Shared {
     }
 
     /// Bad data: fetched again a few times, then reported.
+<<<<<<< HEAD
     fn suspect(&self, node: i32, ask: &Ask, fault: Fault) -> Option<Sorted> {
+=======
+    fn suspect(&self, node: i32, ask: &Ask, fault: Fault) -> Option<Fetched> {
+>>>>>>> consumer
         let topic = Arc::clone(&self.settings.topic);
         let (partition, offset) = (ask.partition, ask.cursor.position());
         // An old format does not become a new one by fetching it again.
@@ -173,7 +254,11 @@ impl Shared {
             tracing::warn!(%topic, partition, offset, ?fault, "bad data, will be fetched again");
             return None;
         }
+<<<<<<< HEAD
         Some(Sorted::Failed(match fault {
+=======
+        Some(Fetched::Failed(match fault {
+>>>>>>> consumer
             Fault::Corrupt(source) => ConsumeError::Corrupt {
                 topic,
                 partition,
@@ -188,6 +273,7 @@ impl Shared {
             },
         }))
     }
+<<<<<<< HEAD
 
     /// Hands everything on; the memory of the data counts as in flight until the last chunk is dropped.
     async fn hand_over(&self, brought: Vec<Sorted>) {
@@ -224,4 +310,6 @@ enum Sorted {
 /// What a batch takes in memory: its part of the receive buffer, and its entry in the chunk.
 fn weight(batch: &Batch) -> usize {
     batch.bytes().len() + size_of::<Batch>()
+=======
+>>>>>>> consumer
 }

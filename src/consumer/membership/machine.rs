@@ -23,15 +23,24 @@
 //! - commits and heartbeats have an identity only as a member of a generation that is not known to be lost;
 //! - an answer that belongs to an earlier generation changes nothing.
 
+<<<<<<< HEAD
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+=======
+mod event;
+
+use std::time::{Duration, Instant};
+
+pub(super) use event::{Candidate, Event, Round, Step};
+>>>>>>> consumer
 
 use crate::wire::{
     error::{ErrorCode, Remedy},
     messages::Str,
 };
 
+<<<<<<< HEAD
 /// What a generation of the group was agreed on with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Round {
@@ -54,6 +63,8 @@ pub(super) struct Candidate {
     pub(super) metadata: Bytes,
 }
 
+=======
+>>>>>>> consumer
 /// Why a membership ended without our doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostReason {
@@ -98,6 +109,7 @@ enum State {
     Failed(&'static str, ErrorCode),
 }
 
+<<<<<<< HEAD
 /// What happened.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
@@ -142,6 +154,8 @@ pub(super) enum Step {
     Idle,
 }
 
+=======
+>>>>>>> consumer
 /// Where the membership stands, for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::consumer) enum Status {
@@ -192,7 +206,11 @@ impl Machine {
                 generation: *generation,
                 continues: self.continues,
             },
+<<<<<<< HEAD
             State::Failed(api, code) => Step::Failed(api, *code),
+=======
+            State::Failed(api, code) => Step::Failed(*api, *code),
+>>>>>>> consumer
         }
     }
 
@@ -205,7 +223,11 @@ impl Machine {
             State::Member { revoking, .. } if *revoking => Status::Revoking,
             State::Member { .. } => Status::Member,
             State::Lost(why) => Status::Lost(*why),
+<<<<<<< HEAD
             State::Failed(api, code) => Status::Failed(api, *code),
+=======
+            State::Failed(api, code) => Status::Failed(*api, *code),
+>>>>>>> consumer
         }
     }
 
@@ -233,10 +255,18 @@ impl Machine {
             Event::Joined(round) => return self.joined(round),
             Event::JoinRefused(code, member_id) => return self.join_refused(code, member_id),
             Event::Remembered => {
+<<<<<<< HEAD
                 if let State::Naming(round) = std::mem::replace(&mut self.state, State::Joining)
                     && let Some(round) = round
                 {
                     self.state = State::Syncing(round);
+=======
+                if let State::Naming(round) = &mut self.state {
+                    self.state = match round.take() {
+                        Some(round) => State::Syncing(round),
+                        None => State::Joining,
+                    };
+>>>>>>> consumer
                 }
             }
             Event::Synced => {
