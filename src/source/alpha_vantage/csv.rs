@@ -53,17 +53,16 @@ pub(super) fn read(body: &[u8]) -> Rows {
             return Rows::Notice;
         }
         let field = |at: usize| {
-            record
-                .get(at)
-                .map(|field| Cow::Owned(String::from_utf8_lossy(field).into_owned()))
+            let bytes = record.get(at)?;
+            Some(String::from_utf8_lossy(bytes).into_owned())
         };
         let whole = record.len() == columns.len();
         rows.push(Row {
-            start: field(start).unwrap_or_default().into_owned(),
+            start: field(start).unwrap_or_default(),
             texts: whole.then(|| BarTexts {
-                open: field(open),
-                close: field(close),
-                volume: field(volume),
+                open: field(open).map(Cow::Owned),
+                close: field(close).map(Cow::Owned),
+                volume: field(volume).map(Cow::Owned),
             }),
         });
     }
