@@ -243,7 +243,7 @@ async fn the_key_follows_no_redirect() {
     assert!(
         errors[0]
             .to_string()
-            .contains(&format!("http://{} was", other.address)),
+            .contains(&format!("http://{},", other.address)),
         "{}",
         errors[0]
     );

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::http::{Response, StatusCode, header};
+use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
 
 /// One answer of the script; the last one is given for ever.
@@ -64,14 +65,19 @@ async fn answer(reply: &Reply) -> Response<Body> {
             response.body(Body::empty())
         }
         Reply::Endless => {
-            let parts = futures::stream::repeat_with(|| Ok::<_, Infallible>(vec![b' '; 65_536]));
+            let parts = stream::repeat_with(|| Ok::<_, Infallible>(vec![b' '; 65_536]));
             response.body(Body::from_stream(parts))
         }
         Reply::CutOff => {
             let bytes = fixture("intraday_ibm_1min.json");
             let half = bytes[..bytes.len() / 2].to_vec();
-            let parts = [Ok(half), Err(std::io::Error::other("cut"))];
-            response.body(Body::from_stream(futures::stream::iter(parts)))
+            let cut = async {
+                // Or the error would overtake the bytes before it.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Err(std::io::Error::other("cut"))
+            };
+            let parts = stream::once(async { Ok(half) }).chain(stream::once(cut));
+            response.body(Body::from_stream(parts))
         }
         Reply::Redirect(target) => response
             .status(StatusCode::FOUND)
