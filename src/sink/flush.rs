@@ -200,6 +200,8 @@ impl Sink {
                     } else {
                         self.fs.create_new(&path)?
                     };
+                    // Its name must not become durable later than the checkpoint that relies on it.
+                    self.fs.sync_dir(&self.state_directory)?;
                     self.index.insert(file)
                 }
             };

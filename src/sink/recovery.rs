@@ -160,10 +160,9 @@ impl Sink {
             let len = self.fs.len(&path).map_err(SinkError::io("read", &path))?;
             match target {
                 FilePlan::Remove => {
-                    if let Some(len) = len {
-                        work.removed += len;
-                        work.steps.push(Step::Remove { name: name.clone() });
-                    }
+                    // Also when it is gone: who removed it may have been stopped before that was durable.
+                    work.removed += len.unwrap_or_default();
+                    work.steps.push(Step::Remove { name: name.clone() });
                 }
                 FilePlan::Keep(state) => {
                     work.files.insert(name.clone(), *state);

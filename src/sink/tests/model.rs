@@ -307,6 +307,35 @@ proptest! {
     }
 }
 
+/// The end of the world at each step of the first batches, where everything is made for the first time.
+#[test]
+fn the_first_batches_end_at_any_step() {
+    for seed in 0..8 {
+        for changes in 0..45 {
+            let mut world = World::new(seed, vec![changes / 3], seed % 4 != 0);
+            world.step(&Step::Arm { changes });
+            for (partition, lands) in [(0, 7), (1, 7), (2, 2)] {
+                world.step(&Step::Append {
+                    partition,
+                    count: 7,
+                });
+                world.step(&Step::Append {
+                    partition: 1,
+                    count: 3,
+                });
+                world.step(&Step::Flush);
+                world.step(&Step::Commit {
+                    lands,
+                    told: 1,
+                    late: 0,
+                });
+                world.step(&Step::Recover);
+            }
+            world.finish();
+        }
+    }
+}
+
 /// A commit that counts on one of two partitions whose rows interleave costs the other's rows and nothing else.
 #[test]
 fn a_commit_that_counts_in_part_is_taken_apart() {
