@@ -91,7 +91,7 @@ impl Log {
 
     /// The batches from the one that holds `offset` on, as many as fit into `limit` bytes; the first one even if it does
     /// not fit, where `at_least_one` (KIP-74).
-    fn from(
+    fn batches_at(
         &self,
         offset: i64,
         limit: usize,
@@ -127,7 +127,7 @@ impl Log {
         at_least_one: bool,
     ) -> Result<usize, ErrorCode> {
         Ok(self
-            .from(offset, limit, at_least_one)?
+            .batches_at(offset, limit, at_least_one)?
             .map(|batch| batch.bytes.len())
             .sum())
     }
@@ -142,7 +142,7 @@ impl Log {
         limit: usize,
         at_least_one: bool,
     ) -> Result<Bytes, ErrorCode> {
-        let mut batches = self.from(offset, limit, at_least_one)?;
+        let mut batches = self.batches_at(offset, limit, at_least_one)?;
         let (Some(first), second) = (batches.next(), batches.next()) else {
             return Ok(Bytes::new());
         };

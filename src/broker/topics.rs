@@ -193,10 +193,11 @@ impl Topics {
             let Some((topic, partition)) = self.oldest.pop_front() else {
                 return;
             };
-            let log = usize::try_from(partition)
-                .ok()
-                .and_then(|index| self.by_name.get_mut(&topic)?.partitions.get_mut(index));
-            if let Some(partition) = log {
+            let Ok(index) = usize::try_from(partition) else {
+                continue;
+            };
+            let topic = self.by_name.get_mut(&topic);
+            if let Some(partition) = topic.and_then(|topic| topic.partitions.get_mut(index)) {
                 self.bytes = self.bytes.saturating_sub(partition.log.evict());
             }
         }

@@ -176,9 +176,9 @@ pub(super) async fn find_coordinator(
         coordinators: coordinators.collect(),
         throttle_time_ms: 0,
         error_code,
-        error_message: error_message.clone(),
+        error_message,
         node_id,
-        host: host.clone(),
+        host,
         port,
     }
 }

@@ -1,11 +1,14 @@
 //! From JoinGroup to a new generation. Pure.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Group, Join, Joined, MAX_MEMBERS, Member, NotJoined, Replies, Reply, State, Ticket, dismiss,
 };
 use crate::wire::error::ErrorCode;
+
+/// How long a rebalance that cannot end yet is put off at least, whatever rebalance timeout its members named.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 impl Group {
     /// A member joins, for the first time or again.
@@ -168,9 +171,10 @@ impl Group {
         self.members.insert(id.clone(), member);
         if stable && unchanged {
             // A leader shares out after every join. One that cannot be told not to must not learn that it leads.
-            let leader = match led && !join.knows_skip_assignment {
-                true => old,
-                false => &self.leader,
+            let leader = if led && !join.knows_skip_assignment {
+                old
+            } else {
+                self.leader.as_str()
             };
             let joined = self.joined(&id, leader, led && join.knows_skip_assignment);
             replies.push((ticket, Reply::Join(Ok(joined))));
@@ -230,7 +234,7 @@ impl Group {
             .or_else(|| self.members.values().find(joined));
         let Some(leader) = leader.map(|leader| leader.id.clone()) else {
             // Only static members, and none came back yet: they have until their sessions end.
-            let ends = now + self.rebalance_timeout();
+            let ends = now + self.rebalance_timeout().max(SHORTEST_WAIT);
             self.state = State::PreparingRebalance { ends };
             return;
         };

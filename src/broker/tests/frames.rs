@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::messages::{decode, encode};
+use crate::{
+    broker::coordinator::Coordinator,
+    wire::messages::{decode, encode},
+};
 
 fn shared() -> Shared {
     Shared {
