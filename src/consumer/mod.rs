@@ -255,10 +255,6 @@ impl Consumer {
                     return event;
                 }
             }
-<<<<<<< HEAD
-            let fetched = async {
-                match &mut self.fetcher {
-=======
             let Self {
                 membership,
                 fetcher,
@@ -266,18 +262,13 @@ impl Consumer {
             } = &mut *self;
             let fetched = async {
                 match fetcher {
->>>>>>> consumer
                     Some(fetcher) => fetcher.next().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
-<<<<<<< HEAD
-                () = self.membership.changed() => {}
-=======
                 () = membership.changed() => {}
->>>>>>> consumer
                 fetched = fetched => return match fetched {
                     Fetched::Chunk(chunk) => Event::Chunk(chunk),
                     Fetched::Moved { partition, from, to } => Event::Moved { partition, from, to },

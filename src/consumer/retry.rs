@@ -37,7 +37,7 @@ impl Streak {
     }
 
     /// Notes a failure, and waits.
-    pub(super) async fn failed(&mut self, error: &dyn fmt::Display) {
+    pub(super) async fn failed(&mut self, error: &(dyn fmt::Display + Sync)) {
         let pause = self.note(error);
         tokio::time::sleep(pause).await;
     }
@@ -45,11 +45,7 @@ impl Streak {
     /// Notes a success.
     pub(super) fn over(&mut self) {
         if self.backoff.failures() > 0 {
-<<<<<<< HEAD
-            tracing::info!("could {} at last", self.what);
-=======
             tracing::info!("can {} again", self.what);
->>>>>>> consumer
         }
         self.backoff.reset();
     }

@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-<<<<<<< HEAD
-use super::{Fetched, LONG_POLL, MOST_IN_FLIGHT, Shared, board::Ask};
-=======
 use super::{Fetched, Held, LONG_POLL, MOST_IN_FLIGHT, Shared, board::Ask};
->>>>>>> consumer
 use crate::{
     consumer::{
         Chunk, ConsumeError,
@@ -16,11 +12,7 @@ use crate::{
         cluster::Lane,
         error::{CallError, ErrorCode},
         messages::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData},
-<<<<<<< HEAD
-        records::{Batch, RecordsError},
-=======
         records::RecordsError,
->>>>>>> consumer
     },
 };
 
@@ -99,14 +91,11 @@ impl Shared {
             .flat_map(|topic| topic.partitions)
             .map(|partition| (partition.partition_index, partition))
             .collect();
-<<<<<<< HEAD
-=======
         let bytes = answered
             .values()
             .filter_map(|data| data.records.as_ref())
             .map(|records| records.len());
         let held = self.gate.hold(bytes.sum());
->>>>>>> consumer
         let mut brought = Vec::new();
         // In order of the queue, so that the first batch with data is known: that one has to be whole.
         let mut first = true;
@@ -114,24 +103,13 @@ impl Shared {
             match answered.remove(&ask.partition) {
                 Some(data) if whole.is_ok() => {
                     let bytes = data.records.as_ref().map_or(0, |records| records.len());
-<<<<<<< HEAD
-                    brought.extend(self.sort(node, ask, data, first));
-=======
                     brought.extend(self.sort(node, ask, data, first, &held));
->>>>>>> consumer
                     first &= bytes == 0;
                 }
                 // A partition that the broker says nothing about is not asked for in a loop.
                 _ => self.board.lock().displace(node, ask),
             }
         }
-<<<<<<< HEAD
-        self.hand_over(brought).await;
-    }
-
-    /// What one partition brought; `first` if its bytes have to hold a whole batch.
-    fn sort(&self, node: i32, ask: &Ask, data: PartitionData, first: bool) -> Vec<Sorted> {
-=======
         // The chunks alone keep the memory now.
         drop(held);
         for fetched in brought {
@@ -148,7 +126,6 @@ impl Shared {
         first: bool,
         held: &Arc<Held>,
     ) -> Vec<Fetched> {
->>>>>>> consumer
         if let Err(code) = ErrorCode::check(data.error_code) {
             return self.sort_error(node, ask, code).into_iter().collect();
         }
@@ -156,22 +133,6 @@ impl Shared {
         let aborted = data.aborted_transactions.unwrap_or_default();
         let mut taken = cursor.take(data.records.unwrap_or_default(), &aborted);
         let fault = taken.fault.take();
-<<<<<<< HEAD
-        let (counts, recovered) = self.board.lock().advance(node, ask, cursor);
-        if !counts {
-            return Vec::new();
-        }
-        if recovered {
-            tracing::info!(topic = %self.settings.topic, partition = ask.partition, "the partition can be read again");
-        }
-        let mut sorted = Vec::new();
-        if taken.next_offset > taken.from {
-            let weight = taken.batches.iter().map(weight).sum();
-            let chunk = (data.high_watermark, data.last_stable_offset, taken);
-            sorted.push(Sorted::Data(ask.partition, weight, chunk));
-        }
-        let moved = Ask { cursor, ..*ask };
-=======
         let moved = cursor != ask.cursor;
         // Bad data at the position itself is no good answer; bad data behind good data is met again.
         if fault.is_none() || moved {
@@ -195,25 +156,16 @@ impl Shared {
             }));
         }
         let ask = Ask { cursor, ..*ask };
->>>>>>> consumer
         match fault {
             None => {}
             // Another partition took the room of the answer; in the next one this one comes first.
             Some(Fault::NoProgress(_)) if !first => {}
-<<<<<<< HEAD
-            Some(fault) => sorted.extend(self.suspect(node, &moved, fault)),
-=======
             Some(fault) => sorted.extend(self.suspect(node, &ask, fault)),
->>>>>>> consumer
         }
         sorted
     }
 
-<<<<<<< HEAD
-    fn sort_error(&self, node: i32, ask: &Ask, code: ErrorCode) -> Option<Sorted> {
-=======
     fn sort_error(&self, node: i32, ask: &Ask, code: ErrorCode) -> Option<Fetched> {
->>>>>>> consumer
         match action(code) {
             Action::Refresh => {
                 tracing::debug!(node, partition = ask.partition, "cannot fetch: {code}");
@@ -227,11 +179,7 @@ impl Shared {
             Action::Suspect if !self.board.lock().suspect(node, ask) => return None,
             Action::Suspect | Action::Fail => self.board.lock().stop(ask.partition),
         }
-<<<<<<< HEAD
-        Some(Sorted::Failed(ConsumeError::Partition {
-=======
         Some(Fetched::Failed(ConsumeError::Partition {
->>>>>>> consumer
             topic: Arc::clone(&self.settings.topic),
             partition: ask.partition,
             api: "Fetch",
@@ -240,11 +188,7 @@ impl Shared {
     }
 
     /// Bad data: fetched again a few times, then reported.
-<<<<<<< HEAD
-    fn suspect(&self, node: i32, ask: &Ask, fault: Fault) -> Option<Sorted> {
-=======
     fn suspect(&self, node: i32, ask: &Ask, fault: Fault) -> Option<Fetched> {
->>>>>>> consumer
         let topic = Arc::clone(&self.settings.topic);
         let (partition, offset) = (ask.partition, ask.cursor.position());
         // An old format does not become a new one by fetching it again.
@@ -254,11 +198,7 @@ impl Shared {
             tracing::warn!(%topic, partition, offset, ?fault, "bad data, will be fetched again");
             return None;
         }
-<<<<<<< HEAD
-        Some(Sorted::Failed(match fault {
-=======
         Some(Fetched::Failed(match fault {
->>>>>>> consumer
             Fault::Corrupt(source) => ConsumeError::Corrupt {
                 topic,
                 partition,
@@ -273,43 +213,4 @@ impl Shared {
             },
         }))
     }
-<<<<<<< HEAD
-
-    /// Hands everything on; the memory of the data counts as in flight until the last chunk is dropped.
-    async fn hand_over(&self, brought: Vec<Sorted>) {
-        let bytes = brought.iter().map(|sorted| match sorted {
-            Sorted::Data(_, weight, _) => *weight,
-            Sorted::Failed(_) => 0,
-        });
-        let held = self.gate.hold(bytes.sum());
-        for sorted in brought {
-            let fetched = match sorted {
-                Sorted::Data(partition, _, (high_watermark, last_stable_offset, taken)) => {
-                    Fetched::Chunk(Chunk {
-                        topic: Arc::clone(&self.settings.topic),
-                        partition,
-                        high_watermark,
-                        last_stable_offset,
-                        taken,
-                        _held: Arc::clone(&held),
-                    })
-                }
-                Sorted::Failed(error) => Fetched::Failed(error),
-            };
-            self.hand_on(fetched).await;
-        }
-    }
-}
-
-/// What became of one partition's part of an answer.
-enum Sorted {
-    Data(i32, usize, (i64, i64, crate::consumer::cursor::Taken)),
-    Failed(ConsumeError),
-}
-
-/// What a batch takes in memory: its part of the receive buffer, and its entry in the chunk.
-fn weight(batch: &Batch) -> usize {
-    batch.bytes().len() + size_of::<Batch>()
-=======
->>>>>>> consumer
 }

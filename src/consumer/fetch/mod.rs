@@ -119,14 +119,10 @@ impl Drop for Fetcher {
 async fn route(shared: Arc<Shared>) {
     let mut tasks = JoinSet::new();
     loop {
-<<<<<<< HEAD
-        find_positions(&shared).await;
-=======
         let lost = shared.board.lock().take_resets();
         if !lost.is_empty() {
             tasks.spawn(find_positions(Arc::clone(&shared), lost));
         }
->>>>>>> consumer
         let homeless = shared.board.lock().homeless();
         if let Some((_, pause)) = &homeless {
             sleep(*pause).await;
@@ -173,15 +169,7 @@ async fn find_leaders(shared: &Shared) {
 }
 
 /// Gives partitions whose position is not in the log another one, as `Kafka.AutoOffsetReset` says.
-<<<<<<< HEAD
-async fn find_positions(shared: &Shared) {
-    let lost = shared.board.lock().to_reset();
-    if lost.is_empty() {
-        return;
-    }
-=======
 async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
->>>>>>> consumer
     let FetchSettings {
         topic, isolation, ..
     } = &shared.settings;
@@ -211,20 +199,13 @@ async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
                     continue;
                 };
                 tracing::warn!(%topic, partition, from, to, "the offset is not in the log any more; going on where Kafka.AutoOffsetReset says");
-<<<<<<< HEAD
-                shared.board.lock().reset(partition, to);
-=======
->>>>>>> consumer
                 let moved = Fetched::Moved {
                     partition,
                     from,
                     to,
                 };
                 shared.hand_on(moved).await;
-<<<<<<< HEAD
-=======
                 shared.board.lock().reset(partition, to);
->>>>>>> consumer
             }
         }
         Err(error) => {
@@ -234,10 +215,7 @@ async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
             shared.hand_on(Fetched::Failed(error)).await;
         }
     }
-<<<<<<< HEAD
-=======
     shared.trouble.notify_one();
->>>>>>> consumer
 }
 
 impl Shared {

@@ -23,48 +23,17 @@
 //! - commits and heartbeats have an identity only as a member of a generation that is not known to be lost;
 //! - an answer that belongs to an earlier generation changes nothing.
 
-<<<<<<< HEAD
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
-=======
 mod event;
 
 use std::time::{Duration, Instant};
 
 pub(super) use event::{Candidate, Event, Round, Step};
->>>>>>> consumer
 
 use crate::wire::{
     error::{ErrorCode, Remedy},
     messages::Str,
 };
 
-<<<<<<< HEAD
-/// What a generation of the group was agreed on with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Round {
-    /// The generation's number.
-    pub(super) generation: i32,
-    /// Who we are in it.
-    pub(super) member_id: Str,
-    /// The assignor that the group chose.
-    pub(super) protocol: Option<Str>,
-    /// Everybody's subscriptions, if we lead the group and have to assign.
-    pub(super) members: Vec<Candidate>,
-}
-
-/// A member, as the coordinator describes it to the group's leader.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Candidate {
-    pub(super) member_id: Str,
-    pub(super) instance: Option<Str>,
-    /// Its subscription, encoded.
-    pub(super) metadata: Bytes,
-}
-
-=======
->>>>>>> consumer
 /// Why a membership ended without our doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostReason {
@@ -109,53 +78,6 @@ enum State {
     Failed(&'static str, ErrorCode),
 }
 
-<<<<<<< HEAD
-/// What happened.
-#[derive(Clone, Debug)]
-pub(super) enum Event {
-    /// The caller wants to be a member of the next generation.
-    Join,
-    /// JoinGroup succeeded.
-    Joined(Round),
-    /// JoinGroup was refused; the answer's member id goes with MEMBER_ID_REQUIRED.
-    JoinRefused(ErrorCode, Str),
-    /// The member id is stored.
-    Remembered,
-    /// SyncGroup succeeded.
-    Synced,
-    /// SyncGroup was refused.
-    SyncRefused(ErrorCode),
-    /// JoinGroup or SyncGroup was not answered.
-    Unanswered,
-    /// A heartbeat or commit of a generation was answered.
-    Answered(i32, Result<(), ErrorCode>),
-    /// The leader found that a topic has more partitions than were shared out in this generation.
-    PartitionsGrew(i32),
-    /// Time has passed.
-    Tick,
-    /// The caller left the group.
-    Left,
-}
-
-/// What the driver of a join has to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Store the member id durably.
-    Remember(Str),
-    /// Send JoinGroup; the member id is empty for a newcomer.
-    Join(Str),
-    /// Send SyncGroup.
-    Sync(Round),
-    /// Nothing: a member.
-    Done { generation: i32, continues: bool },
-    /// Give up.
-    Failed(&'static str, ErrorCode),
-    /// Nothing: nobody wants to join.
-    Idle,
-}
-
-=======
->>>>>>> consumer
 /// Where the membership stands, for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::consumer) enum Status {
@@ -206,11 +128,7 @@ impl Machine {
                 generation: *generation,
                 continues: self.continues,
             },
-<<<<<<< HEAD
-            State::Failed(api, code) => Step::Failed(api, *code),
-=======
             State::Failed(api, code) => Step::Failed(*api, *code),
->>>>>>> consumer
         }
     }
 
@@ -223,11 +141,7 @@ impl Machine {
             State::Member { revoking, .. } if *revoking => Status::Revoking,
             State::Member { .. } => Status::Member,
             State::Lost(why) => Status::Lost(*why),
-<<<<<<< HEAD
-            State::Failed(api, code) => Status::Failed(api, *code),
-=======
             State::Failed(api, code) => Status::Failed(*api, *code),
->>>>>>> consumer
         }
     }
 
@@ -255,18 +169,11 @@ impl Machine {
             Event::Joined(round) => return self.joined(round),
             Event::JoinRefused(code, member_id) => return self.join_refused(code, member_id),
             Event::Remembered => {
-<<<<<<< HEAD
-                if let State::Naming(round) = std::mem::replace(&mut self.state, State::Joining)
-                    && let Some(round) = round
-                {
-                    self.state = State::Syncing(round);
-=======
                 if let State::Naming(round) = &mut self.state {
                     self.state = match round.take() {
                         Some(round) => State::Syncing(round),
                         None => State::Joining,
                     };
->>>>>>> consumer
                 }
             }
             Event::Synced => {

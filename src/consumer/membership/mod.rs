@@ -61,8 +61,6 @@ pub struct Assignment {
 /// How many partitions of which topics a generation shares out, as its leader saw it.
 pub(super) type Counted = BTreeMap<Str, i32>;
 
-<<<<<<< HEAD
-=======
 /// What the members of a generation agreed on, as far as it concerns us.
 #[derive(Debug, Default)]
 struct Agreed {
@@ -70,7 +68,6 @@ struct Agreed {
     counted: Option<Counted>,
 }
 
->>>>>>> consumer
 /// One member of one group.
 #[derive(Debug)]
 pub(super) struct Membership {
@@ -140,12 +137,7 @@ impl Membership {
         mut remember: impl FnMut(&str) -> io::Result<()>,
     ) -> Result<(Assignment, Option<Counted>), ConsumeError> {
         let mut streak = Streak::new(format!("join group {}", self.coordinator.group()));
-<<<<<<< HEAD
-        let mut share = Share::new();
-        let mut counted = None;
-=======
         let mut agreed = Agreed::default();
->>>>>>> consumer
         self.on(Event::Join);
         loop {
             let step = self.machine.lock().step();
@@ -158,51 +150,26 @@ impl Membership {
                     Ok(self.on(Event::Remembered))
                 }
                 Step::Join(member_id) => self.send_join(member_id).await,
-<<<<<<< HEAD
-                Step::Sync(round) => match self.send_sync(&round, &mut streak).await? {
-                    Ok((pause, synced)) => {
-                        if let Some((mine, all)) = synced {
-                            (share, counted) = (mine, all);
-                        }
-                        Ok(pause)
-                    }
-                    Err(error) => Err(error),
-                },
-=======
                 Step::Sync(round) => self.send_sync(&round, &mut streak, &mut agreed).await,
->>>>>>> consumer
                 Step::Done {
                     generation,
                     continues,
                 } => {
                     streak.over();
-<<<<<<< HEAD
-                    let assignment = self.assignment(generation, continues, &mut share);
-                    return Ok((assignment, counted));
-                }
-                Step::Failed(api, code) => return Err(self.refused(api, code)),
-                // Lost or left by another task in the moment between: begin again.
-=======
                     let assignment = self.assignment(generation, continues, &mut agreed.share);
                     return Ok((assignment, agreed.counted));
                 }
                 Step::Failed(api, code) => return Err(self.refused(api, code)),
                 // Left by another call in the moment between: begin again.
->>>>>>> consumer
                 Step::Idle => Ok(self.on(Event::Join)),
             };
             match tried {
                 Ok(None) => {}
                 Ok(Some(code)) => streak.failed(&code).await,
-<<<<<<< HEAD
-                Err(error) if error.is_retriable() => streak.failed(&error).await,
-                Err(error) => return Err(error.into()),
-=======
                 Err(ConsumeError::Cluster(error)) if error.is_retriable() => {
                     streak.failed(&error).await;
                 }
                 Err(error) => return Err(error),
->>>>>>> consumer
             }
         }
     }
@@ -237,11 +204,7 @@ impl Membership {
         self.settings.rebalance_timeout + REBALANCE_SLACK
     }
 
-<<<<<<< HEAD
-    async fn send_join(&self, member_id: Str) -> Result<Option<ErrorCode>, ClusterError> {
-=======
     async fn send_join(&self, member_id: Str) -> Result<Option<ErrorCode>, ConsumeError> {
->>>>>>> consumer
         let request = JoinGroupRequest {
             group_id: self.coordinator.group().clone(),
             session_timeout_ms: millis(self.settings.session_timeout),
@@ -269,29 +232,13 @@ impl Membership {
         })
     }
 
-<<<<<<< HEAD
-    /// Sends SyncGroup, with everybody's share if we lead. The outer error ends the join, the inner one is to be judged
-    /// by the caller.
-    #[expect(
-        clippy::type_complexity,
-        reason = "two layers of errors and an optional result, in one place"
-    )]
-=======
     /// Sends SyncGroup, with everybody's share if we lead.
->>>>>>> consumer
     async fn send_sync(
         &self,
         round: &Round,
         streak: &mut Streak,
-<<<<<<< HEAD
-    ) -> Result<
-        Result<(Option<ErrorCode>, Option<(Share, Option<Counted>)>), ClusterError>,
-        ConsumeError,
-    > {
-=======
         agreed: &mut Agreed,
     ) -> Result<Option<ErrorCode>, ConsumeError> {
->>>>>>> consumer
         let leads = !round.members.is_empty();
         let (shares, counted) = if leads {
             self.assign(&round.members, streak).await?
@@ -326,36 +273,21 @@ impl Membership {
             Err(error) => {
                 // Whether the group went on without us is learnt by joining again.
                 self.on(Event::Unanswered);
-<<<<<<< HEAD
-                return Ok(Err(error));
-=======
                 return Err(error.into());
->>>>>>> consumer
             }
         };
         if let Err(code) = ErrorCode::check(answer.error_code) {
             self.coordinator.note(code);
-<<<<<<< HEAD
-            return Ok(Ok((self.on(Event::SyncRefused(code)), None)));
-        }
-        let share = protocol::decode_assignment(answer.assignment).map_err(|source| {
-=======
             return Ok(self.on(Event::SyncRefused(code)));
         }
         agreed.share = protocol::decode_assignment(answer.assignment).map_err(|source| {
->>>>>>> consumer
             ConsumeError::Assignment {
                 group: self.coordinator.group().to_string(),
                 source,
             }
         })?;
-<<<<<<< HEAD
-        let pause = self.on(Event::Synced);
-        Ok(Ok((pause, Some((share, leads.then_some(counted))))))
-=======
         agreed.counted = leads.then_some(counted);
         Ok(self.on(Event::Synced))
->>>>>>> consumer
     }
 
     /// Shares the partitions out among the members. Topics that only others subscribed to are shared out too.

@@ -51,11 +51,7 @@ type Answer = (Vec<i32>, Result<ListOffsetsResponse, CallError>);
 /// When a broker refuses for good (an ACL), or the topic does not exist.
 pub async fn list_offsets(
     cluster: &Arc<Cluster>,
-<<<<<<< HEAD
-    topic: &Arc<str>,
-=======
     topic: &str,
->>>>>>> consumer
     isolation: Isolation,
     partitions: &[i32],
     bound: Bound,
@@ -140,11 +136,7 @@ async fn ask(
 
 /// Takes over the offsets of an answer; says what trouble was in it that passes.
 fn take(
-<<<<<<< HEAD
-    topic: &Arc<str>,
-=======
     topic: &str,
->>>>>>> consumer
     asked: &[i32],
     answer: &ListOffsetsResponse,
     bound: Bound,
@@ -154,11 +146,7 @@ fn take(
     let partitions = answer
         .topics
         .iter()
-<<<<<<< HEAD
-        .filter(|answered| answered.name == **topic)
-=======
         .filter(|answered| answered.name == *topic)
->>>>>>> consumer
         .flat_map(|answered| &answered.partitions)
         .filter(|answered| asked.contains(&answered.partition_index));
     for partition in partitions {
@@ -173,11 +161,7 @@ fn take(
             Err(code) if code.remedy() != Remedy::None => trouble = Some(code),
             Err(code) => {
                 return Err(ConsumeError::Partition {
-<<<<<<< HEAD
-                    topic: Arc::clone(topic),
-=======
                     topic: topic.into(),
->>>>>>> consumer
                     partition: partition.partition_index,
                     api: "ListOffsets",
                     code,

@@ -60,19 +60,11 @@ pub enum CommitOutcome {
 pub async fn committed(
     cluster: &Arc<Cluster>,
     group: &str,
-<<<<<<< HEAD
-    topic: &Arc<str>,
-    partitions: &[i32],
-) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
-    let coordinator = Coordinator::new(Arc::clone(cluster), group.into());
-    fetch(&coordinator, topic, partitions).await
-=======
     topic: &str,
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
     let coordinator = Coordinator::new(Arc::clone(cluster), group.into());
     fetch(&coordinator, &topic.into(), partitions).await
->>>>>>> consumer
 }
 
 pub(super) async fn fetch(
