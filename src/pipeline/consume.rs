@@ -126,7 +126,7 @@ pub(super) async fn recover(
         consumer::committed(
             cluster,
             &config.kafka.group_id,
-            &config.kafka.topic.as_str().into(),
+            &Arc::from(config.kafka.topic.as_str()),
             &partitions,
         )
         .await?
