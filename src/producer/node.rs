@@ -6,6 +6,7 @@ use crate::wire::connection::Connection;
 use crate::wire::error::CallError;
 use crate::wire::messages::{ProduceRequest, ProduceResponse};
 use futures::stream::{FuturesUnordered, StreamExt};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -35,25 +36,45 @@ pub(super) async fn serve(
 ) {
     let mut under_way = FuturesUnordered::new();
     loop {
-        let report = tokio::select! {
+        let errand = tokio::select! {
             // What is under way is polled first: a request that was pushed is on the wire before the next is taken.
             biased;
-            Some(report) = under_way.next() => report,
-            errand = errands.recv() => {
-                let Some(Errand { request, batches }) = errand else {
+            Some(report) = under_way.next() => {
+                if reports.send(report).await.is_err() {
                     return;
-                };
-                match cluster.connection(node, Lane::Produce).await {
-                    Ok(connection) => {
-                        under_way.push(run(connection, node, limit, request, batches));
-                        continue;
-                    }
-                    Err(error) => Report { node, batches, answer: Err(error) },
                 }
+                continue;
+            }
+            errand = errands.recv() => errand,
+        };
+        let Some(Errand { request, batches }) = errand else {
+            return;
+        };
+        let mut connecting = pin!(cluster.connection(node, Lane::Produce));
+        // Answers are passed on while a connection is being made, which may take as long as the pause after a failure.
+        let connected = loop {
+            let report = tokio::select! {
+                biased;
+                Some(report) = under_way.next() => report,
+                connected = &mut connecting => break connected,
+            };
+            if reports.send(report).await.is_err() {
+                return;
             }
         };
-        if reports.send(report).await.is_err() {
-            return;
+        match connected {
+            Ok(connection) => under_way.push(run(connection, node, limit, request, batches)),
+            Err(error) => {
+                let answer = Err(error);
+                let report = Report {
+                    node,
+                    batches,
+                    answer,
+                };
+                if reports.send(report).await.is_err() {
+                    return;
+                }
+            }
         }
     }
 }
