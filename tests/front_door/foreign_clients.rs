@@ -1,47 +1,15 @@
 //! The embedded broker serves clients that are not ours: kcat, where it is on the PATH (or `$STOCKFLOW_TEST_KCAT` names
-//! it), and Kafka's own tools, where `$STOCKFLOW_TEST_KAFKA_LIB` names the folder of Kafka's jars. What is missing is said.
+//! it), and Kafka's own tools, where there is a real Kafka and so their jars. What is missing is said.
 
 use std::{
     env,
     ffi::OsStr,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-/// `stockflow broker` on a free port; ends with the test.
-struct Broker {
-    process: Child,
-    address: String,
-}
-
-impl Broker {
-    fn start() -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_stockflow"))
-            .args(["broker", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the broker starts");
-        let stdout = process.stdout.take().expect("stdout is a pipe");
-        let mut first = String::new();
-        BufReader::new(stdout)
-            .read_line(&mut first)
-            .expect("a first line");
-        let address = first
-            .trim()
-            .strip_prefix("listening on ")
-            .unwrap_or_else(|| panic!("the first line is {first:?}"))
-            .to_owned();
-        Self { process, address }
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
+use crate::support::embedded;
 
 /// Runs a command with something on its stdin; returns its stdout, and panics with its stderr when it fails.
 fn run(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> String {
@@ -90,7 +58,7 @@ fn kcat_produces_and_consumes_with_every_codec() {
         println!("skipped: kcat is neither on the PATH nor named by STOCKFLOW_TEST_KCAT");
         return;
     };
-    let broker = Broker::start();
+    let broker = embedded();
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         let mut sent = lines(codec);
         let topic = format!("kcat-{codec}");
@@ -109,7 +77,7 @@ fn kcat_is_idempotent_and_a_group_member() {
         println!("skipped: kcat is neither on the PATH nor named by STOCKFLOW_TEST_KCAT");
         return;
     };
-    let broker = Broker::start();
+    let broker = embedded();
     let mut sent = lines("key");
     let address = ["-b", &broker.address, "-K", "|"];
     let idempotent = ["-P", "-t", "grouped", "-X", "enable.idempotence=true"];
@@ -125,17 +93,17 @@ fn kcat_is_idempotent_and_a_group_member() {
 
 #[test]
 fn kafkas_own_tools_produce_consume_and_describe() {
-    let Some(folder) = env::var_os("STOCKFLOW_TEST_KAFKA_LIB") else {
-        println!("skipped: STOCKFLOW_TEST_KAFKA_LIB does not name a folder of Kafka's jars");
+    if env::var_os("STOCKFLOW_TEST_KAFKA").is_none() {
+        println!(
+            "skipped: STOCKFLOW_TEST_KAFKA names no broker, so Kafka's tools are left out too"
+        );
         return;
-    };
-    let classes = PathBuf::from(folder).join("*");
-    let classes = classes.to_str().expect("a path in UTF-8");
-    let broker = Broker::start();
+    }
+    let broker = embedded();
     let java = |class: &str, arguments: &[&str], input: &str| {
-        let start = ["-Xmx128m", "-cp", classes, class, "--bootstrap-server"];
-        let all = [&start[..], &[broker.address.as_str()], arguments].concat();
-        run("java", &all, input)
+        let start = ["tool", class, "--bootstrap-server", &broker.address];
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka");
+        run(script, &[&start[..], arguments].concat(), input)
     };
     let mut sent = lines("key");
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {

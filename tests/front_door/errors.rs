@@ -1,7 +1,5 @@
 //! What the user is told when something is not there.
 
-mod support;
-
 use std::{
     io::Read,
     net::TcpListener,
@@ -9,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::*;
+use crate::support::*;
 
 /// An address at which nobody listens.
 fn nowhere() -> Cluster {

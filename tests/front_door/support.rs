@@ -1,6 +1,5 @@
 //! The real binary in a directory of its own, and the clusters that the tests run against: the embedded broker always,
 //! a real Kafka where `STOCKFLOW_TEST_KAFKA` names one (`host:port`).
-#![allow(dead_code, reason = "each test file uses its part of it")]
 
 use std::{
     fs,
@@ -14,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 /// A fixture's path.
-pub fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     format!(
         "{}/tests/fixtures/alphavantage/{name}",
         env!("CARGO_MANIFEST_DIR")
@@ -22,11 +21,11 @@ pub fn fixture(name: &str) -> String {
 }
 
 /// A cluster to test against.
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// `host:port`.
-    pub address: String,
+    pub(crate) address: String,
     /// For messages of failed tests.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     embedded: Option<Child>,
 }
 
@@ -40,7 +39,7 @@ impl Drop for Cluster {
 }
 
 /// An embedded broker in a process of its own.
-pub fn embedded() -> Cluster {
+pub(crate) fn embedded() -> Cluster {
     let mut child = Command::new(env!("CARGO_BIN_EXE_stockflow"))
         .args(["broker", "--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
@@ -64,7 +63,7 @@ pub fn embedded() -> Cluster {
 }
 
 /// The clusters of this run.
-pub fn clusters() -> Vec<Cluster> {
+pub(crate) fn clusters() -> Vec<Cluster> {
     let mut clusters = vec![embedded()];
     match std::env::var("STOCKFLOW_TEST_KAFKA") {
         Ok(address) => clusters.push(Cluster {
@@ -78,7 +77,7 @@ pub fn clusters() -> Vec<Cluster> {
 }
 
 /// A name that no other test has, nor this one when it runs again.
-pub fn unique(prefix: &str) -> String {
+pub(crate) fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -88,15 +87,15 @@ pub fn unique(prefix: &str) -> String {
 }
 
 /// A directory, topic and group of a test's own on a cluster.
-pub struct Bench<'a> {
-    pub directory: TempDir,
-    pub cluster: &'a Cluster,
-    pub topic: String,
-    pub group: String,
+pub(crate) struct Bench<'a> {
+    pub(crate) directory: TempDir,
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) topic: String,
+    pub(crate) group: String,
 }
 
 impl<'a> Bench<'a> {
-    pub fn new(cluster: &'a Cluster) -> Self {
+    pub(crate) fn new(cluster: &'a Cluster) -> Self {
         Self {
             directory: tempfile::tempdir().expect("a directory"),
             cluster,
@@ -106,7 +105,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The binary with the cluster, topic and (where it has one) group of this bench.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stockflow"));
         command
             .current_dir(self.directory.path())
@@ -120,7 +119,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Runs it to its end; the last line of its output is JSON.
-    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let output = self
             .command(arguments)
             .args(["--format", "json"])
@@ -136,16 +135,16 @@ impl<'a> Bench<'a> {
         last_json(&output)
     }
 
-    pub fn out(&self) -> PathBuf {
+    pub(crate) fn out(&self) -> PathBuf {
         self.directory.path().join("ConsumedTrades")
     }
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-pub fn last_json(output: &Output) -> serde_json::Value {
+pub(crate) fn last_json(output: &Output) -> serde_json::Value {
     let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
     let line = text
         .lines()
@@ -155,7 +154,7 @@ pub fn last_json(output: &Output) -> serde_json::Value {
 }
 
 /// The rows of all CSV files of a directory, with the header of each checked.
-pub fn rows(directory: &Path) -> Vec<String> {
+pub(crate) fn rows(directory: &Path) -> Vec<String> {
     let mut rows = Vec::new();
     for entry in fs::read_dir(directory).expect("an output directory") {
         let path = entry.expect("an entry").path();
@@ -180,7 +179,7 @@ pub fn rows(directory: &Path) -> Vec<String> {
 }
 
 /// Waits for a process, at most `limit`.
-pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+pub(crate) fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let end = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait().expect("a child") {
@@ -194,7 +193,7 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
 }
 
 /// Sends a signal by its name.
-pub fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill")
         .args([format!("-{name}"), child.id().to_string()])
         .status()

@@ -1,7 +1,5 @@
 //! The main job through the front door: market data in, Kafka between, CSV files out.
 
-mod support;
-
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
@@ -9,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::*;
+use crate::support::*;
 
 /// Symbol, open, volume and start of every bar of the full-day fixture, as rows: prices digit for digit without their
 /// trailing zeros, times in UTC. US/Eastern is UTC-5 on 2025-11-06.

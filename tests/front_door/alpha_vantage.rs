@@ -1,7 +1,5 @@
 //! `produce` against a server that answers as Alpha Vantage does.
 
-mod support;
-
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
@@ -13,7 +11,7 @@ use std::{
     },
 };
 
-use support::*;
+use crate::support::*;
 
 /// A key that must never be seen anywhere but in a request.
 const KEY: &str = "K3YTHATMUSTNOTLEAK";
