@@ -3,107 +3,12 @@
 use std::env;
 use std::process::ExitCode;
 
-use stockflow::cli::{self, Command, Exit, Invocation};
-use stockflow::pipeline::options::Format;
-use stockflow::pipeline::{self, Fault, PipelineError, Report, Stop};
+use stockflow::cli;
 
 fn main() -> ExitCode {
     match cli::parse(env::args_os(), env::vars_os().collect()) {
-        Ok(invocation) => run(&invocation),
+        Ok(invocation) => cli::execute(&invocation),
         Err(refusal) => refusal.report(),
     }
     .into()
-}
-
-fn run(invocation: &Invocation) -> Exit {
-    let Invocation { config, command } = invocation;
-    cli::init_logging(&config.logging);
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
-    if let Command::ConfigShow(format) = command {
-        return printed(cli::show_config(config, *format), Exit::Done);
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!("cannot start: {error}");
-            return Exit::Failed;
-        }
-    };
-    let exit = runtime.block_on(async {
-        let stop = Stop::new(config.process.shutdown_timeout);
-        if let Err(error) = stop.on_signals() {
-            tracing::error!("cannot listen for signals: {error}");
-            return Exit::Failed;
-        }
-        tokio::select! {
-            biased;
-            () = stop.interrupted() => {
-                tracing::warn!("stopped without draining; the next start finds out what was done");
-                Exit::Interrupted
-            }
-            exit = pipeline(invocation, &stop) => exit,
-        }
-    });
-    // A thread that waits for the disk or the terminal does not hold up the end.
-    runtime.shutdown_background();
-    exit
-}
-
-async fn pipeline(Invocation { config, command }: &Invocation, stop: &Stop) -> Exit {
-    let say = |line: &str| {
-        // Who closed standard output does not want to know.
-        let _ = cli::print(&format!("{line}\n"));
-    };
-    let (report, format) = match command {
-        Command::Produce(options) => (
-            pipeline::produce(config, options, stop).await,
-            options.format,
-        ),
-        Command::Consume(options) => (
-            pipeline::consume(config, options, stop).await,
-            options.format,
-        ),
-        Command::Run(options) => (pipeline::run(config, options, stop).await, options.format),
-        Command::Demo(options) => (
-            pipeline::demo(config, options, stop, &say).await,
-            options.format,
-        ),
-        Command::Broker(options) => {
-            return match pipeline::broker(options, stop, &say).await {
-                Ok(()) => Exit::Done,
-                Err(error) => failed(&error),
-            };
-        }
-        // Shown before there is a runtime.
-        Command::ConfigShow(_) => return Exit::Done,
-    };
-    end(&report, format)
-}
-
-fn end(report: &Report, format: Format) -> Exit {
-    let exit = report.error.as_ref().map_or(Exit::Done, failed);
-    printed(cli::print(&report.summary.render(format)), exit)
-}
-
-fn failed(error: &PipelineError) -> Exit {
-    tracing::error!("{error}");
-    match error.fault() {
-        Fault::Running => Exit::Failed,
-        Fault::Configuration => Exit::Configuration,
-    }
-}
-
-fn printed(result: std::io::Result<()>, exit: Exit) -> Exit {
-    match result {
-        Ok(()) => exit,
-        Err(error) => {
-            tracing::error!("standard output cannot be written: {error}");
-            Exit::Failed
-        }
-    }
 }

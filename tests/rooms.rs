@@ -271,12 +271,12 @@ impl Reader<'_> {
             }
             return next;
         }
-        self.from_root(tokens, next + 2);
+        self.rooted(tokens, next + 2);
         next + 2
     }
 
     /// What stands behind `crate::` at `at`: a name, `*`, or a group of them.
-    fn from_root(&mut self, tokens: &[TokenTree], at: usize) {
+    fn rooted(&mut self, tokens: &[TokenTree], at: usize) {
         match tokens.get(at) {
             Some(TokenTree::Ident(name)) => self.names(&name.to_string(), name.span().start().line),
             Some(TokenTree::Group(group)) => {
@@ -284,7 +284,7 @@ impl Reader<'_> {
                 let mut begins = true;
                 for (place, token) in inner.iter().enumerate() {
                     if begins {
-                        self.from_root(&inner, place);
+                        self.rooted(&inner, place);
                     }
                     begins = punct(Some(token), ',');
                 }
@@ -335,13 +335,13 @@ fn sources_below(root: &Path) -> Vec<Source> {
     let mut sources = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in std::fs::read_dir(&folder).expect("a folder of src") {
+            let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                sources.push((path.strip_prefix(root).unwrap().to_owned(), text));
+                let text = std::fs::read_to_string(&path).expect("UTF-8");
+                sources.push((path.strip_prefix(root).expect("below src").to_owned(), text));
             }
         }
     }

@@ -7,7 +7,7 @@ use tracing::level_filters::LevelFilter;
 use crate::config::{Level, LogFormat, Logging};
 
 /// Starts the log. Call it once; a later call changes nothing.
-pub fn init(logging: &Logging) {
+pub(super) fn init(logging: &Logging) {
     let level = match logging.level {
         Level::Trace => LevelFilter::TRACE,
         Level::Debug => LevelFilter::DEBUG,

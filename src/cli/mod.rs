@@ -1,4 +1,4 @@
-//! Arguments, one file a subcommand; no logic.
+//! Arguments, one file a subcommand; what they ask for is done elsewhere, and `execute` calls it.
 //!
 //! Raw arguments and the environment become an [`Invocation`]: a checked configuration and what one run was asked to do.
 //! A flag that has a key in the configuration becomes the uppermost layer, so `config show` can say "flag --topic"; the
@@ -10,6 +10,7 @@ mod common;
 mod config;
 mod consume;
 mod demo;
+mod execute;
 mod exit;
 mod logging;
 mod output;
@@ -22,9 +23,8 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+pub use execute::execute;
 pub use exit::Exit;
-pub use logging::init as init_logging;
-pub use output::print;
 
 use crate::config::{Config, ConfigError, Inputs, Override};
 use crate::pipeline::options::{
@@ -157,16 +157,5 @@ impl Commands {
             Self::Broker(arguments) => (Command::Broker(arguments.options()), Vec::new()),
             Self::Config(arguments) => (Command::ConfigShow(arguments.format()), Vec::new()),
         }
-    }
-}
-
-/// Prints what is in force.
-///
-/// # Errors
-/// When standard output cannot be written; a reader that went away is no error.
-pub fn show_config(config: &Config, format: Format) -> std::io::Result<()> {
-    match format {
-        Format::Text => print(&config.to_text()),
-        Format::Json => print(&format!("{:#}\n", config.to_json())),
     }
 }

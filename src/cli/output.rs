@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 ///
 /// # Errors
 /// When it cannot be written for another reason than that the reader closed the pipe.
-pub fn print(text: &str) -> io::Result<()> {
+pub(super) fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())

@@ -127,7 +127,8 @@ impl Config {
         problems.extend(check::between(&reader.entries));
         let entries = reader.entries;
         let config = (|| {
-            (schema_registry?, server?);
+            schema_registry?;
+            server?;
             Some(Self {
                 kafka: kafka?,
                 source: source?,

@@ -46,8 +46,8 @@ impl From<DateTime<Utc>> for Timestamp {
         let nanos = instant.nanosecond().min(999_999_999);
         let end = match nanos {
             0 => 19,
-            _ if nanos % 1_000_000 == 0 => 23,
-            _ if nanos % 1_000 == 0 => 26,
+            _ if nanos.is_multiple_of(1_000_000) => 23,
+            _ if nanos.is_multiple_of(1_000) => 26,
             _ => 29,
         };
         if end > 19 {

@@ -92,7 +92,13 @@ async fn prepare(
 ) -> Result<Writer, PipelineError> {
     let name = &config.kafka.topic;
     let topic = reach
-        .ask(|| cluster.describe_topic(name, options.create_topic))
+        .ask(|| async move {
+            if options.create_topic {
+                cluster.make_topic(name).await
+            } else {
+                cluster.refresh_topic(name).await
+            }
+        })
         .await?;
     let cluster_id = cluster.cluster_id().ok_or_else(|| {
         PipelineError::Setting(

@@ -39,12 +39,6 @@ use tokio::task::JoinHandle;
 /// A record to be sent; see [`crate::wire::records::NewRecord`].
 pub use crate::wire::records::NewRecord as Record;
 
-/// How long a topic that is made on first use may take to appear in the metadata.
-const TOPIC_APPEARS: Duration = Duration::from_secs(2);
-
-/// The pause between two questions for a topic that is about to appear.
-const TOPIC_PAUSE: Duration = Duration::from_millis(100);
-
 /// What a [`Producer`] has to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -133,19 +127,7 @@ impl Producer {
     /// # Errors
     /// When no broker can be asked, or the topic is not there: at once, so that the caller decides whether to wait.
     pub async fn start(cluster: Arc<Cluster>, settings: Settings) -> Result<Self, ClusterError> {
-        let started = Instant::now();
-        let topic = loop {
-            match cluster.describe_topic(&settings.topic, true).await {
-                Ok(topic) => break topic,
-                // A topic that is being made is unknown first and has no leaders then.
-                Err(ClusterError::UnknownTopic { .. } | ClusterError::Topic { .. })
-                    if started.elapsed() < TOPIC_APPEARS =>
-                {
-                    tokio::time::sleep(TOPIC_PAUSE).await;
-                }
-                Err(error) => return Err(error),
-            }
-        };
+        let topic = cluster.make_topic(&settings.topic).await?;
         let limits = Limits {
             batch_size: settings.batch_size,
             linger: settings.linger,

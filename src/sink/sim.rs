@@ -116,7 +116,7 @@ impl SimFs {
             .cloned()
             .collect();
         for path in paths {
-            if world.random() % 2 == 0 {
+            if world.random().is_multiple_of(2) {
                 match world.names.get(&path).copied() {
                     Some(file) => world.durable_names.insert(path, file),
                     None => world.durable_names.remove(&path),

@@ -110,8 +110,12 @@ fn a_directory_of_another_topic_is_refused() {
     ]);
     other.topic = bench.topic.clone();
     let output = other
-        .command(&["consume", "--until-end", "--out"])
-        .arg(bench.out())
+        .command(&[
+            "consume",
+            "--until-end",
+            "--out",
+            bench.out().to_str().expect("UTF-8"),
+        ])
         .output()
         .expect("the binary runs");
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));

@@ -71,7 +71,7 @@ pub(crate) fn clusters() -> Vec<Cluster> {
             name: "Kafka",
             embedded: None,
         }),
-        Err(_) => eprintln!("STOCKFLOW_TEST_KAFKA names no broker: the real Kafka is left out"),
+        Err(_) => println!("STOCKFLOW_TEST_KAFKA names no broker: the real Kafka is left out"),
     }
     clusters
 }

@@ -34,7 +34,7 @@ async fn two_members_come_together_and_part() {
     let broker = start(1 << 20).await;
     let (one, two) = (client(&broker), client(&broker));
     for cluster in [&one, &two] {
-        cluster.describe_topic("trades", true).await.unwrap();
+        cluster.make_topic("trades").await.unwrap();
     }
     let first = member_of_group(&one).await;
     assert_eq!((first.error_code, first.generation_id), (0, 1));

@@ -110,7 +110,7 @@ async fn what_is_produced_is_fetched_and_what_is_committed_is_kept() {
     let cluster = client(&broker);
     let missing = cluster.topic("trades").await;
     assert!(missing.is_err(), "nobody asked for it to be made");
-    let topic = cluster.describe_topic("trades", true).await.unwrap();
+    let topic = cluster.make_topic("trades").await.unwrap();
     assert_eq!(topic.partitions.len(), 3);
     assert!(topic.id.is_some());
     assert_eq!(topic.leader(0), Some(NODE_ID));
@@ -224,7 +224,7 @@ async fn what_is_produced_is_fetched_and_what_is_committed_is_kept() {
 async fn a_long_poll_ends_when_something_comes_and_holds_up_nobody() {
     let broker = start(1 << 20).await;
     let cluster = client(&broker);
-    cluster.describe_topic("trades", true).await.unwrap();
+    cluster.make_topic("trades").await.unwrap();
     let reader = Arc::clone(&cluster);
     let waiting = tokio::spawn(async move { poll(&reader, 0, 30_000).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -241,7 +241,7 @@ async fn a_long_poll_ends_when_something_comes_and_holds_up_nobody() {
 async fn memory_is_bounded_and_the_oldest_go_first() {
     let broker = start(2_000).await;
     let cluster = client(&broker);
-    cluster.describe_topic("trades", true).await.unwrap();
+    cluster.make_topic("trades").await.unwrap();
     for _ in 0..50 {
         send(&cluster, batch(&[1], None).bytes().clone()).await;
     }
@@ -272,17 +272,14 @@ async fn what_is_no_request_closes_the_connection() {
         assert!(closed.is_ok());
         assert!(rest.is_empty());
     }
-    client(&broker)
-        .describe_topic("trades", true)
-        .await
-        .unwrap();
+    client(&broker).make_topic("trades").await.unwrap();
 }
 
 #[tokio::test]
 async fn stopping_closes_the_connections() {
     let broker = start(1 << 20).await;
     let cluster = client(&broker);
-    cluster.describe_topic("trades", true).await.unwrap();
+    cluster.make_topic("trades").await.unwrap();
     let reader = Arc::clone(&cluster);
     let waiting = tokio::spawn(async move {
         reader

@@ -82,7 +82,7 @@ impl Kind {
     fn expected(&self) -> String {
         match self {
             Self::Text(what) | Self::List(what) => (*what).to_owned(),
-            Self::Whole { min, max, unit } if unit.is_empty() => {
+            Self::Whole { min, max, unit: "" } => {
                 format!("a whole number from {min} to {max}")
             }
             Self::Whole { min, max, unit } => {

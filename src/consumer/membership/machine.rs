@@ -128,7 +128,7 @@ impl Machine {
                 generation: *generation,
                 continues: self.continues,
             },
-            State::Failed(api, code) => Step::Failed(*api, *code),
+            State::Failed(api, code) => Step::Failed(api, *code),
         }
     }
 
@@ -141,7 +141,7 @@ impl Machine {
             State::Member { revoking, .. } if *revoking => Status::Revoking,
             State::Member { .. } => Status::Member,
             State::Lost(why) => Status::Lost(*why),
-            State::Failed(api, code) => Status::Failed(*api, *code),
+            State::Failed(api, code) => Status::Failed(api, *code),
         }
     }
 

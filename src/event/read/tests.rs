@@ -155,10 +155,10 @@ proptest! {
                 _ => { bytes.remove(at); }
             }
         }
-        if let Ok(text) = std::str::from_utf8(&bytes) {
-            if let Some(trade) = fast(text) {
-                prop_assert_eq!(slow(text), Ok(trade));
-            }
+        if let Ok(text) = std::str::from_utf8(&bytes)
+            && let Some(trade) = fast(text)
+        {
+            prop_assert_eq!(slow(text), Ok(trade));
         }
         let _ = read_trade(&bytes);
     }

@@ -135,10 +135,10 @@ fn below(random: &mut Pcg64Mcg, bound: u64) -> u64 {
 fn price(cents: u64) -> CompactString {
     let mut text = CompactString::from(itoa::Buffer::new().format(cents / 100));
     let digit = |number: u64| char::from(b'0' + u8::try_from(number % 10).unwrap_or(0));
-    if cents % 100 != 0 {
+    if !cents.is_multiple_of(100) {
         text.push('.');
         text.push(digit(cents / 10));
-        if cents % 10 != 0 {
+        if !cents.is_multiple_of(10) {
             text.push(digit(cents));
         }
     }

@@ -70,6 +70,12 @@ const MAX_RESPONSE_BYTES: usize = 64 << 20;
 /// enough that a dead address is told within the two seconds in which a person wonders.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_800);
 
+/// How long a topic that is made on first use may take to appear in the metadata.
+const TOPIC_APPEARS: Duration = Duration::from_secs(2);
+
+/// The pause between two questions for a topic that is about to appear.
+const TOPIC_PAUSE: Duration = Duration::from_millis(100);
+
 /// Why a question to the cluster has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -165,12 +171,23 @@ impl Cluster {
     }
 
     /// What a broker says of `topic` now; brokers that make topics on first use make it
-    /// (`auto.create.topics.enable`).
-    pub async fn describe_topic(
-        &self,
-        topic: &str,
-        create: bool,
-    ) -> Result<Arc<Topic>, ClusterError> {
+    /// (`auto.create.topics.enable`), and it is waited for a moment until it is there.
+    pub async fn make_topic(&self, topic: &str) -> Result<Arc<Topic>, ClusterError> {
+        let started = Instant::now();
+        loop {
+            match self.describe_topic(topic, true).await {
+                // A topic that is being made is unknown first and has no leaders then.
+                Err(ClusterError::UnknownTopic { .. } | ClusterError::Topic { .. })
+                    if started.elapsed() < TOPIC_APPEARS =>
+                {
+                    tokio::time::sleep(TOPIC_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn describe_topic(&self, topic: &str, create: bool) -> Result<Arc<Topic>, ClusterError> {
         let (address, response) = self.metadata(topic, create).await?;
         let learnt = topology::topic_of(&response, topic, Instant::now());
         self.topology.write().learn(&response);

@@ -97,7 +97,7 @@ proptest! {
                 (0, _) => board.place(&topic(&[Some(node), Some(1), None, Some(3)], i32::from(op))),
                 (1, Some(ask)) => { board.advance(node, &ask, Cursor::at(ask.cursor.position() + 1)); }
                 (2, Some(ask)) => board.displace(node, &ask),
-                (3, Some(ask)) => if board.suspect(node, &ask) { stopped.insert(partition); },
+                (3, Some(ask)) if board.suspect(node, &ask) => { stopped.insert(partition); }
                 (4, Some(ask)) => board.out_of_range(node, &ask),
                 (5, _) => for partition in std::mem::take(&mut resetting) { board.reset(partition, 3); },
                 (6, _) => board.not_placed(),

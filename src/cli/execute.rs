@@ -1,0 +1,108 @@
+//! From an [`Invocation`] to an [`Exit`]: starts the log and the runtime, calls what does the command, prints its result.
+
+use super::{Command, Exit, Invocation, logging, output};
+use crate::config::Config;
+use crate::pipeline::options::Format;
+use crate::pipeline::{self, Fault, PipelineError, Report, Stop};
+
+/// Runs a command to its end, prints its result, and says how the program is to end.
+pub fn execute(invocation: &Invocation) -> Exit {
+    let Invocation { config, command } = invocation;
+    logging::init(&config.logging);
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    if let Command::ConfigShow(format) = command {
+        return printed(show_config(config, *format), Exit::Done);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            return Exit::Failed;
+        }
+    };
+    let exit = runtime.block_on(async {
+        let stop = Stop::new(config.process.shutdown_timeout);
+        if let Err(error) = stop.on_signals() {
+            tracing::error!("cannot listen for signals: {error}");
+            return Exit::Failed;
+        }
+        tokio::select! {
+            biased;
+            () = stop.interrupted() => {
+                tracing::warn!("stopped without draining; the next start finds out what was done");
+                Exit::Interrupted
+            }
+            exit = pipeline(invocation, &stop) => exit,
+        }
+    });
+    // A thread that waits for the disk or the terminal does not hold up the end.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn pipeline(Invocation { config, command }: &Invocation, stop: &Stop) -> Exit {
+    let say = |line: &str| {
+        // Who closed standard output does not want to know.
+        let _ = output::print(&format!("{line}\n"));
+    };
+    let (report, format) = match command {
+        Command::Produce(options) => (
+            pipeline::produce(config, options, stop).await,
+            options.format,
+        ),
+        Command::Consume(options) => (
+            pipeline::consume(config, options, stop).await,
+            options.format,
+        ),
+        Command::Run(options) => (pipeline::run(config, options, stop).await, options.format),
+        Command::Demo(options) => (
+            pipeline::demo(config, options, stop, &say).await,
+            options.format,
+        ),
+        Command::Broker(options) => {
+            return match pipeline::broker(options, stop, &say).await {
+                Ok(()) => Exit::Done,
+                Err(error) => failed(&error),
+            };
+        }
+        // Shown before there is a runtime.
+        Command::ConfigShow(_) => return Exit::Done,
+    };
+    end(&report, format)
+}
+
+fn end(report: &Report, format: Format) -> Exit {
+    let exit = report.error.as_ref().map_or(Exit::Done, failed);
+    printed(output::print(&report.summary.render(format)), exit)
+}
+
+fn failed(error: &PipelineError) -> Exit {
+    tracing::error!("{error}");
+    match error.fault() {
+        Fault::Running => Exit::Failed,
+        Fault::Configuration => Exit::Configuration,
+    }
+}
+
+fn printed(result: std::io::Result<()>, exit: Exit) -> Exit {
+    match result {
+        Ok(()) => exit,
+        Err(error) => {
+            tracing::error!("standard output cannot be written: {error}");
+            Exit::Failed
+        }
+    }
+}
+
+/// Prints what is in force.
+fn show_config(config: &Config, format: Format) -> std::io::Result<()> {
+    match format {
+        Format::Text => output::print(&config.to_text()),
+        Format::Json => output::print(&format!("{:#}\n", config.to_json())),
+    }
+}
