@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::embedded;
+use crate::support::{embedded, say};
 
 /// Runs a command with something on its stdin; returns its stdout, and panics with its stderr when it fails.
 fn run(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> String {
@@ -55,7 +55,7 @@ fn sorted(text: &str) -> Vec<String> {
 #[test]
 fn kcat_produces_and_consumes_with_every_codec() {
     let Some(kcat) = kcat() else {
-        println!("skipped: kcat is neither on the PATH nor named by STOCKFLOW_TEST_KCAT");
+        say("left out: kcat, which is neither on the PATH nor named by STOCKFLOW_TEST_KCAT");
         return;
     };
     let broker = embedded();
@@ -74,7 +74,7 @@ fn kcat_produces_and_consumes_with_every_codec() {
 #[test]
 fn kcat_is_idempotent_and_a_group_member() {
     let Some(kcat) = kcat() else {
-        println!("skipped: kcat is neither on the PATH nor named by STOCKFLOW_TEST_KCAT");
+        say("left out: kcat, which is neither on the PATH nor named by STOCKFLOW_TEST_KCAT");
         return;
     };
     let broker = embedded();
@@ -94,9 +94,7 @@ fn kcat_is_idempotent_and_a_group_member() {
 #[test]
 fn kafkas_own_tools_produce_consume_and_describe() {
     if env::var_os("STOCKFLOW_TEST_KAFKA").is_none() {
-        println!(
-            "skipped: STOCKFLOW_TEST_KAFKA names no broker, so Kafka's tools are left out too"
-        );
+        say("left out: Kafka's own tools, because STOCKFLOW_TEST_KAFKA names no broker");
         return;
     }
     let broker = embedded();

@@ -2,11 +2,15 @@
 //! a real Kafka where `STOCKFLOW_TEST_KAFKA` names one (`host:port`).
 
 use std::{
+    collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -62,6 +66,14 @@ pub(crate) fn embedded() -> Cluster {
     }
 }
 
+/// Says once what this run leaves out, past the test runner, which keeps the output of tests that pass to itself.
+pub(crate) fn say(what: &'static str) {
+    static SAID: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    if SAID.lock().expect("nobody panics with it").insert(what) {
+        let _ = writeln!(std::io::stderr(), "{what}");
+    }
+}
+
 /// The clusters of this run.
 pub(crate) fn clusters() -> Vec<Cluster> {
     let mut clusters = vec![embedded()];
@@ -71,7 +83,7 @@ pub(crate) fn clusters() -> Vec<Cluster> {
             name: "Kafka",
             embedded: None,
         }),
-        Err(_) => println!("STOCKFLOW_TEST_KAFKA names no broker: the real Kafka is left out"),
+        Err(_) => say("left out: the real Kafka, because STOCKFLOW_TEST_KAFKA names no broker"),
     }
     clusters
 }
