@@ -3,7 +3,7 @@
 use super::{Command, Exit, Invocation, logging, output};
 use crate::config::Config;
 use crate::pipeline::options::Format;
-use crate::pipeline::{self, Fault, PipelineError, Report, Stop};
+use crate::pipeline::{self, Fault, Outcome, PipelineError, Proof, Report, Stop};
 
 /// Runs a command to its end, prints its result, and says how the program is to end.
 pub fn execute(invocation: &Invocation) -> Exit {
@@ -70,10 +70,29 @@ async fn pipeline(Invocation { config, command }: &Invocation, stop: &Stop) -> E
                 Err(error) => failed(&error),
             };
         }
+        Command::Verify(options) => {
+            return match pipeline::verify(config, options).await {
+                Ok(proof) => prove(&proof, options.format),
+                Err(error) => failed(&error),
+            };
+        }
         // Shown before there is a runtime.
         Command::ConfigShow(_) => return Exit::Done,
     };
     end(&report, format)
+}
+
+fn prove(proof: &Proof, format: Format) -> Exit {
+    let text = match format {
+        Format::Text => proof.text(),
+        Format::Json => format!("{}\n", proof.json()),
+    };
+    let exit = match proof.verdict {
+        Outcome::Proven => Exit::Done,
+        Outcome::Broken => Exit::Failed,
+        Outcome::Undecided => Exit::Undecided,
+    };
+    printed(output::print(&text), exit)
 }
 
 fn end(report: &Report, format: Format) -> Exit {

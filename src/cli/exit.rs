@@ -11,6 +11,8 @@ pub enum Exit {
     Failed,
     /// Wrong usage.
     Usage,
+    /// It cannot be decided (`verify`).
+    Undecided,
     /// Wrong configuration (`EX_CONFIG` of sysexits.h).
     Configuration,
     /// Stopped at once by a second Ctrl-C (128 + SIGINT).
@@ -23,6 +25,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::Undecided => 3,
             Exit::Configuration => 78,
             Exit::Interrupted => 130,
         })

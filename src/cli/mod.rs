@@ -18,6 +18,7 @@ mod produce;
 mod run;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -28,7 +29,7 @@ pub use exit::Exit;
 
 use crate::config::{Config, ConfigError, Inputs, Override};
 use crate::pipeline::options::{
-    BrokerOptions, ConsumeOptions, DemoOptions, Format, ProduceOptions, RunOptions,
+    BrokerOptions, ConsumeOptions, DemoOptions, Format, ProduceOptions, RunOptions, VerifyOptions,
 };
 use common::Global;
 
@@ -57,6 +58,7 @@ enum Commands {
     Run(run::Arguments),
     Demo(demo::Arguments),
     Broker(broker::Arguments),
+    Verify(verify::Arguments),
     Config(config::Arguments),
 }
 
@@ -73,6 +75,8 @@ pub enum Command {
     Demo(DemoOptions),
     /// The embedded broker alone.
     Broker(BrokerOptions),
+    /// Directories are proven to hold every record once.
+    Verify(VerifyOptions),
     /// What is in force, and where it was set.
     ConfigShow(Format),
 }
@@ -155,6 +159,9 @@ impl Commands {
             Self::Run(arguments) => (Command::Run(arguments.options()), arguments.overrides()),
             Self::Demo(arguments) => (Command::Demo(arguments.options()), Vec::new()),
             Self::Broker(arguments) => (Command::Broker(arguments.options()), Vec::new()),
+            Self::Verify(arguments) => {
+                (Command::Verify(arguments.options()), arguments.overrides())
+            }
             Self::Config(arguments) => (Command::ConfigShow(arguments.format()), Vec::new()),
         }
     }

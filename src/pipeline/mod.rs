@@ -22,6 +22,7 @@ mod session;
 mod settings;
 mod stop;
 mod summary;
+mod verify;
 mod writer;
 
 pub use demo::{broker, demo};
@@ -29,6 +30,9 @@ pub use error::{Fault, PipelineError};
 pub use run::{consume, produce, run};
 pub use stop::Stop;
 pub use summary::Summary;
+pub use verify::verify;
+
+pub use crate::sink::verify::{Outcome, Report as Proof};
 
 /// How a command ended: what it did, and what went wrong if something did.
 #[derive(Debug)]

@@ -76,6 +76,15 @@ pub struct DemoOptions {
     pub format: Format,
 }
 
+/// What `verify` was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyOptions {
+    /// The output directories, one at least.
+    pub directories: Vec<PathBuf>,
+    /// How the result is printed.
+    pub format: Format,
+}
+
 /// What `broker` was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerOptions {

@@ -56,6 +56,12 @@ pub enum SinkError {
         /// What is different.
         found: String,
     },
+    /// No directory that was written by this program.
+    #[error("{} is no directory of stockflow: it has no .stockflow/checkpoint", path.display())]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A state file cannot be read.
     #[error("{} is damaged ({found}); restore it from a copy, or start a new directory with --out", path.display())]
     Damaged {

@@ -62,9 +62,15 @@ pub(super) struct Span(
     pub(super) [u64; 4],
 );
 
-/// partition, first offset passed over, offset after the last.
+/// partition, first offset passed over, offset after the last, and the directory whose commit said so, where one did: it
+/// holds them, or knows who does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Gap(pub(super) i32, pub(super) i64, pub(super) i64);
+pub(super) struct Gap(
+    pub(super) i32,
+    pub(super) i64,
+    pub(super) i64,
+    pub(super) Option<Uuid>,
+);
 
 /// partition, first offset, offset after the last, why there is no line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

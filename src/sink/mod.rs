@@ -43,6 +43,7 @@ mod supersede;
 mod tail;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,7 @@ pub use error::SinkError;
 pub use flush::DurableBatch;
 use fs::{Fs, FsFile};
 use index::{Gap, Passed, Why};
+use metadata::Author;
 pub use open::FormerMember;
 use outputs::Outputs;
 use recover::StartRule;
@@ -189,7 +191,8 @@ impl Sink {
                     "the group's offset was moved forwards by another program; the records between are not in this directory"
                 );
                 self.gaps.retain(|gap| gap.0 != partition);
-                self.gaps.push(Gap(partition, held, offset));
+                let by = Author::decode(&committed.metadata).map(|author| author.directory);
+                self.gaps.push(Gap(partition, held, offset, by));
                 offset
             }
             StartRule::Backwards(committed, durable) => {
@@ -234,7 +237,7 @@ impl Sink {
             // What lies between is not on the topic any more.
             Some((held, Ordering::Greater)) => {
                 self.gaps.retain(|gap| gap.0 != partition);
-                self.gaps.push(Gap(partition, held, offset));
+                self.gaps.push(Gap(partition, held, offset, None));
             }
             _ => {}
         }

@@ -154,7 +154,7 @@ pub(super) fn plan(
         let undecided = |partition: i32| verdicts.get(&partition) == Some(&Verdict::Undecided);
         let undecided = pending.partitions.iter().filter(|(p, _)| undecided(**p));
         remains.undecided = undecided
-            .map(|(partition, moved)| Gap(*partition, moved.from, moved.to.next))
+            .map(|(partition, moved)| Gap(*partition, moved.from, moved.to.next, None))
             .collect();
         plan.batch = (!remains.says_nothing()).then_some(remains);
     }

@@ -171,7 +171,7 @@ mod tests {
                 Passed(0, 4, 6, Why::Tombstone),
                 Passed(0, 9, 10, Why::Tombstone),
             ],
-            gaps: vec![Gap(0, 1, 3)],
+            gaps: vec![Gap(0, 1, 3, None)],
             runs: vec![Run {
                 rows: 1,
                 ..run(&[3])
@@ -186,6 +186,9 @@ mod tests {
         assert_eq!(batch.passed, [Passed(0, 4, 5, Why::Tombstone)]);
         narrow(&mut batch, 0, 2);
         assert_eq!(batch.partitions, [Span(1, 0, 9, [9, 0, 0, 0])]);
-        assert_eq!((batch.passed.len(), batch.gaps), (0, vec![Gap(0, 1, 2)]));
+        assert_eq!(
+            (batch.passed.len(), batch.gaps),
+            (0, vec![Gap(0, 1, 2, None)])
+        );
     }
 }

@@ -6,3 +6,4 @@ mod errors;
 mod foreign_clients;
 mod pipeline;
 mod support;
+mod verify;

@@ -273,7 +273,7 @@ fn an_offset_moved_by_somebody_else_is_followed_forwards_and_refused_backwards()
         Start::At(9)
     );
     append_for_good(&mut sink, 9, 1);
-    assert!(read(directory.path(), ".stockflow/index").contains(r#""gaps":[[0,1,9]]"#));
+    assert!(read(directory.path(), ".stockflow/index").contains(r#""gaps":[[0,1,9,null]]"#));
     let error = sink
         .start_position(0, &committed(3, ""))
         .unwrap_err()

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::super::index::Batch;
+use super::super::sim::SimFs;
+use super::super::verify::{self, ImbalanceKind};
 
 pub(super) const PARTITIONS: i32 = 3;
 pub(super) const DIRECTORY: &str = "/out";
@@ -104,6 +106,36 @@ pub(super) fn judge(
     }
     assert!(here.is_empty(), "rows of records that never were: {here:?}");
     tile(files);
+}
+
+/// `verify` comes to the same result: proven, aside from offsets that are another member's.
+pub(super) fn prove(fs: &SimFs, elsewhere: &BTreeSet<(i32, i64)>, behind: i64) {
+    let examination = verify::examine_on(fs, &[PathBuf::from(DIRECTORY)]).unwrap();
+    assert_eq!(
+        (&examination.findings, &examination.doubts),
+        (&vec![], &vec![])
+    );
+    assert!(examination.pending.is_empty());
+    for ((_, partition), account) in &examination.ledger.accounts {
+        let (from, next) = account.range().unwrap();
+        assert_eq!(next, behind);
+        let mut aside = BTreeSet::new();
+        for imbalance in account.imbalances(&BTreeSet::new()) {
+            assert_eq!(imbalance.kind, ImbalanceKind::Undecided, "{imbalance:?}");
+            aside.extend(imbalance.from..imbalance.next);
+        }
+        for offset in account
+            .skipped()
+            .iter()
+            .flat_map(|(from, next)| *from..*next)
+        {
+            assert!(
+                aside.contains(&offset) || elsewhere.contains(&(*partition, offset)),
+                "{partition} {offset}"
+            );
+        }
+        assert!(from <= next);
+    }
 }
 
 /// The record that a row is of; its values are the record's.

@@ -1,0 +1,325 @@
+//! Compares files with what the index says was written into them.
+//!
+//! The runs of a file follow one another without a hole, and the index names them in that order, so each file is read
+//! once, from its beginning on. Memory is one entry a file; few files are open at once.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::super::content;
+use super::super::fs::{Fs, FsFile};
+use super::super::index::Run;
+use super::super::settings::Compression;
+
+/// How many files are open at once.
+const OPEN: usize = 64;
+/// How much is read at once.
+const CHUNK: usize = 256 * 1024;
+
+/// What is wrong with a run of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// The file is not there.
+    Missing,
+    /// The file ends before the run does.
+    Short,
+    /// The bytes are not those that were written.
+    Differs,
+    /// The file cannot be read there.
+    Unreadable(String),
+}
+
+/// How a file ought to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Its name now.
+    pub(super) now: String,
+    /// Bytes before compression.
+    pub(super) len: u64,
+    /// CRC-32C of them.
+    pub(super) crc: u32,
+    /// Whether it takes no more lines.
+    pub(super) closed: bool,
+}
+
+/// What is wrong with a file beside its runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// As it ought to be.
+    Right,
+    /// The header was changed, though every row is right.
+    Header,
+    /// So many bytes stand behind its last row.
+    Longer(u64),
+    /// It cannot be read.
+    Unreadable(String),
+    /// It is not there.
+    Missing,
+    /// Runs were wrong; that was said already.
+    Flawed,
+}
+
+enum Source {
+    /// Read from anywhere.
+    Plain(Box<dyn FsFile>),
+    /// Read from its beginning on.
+    Stream(Box<dyn Read + Send>),
+}
+
+struct Checked {
+    due: Due,
+    source: Option<Source>,
+    /// Where the source stands.
+    at: u64,
+    /// Up to where the runs have come, and the checksum of all before.
+    end: u64,
+    crc: u32,
+    /// By how much rows stand elsewhere than they were written, since one was found to differ.
+    shift: i64,
+    flawed: bool,
+    used: u64,
+}
+
+/// The files of a directory.
+pub(super) struct Files<'f> {
+    fs: &'f dyn Fs,
+    directory: &'f Path,
+    files: BTreeMap<String, Checked>,
+    open: usize,
+    tick: u64,
+    buffer: Vec<u8>,
+}
+
+impl<'f> Files<'f> {
+    pub(super) fn new(fs: &'f dyn Fs, directory: &'f Path, due: BTreeMap<String, Due>) -> Self {
+        let checked = |due| Checked {
+            due,
+            source: None,
+            at: 0,
+            end: 0,
+            crc: 0,
+            shift: 0,
+            flawed: false,
+            used: 0,
+        };
+        Self {
+            fs,
+            directory,
+            files: due
+                .into_iter()
+                .map(|(name, due)| (name, checked(due)))
+                .collect(),
+            open: 0,
+            tick: 0,
+            buffer: vec![0; CHUNK],
+        }
+    }
+
+    /// The name that a file has now, and whether the checkpoint or the index says that it is there.
+    pub(super) fn now<'n>(&'n self, name: &'n str) -> &'n str {
+        self.files.get(name).map_or(name, |file| &file.due.now)
+    }
+
+    /// Compares the next run of a file.
+    pub(super) fn check(&mut self, name: &str, run: &Run) -> Option<Flaw> {
+        self.make_room(name);
+        self.tick += 1;
+        let Self {
+            fs,
+            directory,
+            files,
+            buffer,
+            ..
+        } = self;
+        let Some(file) = files.get_mut(name) else {
+            return Some(Flaw::Missing);
+        };
+        file.used = self.tick;
+        let path = directory.join(&file.due.now);
+        if file.source.is_none() {
+            match open(*fs, &path) {
+                Ok(Some(source)) => {
+                    file.source = Some(source);
+                    file.at = 0;
+                    self.open += 1;
+                }
+                Ok(None) => {
+                    file.flawed = true;
+                    return Some(Flaw::Missing);
+                }
+                Err(error) => {
+                    file.flawed = true;
+                    return Some(Flaw::Unreadable(error.to_string()));
+                }
+            }
+        }
+        let flaw = file.check(run, buffer);
+        file.flawed |= flaw.is_some();
+        flaw
+    }
+
+    /// What is left to be said of a file when all its runs were compared.
+    pub(super) fn finish(&mut self) -> Vec<(String, Whole)> {
+        let Self {
+            fs,
+            directory,
+            files,
+            buffer,
+            ..
+        } = self;
+        let mut whole = |file: &mut Checked| {
+            let path = directory.join(&file.due.now);
+            if file.flawed {
+                return Whole::Flawed;
+            }
+            let source = match file
+                .source
+                .take()
+                .map_or_else(|| open(*fs, &path), |source| Ok(Some(source)))
+            {
+                Ok(Some(source)) => source,
+                Ok(None) => return Whole::Missing,
+                Err(error) => return Whole::Unreadable(error.to_string()),
+            };
+            file.source = Some(source);
+            match file.rest(buffer) {
+                Err(error) => Whole::Unreadable(error.to_string()),
+                Ok(0) if file.crc == file.due.crc => Whole::Right,
+                Ok(0) => Whole::Header,
+                Ok(more) => Whole::Longer(more),
+            }
+        };
+        let done = files.iter_mut().map(|(_, file)| {
+            let whole = whole(file);
+            file.source = None;
+            (file.due.now.clone(), whole)
+        });
+        done.collect()
+    }
+
+    fn make_room(&mut self, name: &str) {
+        if self.open < OPEN
+            || self
+                .files
+                .get(name)
+                .is_some_and(|file| file.source.is_some())
+        {
+            return;
+        }
+        let open = self.files.values_mut().filter(|file| file.source.is_some());
+        if let Some(oldest) = open.min_by_key(|file| file.used) {
+            oldest.source = None;
+            self.open -= 1;
+        }
+    }
+}
+
+fn open(fs: &dyn Fs, path: &Path) -> io::Result<Option<Source>> {
+    if fs.len(path)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(match Compression::of(&path.to_string_lossy()) {
+        Compression::None => Source::Plain(fs.open_to_read(path)?),
+        _ => Source::Stream(content::open(fs, path)?),
+    }))
+}
+
+impl Checked {
+    fn check(&mut self, run: &Run, buffer: &mut [u8]) -> Option<Flaw> {
+        if self.end == 0 {
+            // What stands before the first run is the header.
+            match self.crc_of(0, run.start, buffer) {
+                Ok(Some((crc, _))) => self.crc = crc,
+                Ok(None) => return Some(Flaw::Short),
+                Err(error) => return Some(Flaw::Unreadable(error.to_string())),
+            }
+        }
+        self.end = run.start + run.len;
+        let start = run.start.saturating_add_signed(self.shift);
+        match self.crc_of(start, run.len, buffer) {
+            Ok(Some((crc, rows))) if crc == run.crc && rows == run.rows => {
+                let size = usize::try_from(run.len).unwrap_or(usize::MAX);
+                self.crc = crc32c::crc32c_combine(self.crc, crc, size);
+                None
+            }
+            Ok(found) => {
+                // When the file became longer or shorter here, what follows stands elsewhere.
+                if let (0, Some(Source::Plain(file))) = (self.shift, &mut self.source) {
+                    let len = file.len().unwrap_or_default();
+                    self.shift = len.cast_signed().saturating_sub(self.due.len.cast_signed());
+                }
+                Some(if found.is_none() {
+                    Flaw::Short
+                } else {
+                    Flaw::Differs
+                })
+            }
+            Err(error) => Some(Flaw::Unreadable(error.to_string())),
+        }
+    }
+
+    /// CRC-32C and line ends of so many bytes; `None` when the file ends before.
+    fn crc_of(
+        &mut self,
+        start: u64,
+        len: u64,
+        buffer: &mut [u8],
+    ) -> io::Result<Option<(u32, u64)>> {
+        let (mut crc, mut rows, mut left) = (0, 0, len);
+        let mut at = start;
+        while left > 0 {
+            let size = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
+            let bytes = buffer.get_mut(..size).unwrap_or_default();
+            match self.read(at, bytes) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                read => read?,
+            }
+            crc = crc32c::crc32c_append(crc, bytes);
+            rows += memchr::memchr_iter(b'\n', bytes).count() as u64;
+            at += size as u64;
+            left -= size as u64;
+        }
+        Ok(Some((crc, rows)))
+    }
+
+    fn read(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        match &mut self.source {
+            None => Err(io::ErrorKind::NotFound.into()),
+            Some(Source::Plain(file)) => file.read_at(at, bytes),
+            Some(Source::Stream(stream)) => {
+                // Opened again, or behind a run that could not be read.
+                let skip = at
+                    .checked_sub(self.at)
+                    .ok_or(io::ErrorKind::UnexpectedEof)?;
+                if io::copy(&mut stream.by_ref().take(skip), &mut io::sink())? < skip {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                stream.read_exact(bytes)?;
+                self.at = at + bytes.len() as u64;
+                Ok(())
+            }
+        }
+    }
+
+    /// How many bytes stand behind the last run. A file without runs is its header.
+    fn rest(&mut self, buffer: &mut [u8]) -> io::Result<u64> {
+        if self.end == 0 {
+            if let Some((crc, _)) = self.crc_of(0, self.due.len, buffer)? {
+                self.crc = crc;
+            }
+            self.end = self.due.len;
+        }
+        match &mut self.source {
+            Some(Source::Plain(file)) => Ok(file.len()?.saturating_sub(self.end)),
+            Some(Source::Stream(stream)) => {
+                let skip = self.end.saturating_sub(self.at);
+                io::copy(&mut stream.by_ref().take(skip), &mut io::sink())?;
+                io::copy(stream, &mut io::sink())
+            }
+            None => Ok(0),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Proves, from the offset index alone, that directories hold every record once, and that nobody changed a row.
+//!
+//! The index says of every offset which row of which file it is, or why it has none; and of every run of rows its
+//! checksum. So: the offsets that the batches answer for, of all directories together, must cover the partition without
+//! a gap and without an overlap ([`ledger`]); and each run must still be in its file, byte for byte ([`files`]).
+//! What cannot be told without the brokers is named, for the caller to ask.
+
+mod files;
+mod ledger;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use files::{Due, Files, Flaw, Whole};
+pub use ledger::{Account, Counts, Imbalance, ImbalanceKind, Ledger, TopicKey};
+pub use report::{Finding, FindingKind, Report, Verdict as Outcome};
+
+use super::checkpoint::{self, Checkpoint};
+use super::error::SinkError;
+use super::fs::{Disk, Fs};
+use super::index::{self, Batch, Run};
+use super::open::STATE_DIRECTORY;
+use super::recover::{self, Committed, Verdict};
+use super::{redo, sealed};
+
+/// A batch whose commit is not known to have counted: what has to be asked of the group.
+#[derive(Clone, Debug)]
+pub struct PendingBatch {
+    /// The directory, by its place among those given.
+    pub directory: usize,
+    /// Whose group has to be asked.
+    pub key: TopicKey,
+    /// About which partitions.
+    pub partitions: Vec<i32>,
+    checkpoint: Box<Checkpoint>,
+}
+
+impl PendingBatch {
+    /// Whether the batch counts on all of its partitions, going by what the group has committed.
+    pub fn counted(&self, committed: &BTreeMap<i32, Committed>) -> bool {
+        let pending = self.checkpoint.pending.as_ref();
+        pending.is_none_or(|pending| {
+            recover::judge(pending, self.checkpoint.directory, committed).is_ok_and(|verdicts| {
+                verdicts
+                    .values()
+                    .all(|verdict| *verdict == Verdict::Counted)
+            })
+        })
+    }
+}
+
+/// What was found in directories, before the brokers were asked about it.
+#[derive(Clone, Debug, Default)]
+pub struct Examination {
+    /// The directories, in the order given.
+    pub directories: Vec<PathBuf>,
+    /// Which offsets they hold.
+    pub ledger: Ledger,
+    /// What is wrong with files.
+    pub findings: Vec<Finding>,
+    /// Why something cannot be decided.
+    pub doubts: Vec<String>,
+    /// Batches that the group has to be asked about.
+    pub pending: Vec<PendingBatch>,
+    /// Files that were read.
+    pub files: u64,
+}
+
+/// How often a directory that changes while it is read is read again.
+const ATTEMPTS: u32 = 3;
+
+/// Reads directories; each may be in use meanwhile.
+///
+/// # Errors
+/// When a directory is none of ours, or its state files are damaged or cannot be read.
+pub fn examine(directories: &[PathBuf]) -> Result<Examination, SinkError> {
+    examine_on(&Disk, directories)
+}
+
+pub(super) fn examine_on(fs: &dyn Fs, directories: &[PathBuf]) -> Result<Examination, SinkError> {
+    let mut examination = Examination {
+        directories: directories.to_vec(),
+        ..Examination::default()
+    };
+    for (number, directory) in directories.iter().enumerate() {
+        let mut attempt = 1;
+        loop {
+            let before = state(fs, directory)?;
+            let mut looked = examination.clone();
+            let outcome = Look {
+                fs,
+                number,
+                directory,
+                into: &mut looked,
+            }
+            .look(&before);
+            // A running process may have gone on; what was read then is of two states.
+            let moved = attempt < ATTEMPTS && state(fs, directory)? != before;
+            let clean = outcome.is_ok() && looked.findings.len() == examination.findings.len();
+            if moved && !clean {
+                attempt += 1;
+                continue;
+            }
+            outcome?;
+            examination = looked;
+            break;
+        }
+    }
+    Ok(examination)
+}
+
+/// The checkpoint's bytes.
+fn state(fs: &dyn Fs, directory: &Path) -> Result<Vec<u8>, SinkError> {
+    let path = directory.join(STATE_DIRECTORY).join(checkpoint::FILE);
+    sealed::read(fs, &path)?.ok_or_else(|| SinkError::NotOurs {
+        path: directory.to_owned(),
+    })
+}
+
+/// Looks into one directory.
+struct Look<'l> {
+    fs: &'l dyn Fs,
+    number: usize,
+    directory: &'l Path,
+    into: &'l mut Examination,
+}
+
+impl Look<'_> {
+    fn look(&mut self, state: &[u8]) -> Result<(), SinkError> {
+        let sidecar = self.directory.join(STATE_DIRECTORY);
+        let path = sidecar.join(index::FILE);
+        let checkpoint = Checkpoint::decode(&sidecar.join(checkpoint::FILE), state)?;
+        self.into.ledger.ids.insert(checkpoint.directory);
+        let redo = sidecar.join(redo::FILE);
+        if self
+            .fs
+            .len(&redo)
+            .map_err(SinkError::io("read", &redo))?
+            .is_some()
+        {
+            self.doubt("a recovery was stopped half-way; start `stockflow consume` once, which finishes it");
+        }
+        let mut due = BTreeMap::new();
+        let states = checkpoint.counting.files.iter();
+        let states = states.chain(checkpoint.pending.iter().flat_map(|pending| &pending.files));
+        for (name, state) in states {
+            let now = name.clone();
+            due.insert(
+                name.clone(),
+                Due {
+                    now,
+                    len: state.len,
+                    crc: state.crc,
+                    closed: false,
+                },
+            );
+        }
+        // What became of closed files is known before their runs are read.
+        for line in index::Lines::open(self.fs, &path, checkpoint.index())? {
+            for closed in line?.1.closed {
+                let due_now = Due {
+                    now: closed.to,
+                    len: closed.len,
+                    crc: closed.crc,
+                    closed: true,
+                };
+                due.insert(closed.name, due_now);
+            }
+        }
+        self.into.files += due.len() as u64;
+        let mut files = Files::new(self.fs, self.directory, due);
+        let mut ids = BTreeMap::new();
+        for line in index::Lines::open(self.fs, &path, checkpoint.index())? {
+            let (_, batch) = line?;
+            if let Some(id) = batch.topic_id {
+                ids.insert(batch.identity, id);
+            }
+            let key = key(&checkpoint, &ids, batch.identity);
+            if let Some(partition) = self.into.ledger.enter(&key, self.number, &batch) {
+                return Err(SinkError::damaged(
+                    &path,
+                    format!(
+                        "batch {} does not answer for each offset of partition {partition} once",
+                        batch.batch
+                    ),
+                ));
+            }
+            self.check(&mut files, &batch);
+        }
+        self.finish(files, checkpoint.clean);
+        if let Some(pending) = &checkpoint.pending {
+            let partitions = pending
+                .partitions
+                .keys()
+                .filter(|p| !pending.counted.contains(p))
+                .copied()
+                .collect();
+            self.into.pending.push(PendingBatch {
+                directory: self.number,
+                key: key(&checkpoint, &ids, checkpoint.identity),
+                partitions,
+                checkpoint: Box::new(checkpoint),
+            });
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, files: &mut Files<'_>, batch: &Batch) {
+        for run in &batch.runs {
+            let Some(name) = batch.files.get(run.file) else {
+                continue;
+            };
+            let Some(flaw) = files.check(name, run) else {
+                continue;
+            };
+            let kind = match flaw {
+                Flaw::Missing => FindingKind::Missing,
+                Flaw::Short => FindingKind::Truncated,
+                Flaw::Differs => FindingKind::Edited,
+                Flaw::Unreadable(error) => FindingKind::Unreadable(error),
+            };
+            let now = files.now(name).to_owned();
+            self.found(kind, now, Some(run));
+        }
+    }
+
+    /// Adds a finding, to the one before when it goes on from there.
+    fn found(&mut self, kind: FindingKind, file: String, run: Option<&Run>) {
+        let finding = Finding {
+            kind,
+            directory: self.directory.to_owned(),
+            file: Some(file),
+            partition: run.map(|run| run.partition),
+            offsets: run.map(|run| (run.first, run.last)),
+            bytes: run.map(|run| (run.start, run.start + run.len)),
+            rows: run.map_or(0, |run| run.rows),
+        };
+        match self.into.findings.last_mut() {
+            Some(last) if last.goes_on_in(&finding) => last.join(&finding),
+            _ => self.into.findings.push(finding),
+        }
+    }
+
+    fn finish(&mut self, mut files: Files<'_>, clean: bool) {
+        for (name, whole) in files.finish() {
+            match whole {
+                Whole::Right | Whole::Flawed => {}
+                Whole::Header => self.found(FindingKind::Header, name, None),
+                Whole::Missing => self.found(FindingKind::Missing, name, None),
+                Whole::Unreadable(error) => self.found(FindingKind::Unreadable(error), name, None),
+                Whole::Longer(more) if clean => self.found(FindingKind::Longer(more), name, None),
+                // A process writes into it, or was killed while it did.
+                Whole::Longer(more) => self.doubt(&format!(
+                    "{name}: {more} bytes stand behind the last batch; they are written just now, or `stockflow consume` was killed, \
+                     and its next start takes them out"
+                )),
+            }
+        }
+    }
+
+    fn doubt(&mut self, doubt: &str) {
+        self.into
+            .doubts
+            .push(format!("{}: {doubt}", self.directory.display()));
+    }
+}
+
+fn key(checkpoint: &Checkpoint, ids: &BTreeMap<u32, uuid::Uuid>, identity: u32) -> TopicKey {
+    let latest = (identity == checkpoint.identity)
+        .then_some(checkpoint.topic_id)
+        .flatten();
+    let topic_id = ids.get(&identity).copied().or(latest);
+    TopicKey {
+        cluster_id: checkpoint.cluster_id.clone(),
+        topic: checkpoint.topic.clone(),
+        topic_id,
+        identity: if topic_id.is_some() { 0 } else { identity },
+        group: checkpoint.group.clone(),
+    }
+}
