@@ -26,34 +26,6 @@ pub struct Appended {
     pub skipped: u64,
 }
 
-/// A bad record on its way to the dead letters topic. It has to be durable there before the batch that its offset is in
-/// is committed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forwarded {
-    /// The partition that it came from.
-    pub partition: i32,
-    /// Its offset there.
-    pub offset: i64,
-    /// Its key, if it has one.
-    pub key: Option<Vec<u8>>,
-    /// Its value.
-    pub value: Vec<u8>,
-    /// Why it is no trade.
-    pub reason: BadRecord,
-}
-
-impl Forwarded {
-    fn new(partition: i32, record: &InputRecord<'_>, reason: BadRecord) -> Self {
-        Self {
-            partition,
-            offset: record.offset,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.unwrap_or_default().to_vec(),
-            reason,
-        }
-    }
-}
-
 impl Appended {
     pub(super) fn add(&mut self, more: Self) {
         self.rows += more.rows;
@@ -64,12 +36,6 @@ impl Appended {
 }
 
 impl Sink {
-    /// The bad records since the last call, when they are to go to a topic ([`BadRecords::Forward`]).
-    pub fn take_forwarded(&mut self) -> Vec<Forwarded> {
-        self.forwarded_bytes = 0;
-        std::mem::take(&mut self.forwarded)
-    }
-
     /// Appends records of a partition, in the order of their offsets. Those before the partition's position are passed
     /// over (a broker answers with whole batches); afterwards the position is `next_offset`, which lies behind markers
     /// and holes that have no record.
@@ -152,13 +118,10 @@ impl Sink {
             FileDate::Event => trade.date,
             FileDate::Processing => now.date_naive(),
         };
-        let at = self.output(
-            Purpose {
-                kind: Kind::Trades,
-                date,
-            },
-            now,
-        )?;
+        let at = self.output(Purpose {
+            kind: Kind::Trades,
+            date,
+        })?;
         let Some(output) = self.outputs.list.get_mut(at) else {
             return Ok(());
         };
@@ -202,21 +165,6 @@ impl Sink {
                     reason,
                 })
             }
-            BadRecords::Forward => {
-                tracing::debug!(topic, partition, offset = record.offset, %reason, "a bad record goes to the dead letters topic");
-                appended.dead_letters += 1;
-                self.forwarded_bytes +=
-                    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-                self.forwarded
-                    .push(Forwarded::new(partition, record, reason));
-                self.pass(
-                    partition,
-                    record.offset,
-                    record.offset.saturating_add(1),
-                    Why::Forwarded,
-                );
-                Ok(())
-            }
             BadRecords::Skip => {
                 tracing::debug!(topic, partition, offset = record.offset, %reason, "passed a bad record over");
                 appended.skipped += 1;
@@ -230,13 +178,10 @@ impl Sink {
             }
             BadRecords::DeadLetter => {
                 tracing::debug!(topic, partition, offset = record.offset, %reason, "a bad record becomes a dead letter");
-                let at = self.output(
-                    Purpose {
-                        kind: Kind::DeadLetters,
-                        date: now.date_naive(),
-                    },
-                    now,
-                )?;
+                let at = self.output(Purpose {
+                    kind: Kind::DeadLetters,
+                    date: now.date_naive(),
+                })?;
                 let Some(output) = self.outputs.list.get_mut(at) else {
                     return Ok(());
                 };
@@ -268,15 +213,15 @@ impl Sink {
 
     /// The file that takes a purpose's lines: the one in use, the one that is continued, or a new one.
     #[inline]
-    fn output(&mut self, purpose: Purpose, now: DateTime<Utc>) -> Result<usize, SinkError> {
+    fn output(&mut self, purpose: Purpose) -> Result<usize, SinkError> {
         match self.outputs.find(purpose) {
             Some(at) => Ok(at),
-            None => self.begin_output(purpose, now),
+            None => self.begin_output(purpose),
         }
     }
 
     #[cold]
-    fn begin_output(&mut self, purpose: Purpose, now: DateTime<Utc>) -> Result<usize, SinkError> {
+    fn begin_output(&mut self, purpose: Purpose) -> Result<usize, SinkError> {
         let instance = self.settings.instance.as_deref();
         let header = match purpose.kind {
             Kind::Trades => self.header.as_slice(),
@@ -300,9 +245,7 @@ impl Sink {
             }
         }
         let name = self.free_name(purpose)?;
-        Ok(self
-            .outputs
-            .add(Output::new(name, purpose, header, now.timestamp())))
+        Ok(self.outputs.add(Output::new(name, purpose, header)))
     }
 
     /// A name of the purpose that no file has.

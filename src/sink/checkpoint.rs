@@ -59,12 +59,6 @@ pub(super) struct FileState {
     pub(super) crc: u32,
     /// CRC-32C of its header: rows with other columns go to another file.
     pub(super) header: u32,
-    /// When it was begun, in seconds since 1970.
-    #[serde(default)]
-    pub(super) begun: i64,
-    /// It takes no more lines, and is to be closed when all of them count.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) closing: bool,
     /// Its owner took it away; the name is not used again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) gone: bool,

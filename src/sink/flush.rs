@@ -66,7 +66,7 @@ impl Sink {
             .map(super::outputs::Output::buffered)
             .sum();
         let passed = self.passed.len() * size_of::<Passed>();
-        runs.map(|run| run.len).sum::<u64>() + (buffered + passed + self.forwarded_bytes) as u64
+        runs.map(|run| run.len).sum::<u64>() + (buffered + passed) as u64
     }
 
     fn write_batch(&mut self, moved: BTreeMap<i32, Moved>) -> Result<DurableBatch, SinkError> {

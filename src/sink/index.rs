@@ -41,12 +41,6 @@ pub(super) struct Batch {
     /// Offsets whose rows lie in `undecided/`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) undecided: Vec<Gap>,
-    /// Files that take no more lines.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) closed: Vec<Closed>,
-    /// Rows of dead letters that were repaired: their offsets stand in earlier batches.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) replayed: bool,
 }
 
 fn is_zero(n: &u32) -> bool {
@@ -93,22 +87,6 @@ pub(super) enum Why {
     /// A record that is no trade, passed over because the settings say so.
     #[serde(rename = "s")]
     Skipped,
-    /// A record that is no trade, sent to the dead letters topic.
-    #[serde(rename = "f")]
-    Forwarded,
-}
-
-/// A file that takes no more lines, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Closed {
-    /// The name that runs call it by.
-    pub(super) name: String,
-    /// Its name now; it ends in `.gz` or `.zst` when it was compressed.
-    pub(super) to: String,
-    /// Bytes of lines and header, before compression.
-    pub(super) len: u64,
-    /// CRC-32C of these.
-    pub(super) crc: u32,
 }
 
 /// Consecutive bytes of a file that are records of one partition, in the order of their offsets.
@@ -253,7 +231,6 @@ impl Batch {
             && self.runs.is_empty()
             && self.gaps.is_empty()
             && self.undecided.is_empty()
-            && self.closed.is_empty()
     }
 
     /// The batch's line.

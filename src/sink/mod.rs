@@ -50,7 +50,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use append::{Appended, Forwarded};
+pub use append::Appended;
 use checkpoint::{Checkpoint, Position};
 pub use error::SinkError;
 pub use flush::DurableBatch;
@@ -63,9 +63,7 @@ use recover::StartRule;
 pub use recover::{Committed, Start, Verdict};
 pub use recovery::Recovery;
 pub use row::InputRecord;
-pub use settings::{
-    BadRecords, Binding, Column, Compression, FileDate, Publish, Roll, Settings, UnknownColumn,
-};
+pub use settings::{BadRecords, Binding, Column, FileDate, Settings, UnknownColumn};
 pub use supersede::Superseded;
 
 /// An output directory, opened for writing.
@@ -92,9 +90,6 @@ pub struct Sink {
     gaps: Vec<Gap>,
     /// Offsets without a line since the last batch.
     passed: Vec<Passed>,
-    /// Bad records that the caller has not taken yet.
-    forwarded: Vec<Forwarded>,
-    forwarded_bytes: usize,
     recovered: bool,
     failed: bool,
     /// Held as long as the directory is in use.

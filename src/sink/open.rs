@@ -89,8 +89,6 @@ impl Sink {
             progress: BTreeMap::new(),
             gaps: Vec::new(),
             passed: Vec::new(),
-            forwarded: Vec::new(),
-            forwarded_bytes: 0,
             recovered: false,
             failed: false,
             _lock: lock,

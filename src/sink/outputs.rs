@@ -51,8 +51,6 @@ pub(super) struct Output {
     /// CRC-32C of all that was absorbed since the file began.
     pub(super) crc: u32,
     pub(super) header: u32,
-    /// When the file was begun, in seconds since 1970.
-    pub(super) begun: i64,
     /// What was written since the last batch.
     pub(super) runs: Vec<Run>,
     handle: Option<Box<dyn FsFile>>,
@@ -81,7 +79,6 @@ impl Output {
             tail: Tail { crc: state.tail },
             crc: state.crc,
             header: state.header,
-            begun: state.begun,
             runs: Vec::new(),
             handle: None,
             dirty: false,
@@ -91,10 +88,9 @@ impl Output {
     }
 
     /// A file that is yet to be made, with its header.
-    pub(super) fn new(name: String, purpose: Purpose, header: &[u8], begun: i64) -> Self {
+    pub(super) fn new(name: String, purpose: Purpose, header: &[u8]) -> Self {
         let state = FileState {
             header: crc32c::crc32c(header),
-            begun,
             ..FileState::default()
         };
         let mut output = Self::continued(name, purpose, &state);
@@ -182,8 +178,6 @@ impl Output {
             tail: self.tail.crc,
             crc: self.crc,
             header: self.header,
-            begun: self.begun,
-            closing: false,
             gone: false,
         }
     }

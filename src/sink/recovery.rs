@@ -85,7 +85,6 @@ impl Sink {
         }
         self.gaps.clear();
         self.passed.clear();
-        self.take_forwarded();
 
         if !work.steps.is_empty() || self.unsaved || checkpoint != self.checkpoint {
             let redo = Redo {
@@ -186,7 +185,6 @@ impl Sink {
                     let fresh = self.read_ranges(name, std::slice::from_ref(&(base.len..*cut)))?;
                     let crc =
                         crc32c::crc32c_append(crc32c::crc32c_append(base.crc, &fresh), &bytes);
-                    let begun = self.checkpoint.file(name).map_or(0, |state| state.begun);
                     let mut file = self.fs.open(&path).map_err(SinkError::io("open", &path))?;
                     let mut tail =
                         Tail::read(&mut *file, *cut).map_err(SinkError::io("read", &path))?;
@@ -200,8 +198,6 @@ impl Sink {
                             tail: tail.crc,
                             crc,
                             header: *header,
-                            begun,
-                            closing: false,
                             gone: false,
                         },
                     );

@@ -90,7 +90,7 @@ pub(super) fn narrow(batch: &mut Batch, partition: i32, target: i64) {
             *next = target;
             *counts = [
                 rows(false),
-                rows(true) + count(Why::Forwarded),
+                rows(true),
                 count(Why::Tombstone),
                 count(Why::Skipped),
             ];

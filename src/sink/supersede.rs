@@ -4,18 +4,17 @@
 //! Files and index are written anew beside the old ones first. Then one redo record says which of them take whose
 //! place; so a stop at any instant leaves all of it done, or nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use super::checkpoint::{Checkpoint, FileState, Position};
-use super::content;
+use super::content::Sequential;
 use super::error::SinkError;
 use super::fs::FsFile;
 use super::index::{self, Batch, Run};
 use super::open::STATE_DIRECTORY;
 use super::redo::{Redo, Step};
-use super::settings::Compression;
 use super::tail::Tail;
 use super::{Sink, rewrite};
 
@@ -154,14 +153,10 @@ impl Sink {
         let mut tail = Ending {
             cut: 0,
             batches: Vec::new(),
-            closed: BTreeMap::new(),
             identity: self.checkpoint.identity,
         };
         for line in index::Lines::open(&*self.fs, &path, self.checkpoint.counting.index)? {
             let (at, batch) = line?;
-            for closed in &batch.closed {
-                tail.closed.insert(closed.name.clone(), closed.to.clone());
-            }
             let changes = batch.identity == tail.identity
                 && (batch
                     .partitions
@@ -198,12 +193,7 @@ impl Sink {
         partition: i32,
         target: i64,
     ) -> Result<(), SinkError> {
-        let now = tail
-            .closed
-            .get(name)
-            .map_or(name, String::as_str)
-            .to_owned();
-        let path = self.directory.join(&now);
+        let path = self.directory.join(name);
         if self
             .fs
             .len(&path)
@@ -225,7 +215,12 @@ impl Sink {
             .sync_dir(&self.state_directory)
             .map_err(SinkError::io("sync", &self.state_directory))?;
         let io = |error| SinkError::io("write anew", &path)(error);
-        let mut source = content::open(&*self.fs, &path).map_err(io)?;
+        let mut source = || -> io::Result<_> {
+            let mut file = self.fs.open_to_read(&path)?;
+            let len = file.len()?;
+            Ok(Sequential::new(file, len))
+        }()
+        .map_err(io)?;
         let mut kept = Anew::create(self, &format!("{number}.kept")).map_err(io)?;
         let mut moved = Anew::create(self, &format!("{number}.moved")).map_err(io)?;
         let mut at = 0;
@@ -296,27 +291,26 @@ impl Sink {
             batch.runs.retain(|run| run.rows > 0);
         }
         let (len, crc, tail_crc) = (kept.len, kept.crc, kept.tail.crc);
-        let from = kept.finish(self, Compression::of(&now)).map_err(io)?;
+        let from = kept.finish().map_err(io)?;
         work.steps.push(if any_left {
-            Step::Replace { from, to: now }
+            Step::Replace {
+                from,
+                to: name.to_owned(),
+            }
         } else {
-            Step::Remove { name: now }
+            Step::Remove {
+                name: name.to_owned(),
+            }
         });
-        let from = moved.finish(self, Compression::None).map_err(io)?;
-        let base = name.rsplit('/').next().unwrap_or(name);
+        let from = moved.finish().map_err(io)?;
         let to = format!(
-            "{STATE_DIRECTORY}/{SUPERSEDED}/reset-{}.partition-{partition}.from-{target}.{base}",
+            "{STATE_DIRECTORY}/{SUPERSEDED}/reset-{}.partition-{partition}.from-{target}.{name}",
             self.checkpoint.next_batch
         );
         work.steps.push(Step::Replace { from, to });
         self.fs
             .sync_dir(&staged)
             .map_err(SinkError::io("sync", &staged))?;
-        if any_left {
-            tail.closed_as(name, len, crc);
-        } else {
-            tail.never_closed(name);
-        }
         if let Some(state) = work.checkpoint.counting.files.get(name).copied() {
             if any_left {
                 let state = FileState {
@@ -360,8 +354,6 @@ struct Ending {
     /// Where it begins.
     cut: u64,
     batches: Vec<Batch>,
-    /// The names that closed files have now.
-    closed: BTreeMap<String, String>,
     identity: u32,
 }
 
@@ -389,20 +381,6 @@ impl Ending {
                     Some(_) => false,
                 }
             });
-        }
-    }
-
-    /// What the index says of a closed file from now on.
-    fn closed_as(&mut self, name: &str, len: u64, crc: u32) {
-        let closed = self.batches.iter_mut().flat_map(|batch| &mut batch.closed);
-        for closed in closed.filter(|closed| closed.name == name) {
-            (closed.len, closed.crc) = (len, crc);
-        }
-    }
-
-    fn never_closed(&mut self, name: &str) {
-        for batch in &mut self.batches {
-            batch.closed.retain(|closed| closed.name != name);
         }
     }
 }
@@ -447,20 +425,10 @@ impl Anew {
         Ok(line)
     }
 
-    /// Makes it durable, compressed as the file is whose place it takes; its name.
-    fn finish(mut self, sink: &Sink, codec: Compression) -> io::Result<String> {
+    /// Makes it durable; its name.
+    fn finish(mut self) -> io::Result<String> {
         self.file.sync()?;
-        if codec == Compression::None {
-            return Ok(self.name);
-        }
-        let path = sink.directory.join(&self.name);
-        let name = format!("{}{}", self.name, codec.suffix());
-        let mut plain = content::open(&*sink.fs, &path)?;
-        let mut drain = content::Sequential::new(sink.fs.create(&sink.directory.join(&name))?, 0);
-        content::compress(&mut plain, &mut drain, codec)?;
-        drain.sync()?;
-        sink.fs.remove(&path)?;
-        Ok(name)
+        Ok(self.name)
     }
 }
 

@@ -4,13 +4,11 @@
 //! once, from its beginning on. Memory is one entry a file; few files are open at once.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-use super::super::content;
 use super::super::fs::{Fs, FsFile};
 use super::super::index::Run;
-use super::super::settings::Compression;
 
 /// How many files are open at once.
 const OPEN: usize = 64;
@@ -33,14 +31,10 @@ pub(super) enum Flaw {
 /// How a file ought to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Due {
-    /// Its name now.
-    pub(super) now: String,
-    /// Bytes before compression.
+    /// Bytes, header and all.
     pub(super) len: u64,
     /// CRC-32C of them.
     pub(super) crc: u32,
-    /// Whether it takes no more lines.
-    pub(super) closed: bool,
 }
 
 /// What is wrong with a file beside its runs.
@@ -60,18 +54,9 @@ pub(super) enum Whole {
     Flawed,
 }
 
-enum Source {
-    /// Read from anywhere.
-    Plain(Box<dyn FsFile>),
-    /// Read from its beginning on.
-    Stream(Box<dyn Read + Send>),
-}
-
 struct Checked {
     due: Due,
-    source: Option<Source>,
-    /// Where the source stands.
-    at: u64,
+    source: Option<Box<dyn FsFile>>,
     /// Up to where the runs have come, and the checksum of all before.
     end: u64,
     crc: u32,
@@ -96,7 +81,6 @@ impl<'f> Files<'f> {
         let checked = |due| Checked {
             due,
             source: None,
-            at: 0,
             end: 0,
             crc: 0,
             shift: 0,
@@ -116,11 +100,6 @@ impl<'f> Files<'f> {
         }
     }
 
-    /// The name that a file has now, and whether the checkpoint or the index says that it is there.
-    pub(super) fn now<'n>(&'n self, name: &'n str) -> &'n str {
-        self.files.get(name).map_or(name, |file| &file.due.now)
-    }
-
     /// Compares the next run of a file.
     pub(super) fn check(&mut self, name: &str, run: &Run) -> Option<Flaw> {
         self.make_room(name);
@@ -136,12 +115,11 @@ impl<'f> Files<'f> {
             return Some(Flaw::Missing);
         };
         file.used = self.tick;
-        let path = directory.join(&file.due.now);
+        let path = directory.join(name);
         if file.source.is_none() {
             match open(*fs, &path) {
                 Ok(Some(source)) => {
                     file.source = Some(source);
-                    file.at = 0;
                     self.open += 1;
                 }
                 Ok(None) => {
@@ -168,8 +146,8 @@ impl<'f> Files<'f> {
             buffer,
             ..
         } = self;
-        let mut whole = |file: &mut Checked| {
-            let path = directory.join(&file.due.now);
+        let mut whole = |name: &str, file: &mut Checked| {
+            let path = directory.join(name);
             if file.flawed {
                 return Whole::Flawed;
             }
@@ -190,10 +168,10 @@ impl<'f> Files<'f> {
                 Ok(more) => Whole::Longer(more),
             }
         };
-        let done = files.iter_mut().map(|(_, file)| {
-            let whole = whole(file);
+        let done = files.iter_mut().map(|(name, file)| {
+            let whole = whole(name, file);
             file.source = None;
-            (file.due.now.clone(), whole)
+            (name.clone(), whole)
         });
         done.collect()
     }
@@ -215,14 +193,11 @@ impl<'f> Files<'f> {
     }
 }
 
-fn open(fs: &dyn Fs, path: &Path) -> io::Result<Option<Source>> {
+fn open(fs: &dyn Fs, path: &Path) -> io::Result<Option<Box<dyn FsFile>>> {
     if fs.len(path)?.is_none() {
         return Ok(None);
     }
-    Ok(Some(match Compression::of(&path.to_string_lossy()) {
-        Compression::None => Source::Plain(fs.open_to_read(path)?),
-        _ => Source::Stream(content::open(fs, path)?),
-    }))
+    fs.open_to_read(path).map(Some)
 }
 
 impl Checked {
@@ -245,7 +220,7 @@ impl Checked {
             }
             Ok(found) => {
                 // When the file became longer or shorter here, what follows stands elsewhere.
-                if let (0, Some(Source::Plain(file))) = (self.shift, &mut self.source) {
+                if let (0, Some(file)) = (self.shift, &mut self.source) {
                     let len = file.len().unwrap_or_default();
                     self.shift = len.cast_signed().saturating_sub(self.due.len.cast_signed());
                 }
@@ -288,19 +263,7 @@ impl Checked {
     fn read(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
         match &mut self.source {
             None => Err(io::ErrorKind::NotFound.into()),
-            Some(Source::Plain(file)) => file.read_at(at, bytes),
-            Some(Source::Stream(stream)) => {
-                // Opened again, or behind a run that could not be read.
-                let skip = at
-                    .checked_sub(self.at)
-                    .ok_or(io::ErrorKind::UnexpectedEof)?;
-                if io::copy(&mut stream.by_ref().take(skip), &mut io::sink())? < skip {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                stream.read_exact(bytes)?;
-                self.at = at + bytes.len() as u64;
-                Ok(())
-            }
+            Some(file) => file.read_at(at, bytes),
         }
     }
 
@@ -313,12 +276,7 @@ impl Checked {
             self.end = self.due.len;
         }
         match &mut self.source {
-            Some(Source::Plain(file)) => Ok(file.len()?.saturating_sub(self.end)),
-            Some(Source::Stream(stream)) => {
-                let skip = self.end.saturating_sub(self.at);
-                io::copy(&mut stream.by_ref().take(skip), &mut io::sink())?;
-                io::copy(stream, &mut io::sink())
-            }
+            Some(file) => Ok(file.len()?.saturating_sub(self.end)),
             None => Ok(0),
         }
     }

@@ -31,7 +31,7 @@ pub struct TopicKey {
 pub struct Counts {
     /// Rows in CSV files.
     pub rows: u64,
-    /// Dead letters, in files or sent to a topic.
+    /// Dead letters, in files of their own.
     pub dead_letters: u64,
     /// Records without a value.
     pub tombstones: u64,
@@ -39,8 +39,6 @@ pub struct Counts {
     pub skipped: u64,
     /// Offsets that have no record: markers, aborted transactions, compaction.
     pub holes: u64,
-    /// Dead letters that were repaired and are rows too.
-    pub replayed: u64,
 }
 
 impl Counts {
@@ -51,7 +49,6 @@ impl Counts {
         self.tombstones += other.tombstones;
         self.skipped += other.skipped;
         self.holes += other.holes;
-        self.replayed += other.replayed;
     }
 }
 
@@ -96,7 +93,6 @@ pub struct Account {
     skipped: Vec<Claim>,
     elsewhere: Vec<(Claim, Uuid)>,
     undecided: Vec<Claim>,
-    replayed: Vec<Claim>,
     holes: Vec<Claim>,
     /// What there is of it.
     pub counts: Counts,
@@ -164,7 +160,6 @@ impl Ledger {
                 tombstones,
                 skipped,
                 holes: count,
-                replayed: 0,
             });
             if !is_whole(batch, span.0, span.1, span.2) {
                 wrong = Some(span.0);
@@ -187,18 +182,6 @@ impl Ledger {
         for gap in &batch.undecided {
             let account = self.accounts.entry((key.clone(), gap.0)).or_default();
             push(&mut account.undecided, directory, gap.1, gap.2);
-        }
-        if batch.replayed {
-            for run in &batch.runs {
-                let account = self
-                    .accounts
-                    .entry((key.clone(), run.partition))
-                    .or_default();
-                for (first, last) in run.ranges() {
-                    push(&mut account.replayed, directory, first, last + 1);
-                }
-                account.counts.replayed += run.rows;
-            }
         }
         wrong
     }
@@ -251,7 +234,6 @@ impl Account {
     /// directories that were looked into.
     pub fn imbalances(&self, named: &BTreeSet<Uuid>) -> Vec<Imbalance> {
         let mut found = doubles(&self.held);
-        found.extend(doubles(&self.replayed));
         let mut held = self.held.clone();
         held.sort_unstable();
         let mut skipped = self.skipped.clone();

@@ -145,28 +145,13 @@ impl Look<'_> {
         let states = checkpoint.counting.files.iter();
         let states = states.chain(checkpoint.pending.iter().flat_map(|pending| &pending.files));
         for (name, state) in states {
-            let now = name.clone();
             due.insert(
                 name.clone(),
                 Due {
-                    now,
                     len: state.len,
                     crc: state.crc,
-                    closed: false,
                 },
             );
-        }
-        // What became of closed files is known before their runs are read.
-        for line in index::Lines::open(self.fs, &path, checkpoint.index())? {
-            for closed in line?.1.closed {
-                let due_now = Due {
-                    now: closed.to,
-                    len: closed.len,
-                    crc: closed.crc,
-                    closed: true,
-                };
-                due.insert(closed.name, due_now);
-            }
         }
         self.into.files += due.len() as u64;
         let mut files = Files::new(self.fs, self.directory, due);
@@ -220,8 +205,7 @@ impl Look<'_> {
                 Flaw::Differs => FindingKind::Edited,
                 Flaw::Unreadable(error) => FindingKind::Unreadable(error),
             };
-            let now = files.now(name).to_owned();
-            self.found(kind, now, Some(run));
+            self.found(kind, name.clone(), Some(run));
         }
     }
 

@@ -258,12 +258,10 @@ impl Report {
             tombstones,
             skipped,
             holes,
-            replayed,
         } = self.counts;
         let mut parts = vec![format!("{rows} rows")];
         for (count, what) in [
             (dead_letters, "dead letters"),
-            (replayed, "dead letters replayed"),
             (tombstones, "records without a value"),
             (skipped, "bad records passed over"),
             (holes, "offsets without a record"),
@@ -306,7 +304,6 @@ impl Report {
             "offsets": self.offsets,
             "rows": self.counts.rows,
             "dead_letters": self.counts.dead_letters,
-            "replayed": self.counts.replayed,
             "tombstones": self.counts.tombstones,
             "bad_records_skipped": self.counts.skipped,
             "holes": self.counts.holes,
