@@ -15,6 +15,7 @@ mod error;
 mod keys;
 mod known;
 pub mod options;
+mod pace;
 mod publish;
 mod reach;
 mod run;
