@@ -204,7 +204,6 @@ fn what_this_version_does_not_have_is_refused() {
         ("Kafka.SchemaRegistryUrl", "http://r"),
         ("Kafka.CompressionType", "Zstd"),
         ("Kafka.EnableIdempotence", "false"),
-        ("Kafka.GroupProtocol", "consumer"),
         ("AlphaVantage.Function", "quote"),
         ("AlphaVantage.RequestsPerDay", "500"),
         ("Output.Compression", "gzip"),

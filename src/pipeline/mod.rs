@@ -18,11 +18,13 @@ pub mod options;
 mod pace;
 mod publish;
 mod reach;
+mod rebalance;
 mod run;
 mod session;
 mod settings;
 mod stop;
 mod summary;
+mod watchdog;
 mod writer;
 
 pub use demo::{broker, demo};

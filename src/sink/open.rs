@@ -87,6 +87,7 @@ impl Sink {
             index: None,
             progress: BTreeMap::new(),
             gaps: Vec::new(),
+            tenancies: BTreeMap::new(),
             recovered: false,
             failed: false,
             _lock: lock,
