@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::AutoOffsetReset,
-    consumer::{Bound, ConsumeError, LostReason, Offset},
+    consumer::{self, Bound, ConsumeError, LostReason, Offset},
     sink::{SinkError, Start},
 };
 
@@ -145,21 +145,17 @@ impl Session<'_> {
                 "--from is for groups without offsets; this one has some, and goes on from them"
             );
         }
-        let asked = committed.clone();
-        let starts = self
-            .writer
-            .with(move |sink| {
-                asked
-                    .into_iter()
-                    .map(|(partition, committed)| {
-                        Ok((
-                            partition,
-                            sink.start_position(partition, &as_sink(committed))?,
-                        ))
-                    })
-                    .collect::<Result<Vec<_>, SinkError>>()
-            })
-            .await??;
+        let (mut starts, back) = self.start_positions(&committed).await?;
+        if !back.is_empty() {
+            if self.flush_and_commit().await? == Committed::Lost {
+                let reason = self.consumer.lost().await?;
+                return self.judge_again(reason).await;
+            }
+            self.supersede(back.clone()).await?;
+            let mut again = committed.clone();
+            again.retain(|partition, _| back.contains_key(partition));
+            starts.extend(self.start_positions(&again).await?.0);
+        }
         let mut positions = BTreeMap::new();
         let mut fresh = Vec::new();
         for (partition, start) in starts {
@@ -198,6 +194,47 @@ impl Session<'_> {
             self.held.reached(*partition, *offset);
         }
         self.consumer.read(&positions);
+        Ok(())
+    }
+
+    /// Tells the sink what is committed; says where each partition begins, and which were set back to where.
+    async fn start_positions(
+        &self,
+        committed: &BTreeMap<i32, consumer::Committed>,
+    ) -> Result<(Vec<(i32, Start)>, BTreeMap<i32, i64>), PipelineError> {
+        let committed = committed.clone();
+        let started = self.writer.with(move |sink| {
+            let (mut starts, mut back) = (Vec::new(), BTreeMap::new());
+            for (partition, committed) in committed {
+                match sink.start_position(partition, &as_sink(committed)) {
+                    Ok(start) => starts.push((partition, start)),
+                    Err(SinkError::ResetBackwards { committed, .. }) => {
+                        back.insert(partition, committed);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok((starts, back))
+        });
+        Ok(started.await??)
+    }
+
+    /// Moves the rows aside that are read again: the group's offset was set back, or the log has become shorter.
+    pub(super) async fn supersede(&self, back: BTreeMap<i32, i64>) -> Result<(), PipelineError> {
+        for (partition, target) in back {
+            let moved = self
+                .writer
+                .with(move |sink| sink.supersede(partition, target))
+                .await??;
+            tracing::warn!(
+                topic = self.config.kafka.topic,
+                partition,
+                to = target,
+                rows = moved.rows,
+                "reading goes back: the rows from there on were moved to {}, and are written anew",
+                moved.directory.display()
+            );
+        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::{AutoOffsetReset, Config},
     consumer::{Chunk, CommitOutcome, ConsumeError, Consumer, Event, Offset},
-    sink::{self, Appended, DurableBatch, DurableOffset, InputRecord, Sink},
+    sink::{self, Appended, DurableBatch, DurableOffset, InputRecord, Sink, SinkError},
     wire::{cluster::Cluster, error::ErrorCode, records::Scratch},
 };
 
@@ -206,9 +206,19 @@ impl Session<'_> {
             let reason = self.consumer.lost().await?;
             return self.judge_again(reason).await;
         }
-        self.writer
+        let begun = self
+            .writer
             .with(move |sink| sink.start_at(partition, to))
-            .await??;
+            .await?;
+        match begun {
+            Err(SinkError::ResetBackwards { .. }) => {
+                self.supersede([(partition, to)].into()).await?;
+                self.writer
+                    .with(move |sink| sink.start_at(partition, to))
+                    .await??;
+            }
+            begun => begun?,
+        }
         self.held.reached(partition, to);
         Ok(())
     }

@@ -117,6 +117,9 @@ pub(super) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
             config::BadRecords::Fail => sink::BadRecords::Fail,
             config::BadRecords::Skip => sink::BadRecords::Skip,
         },
+        roll: sink::Roll::default(),
+        publish: sink::Publish::Append,
+        compression: sink::Compression::None,
     })
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::checkpoint::{FileState, Moved, Pending};
+use super::checkpoint::{Moved, Pending};
 use super::error::SinkError;
-use super::index::{self, Batch, Run, Span};
+use super::index::{self, Batch, Passed, Run, Span};
 use super::metadata::{self, Author, Chain};
 use super::{Appended, Sink};
 
@@ -76,7 +76,8 @@ impl Sink {
             .iter()
             .map(super::outputs::Output::buffered)
             .sum();
-        runs.map(|run| run.len).sum::<u64>() + buffered as u64
+        let passed = self.passed.len() * size_of::<Passed>();
+        runs.map(|run| run.len).sum::<u64>() + (buffered + passed + self.forwarded_bytes) as u64
     }
 
     fn write_batch(&mut self, moved: BTreeMap<i32, Moved>) -> Result<DurableBatch, SinkError> {
@@ -107,15 +108,7 @@ impl Sink {
         let files = touched
             .iter()
             .filter_map(|at| self.outputs.list.get(*at))
-            .map(|output| {
-                let state = FileState {
-                    len: output.len,
-                    tail: output.tail.crc,
-                    header: output.header,
-                    gone: false,
-                };
-                (output.name.clone(), state)
-            });
+            .map(|output| (output.name.clone(), output.state()));
         self.checkpoint.pending = Some(Pending {
             number,
             files: files.collect(),
@@ -124,6 +117,7 @@ impl Sink {
             counted: BTreeSet::new(),
         });
         self.checkpoint.next_batch = number + 1;
+        self.checkpoint.clean = false;
         self.checkpoint.creating.clear();
         self.save()?;
 
@@ -137,6 +131,7 @@ impl Sink {
             progress.counts = Appended::default();
         }
         self.gaps.retain(|gap| !moved.contains_key(&gap.0));
+        self.passed.clear();
         let author = Author {
             directory: self.checkpoint.directory,
             batch: number,
@@ -196,14 +191,21 @@ impl Sink {
             files: outputs().map(|output| output.name.clone()).collect(),
             runs: outputs()
                 .enumerate()
-                .flat_map(|(file, output)| output.runs.iter().map(move |run| Run { file, ..*run }))
+                .flat_map(|(file, output)| {
+                    output.runs.iter().map(move |run| Run {
+                        file,
+                        ..run.clone()
+                    })
+                })
                 .collect(),
+            passed: self.passed.clone(),
             gaps: self
                 .gaps
                 .iter()
                 .filter(|gap| moved.contains_key(&gap.0))
                 .copied()
                 .collect(),
+            ..Batch::default()
         }
     }
 

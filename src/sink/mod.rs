@@ -12,6 +12,7 @@
 //! DIR/.stockflow/checkpoint               what is certain, the pending batch (checkpoint)
 //! DIR/.stockflow/index                    which bytes are which records (index)
 //! DIR/.stockflow/redo                     a recovery that is being carried out (redo)
+//! DIR/.stockflow/superseded/              rows that are read again after a deliberate reset backwards (supersede)
 //! DIR/.stockflow/undecided/               rows of which nobody can tell whether they counted (recover)
 //! ```
 //!
@@ -20,6 +21,7 @@
 
 mod append;
 mod checkpoint;
+mod content;
 mod error;
 mod flush;
 mod fs;
@@ -31,24 +33,28 @@ mod outputs;
 mod recover;
 mod recovery;
 mod redo;
+mod rewrite;
 mod row;
 mod sealed;
 mod settings;
 #[cfg(test)]
 mod sim;
+mod supersede;
 mod tail;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-pub use append::Appended;
+pub use append::{Appended, Forwarded};
 use checkpoint::{Checkpoint, Position};
 pub use error::SinkError;
 pub use flush::{DurableBatch, DurableOffset};
 use fs::{Fs, FsFile};
-use index::Gap;
+use index::{Gap, Passed, Why};
 pub use metadata::shortened;
 use metadata::{Author, Chain};
 pub use open::FormerMember;
@@ -57,7 +63,10 @@ use recover::StartRule;
 pub use recover::{Committed, Start, Verdict};
 pub use recovery::Recovery;
 pub use row::InputRecord;
-pub use settings::{BadRecords, Binding, Column, FileDate, Settings, UnknownColumn};
+pub use settings::{
+    BadRecords, Binding, Column, Compression, FileDate, Publish, Roll, Settings, UnknownColumn,
+};
+pub use supersede::Superseded;
 
 /// An output directory, opened for writing.
 ///
@@ -66,7 +75,7 @@ pub use settings::{BadRecords, Binding, Column, FileDate, Settings, UnknownColum
 /// assigned [`start_position`](Self::start_position); then any number of [`append`](Self::append),
 /// [`flush`](Self::flush) and [`committed`](Self::committed).
 pub struct Sink {
-    fs: Box<dyn Fs>,
+    fs: Arc<dyn Fs>,
     settings: Settings,
     directory: PathBuf,
     state_directory: PathBuf,
@@ -83,6 +92,11 @@ pub struct Sink {
     gaps: Vec<Gap>,
     /// Who had the partitions before.
     tenancies: BTreeMap<i32, Tenancy>,
+    /// Offsets without a line since the last batch.
+    passed: Vec<Passed>,
+    /// Bad records that the caller has not taken yet.
+    forwarded: Vec<Forwarded>,
+    forwarded_bytes: usize,
     recovered: bool,
     failed: bool,
     /// Held as long as the directory is in use.
@@ -141,7 +155,8 @@ impl Sink {
     /// The caller has flushed the partition and knows the outcome of its commit, or has called [`recover`](Self::recover).
     ///
     /// # Errors
-    /// [`SinkError::ResetBackwards`] when reading from the committed offset would double rows.
+    /// [`SinkError::ResetBackwards`] when reading from the committed offset would double rows; after
+    /// [`supersede`](Self::supersede) it does not.
     pub fn start_position(
         &mut self,
         partition: i32,
@@ -239,12 +254,43 @@ impl Sink {
     /// `Kafka.AutoOffsetReset` leads to.
     ///
     /// # Errors
-    /// [`SinkError::OutOfOrder`] when rows of the partition wait to be flushed or committed.
+    /// [`SinkError::OutOfOrder`] when rows of the partition wait to be flushed or committed;
+    /// [`SinkError::ResetBackwards`] when rows from that offset on are there: [`supersede`](Self::supersede) moves them.
     pub fn start_at(&mut self, partition: i32, offset: i64) -> Result<(), SinkError> {
         self.ready()?;
         self.settled(partition)?;
+        let held = self
+            .checkpoint
+            .durable(partition)
+            .map(|position| position.next);
+        match held.map(|held| (held, offset.cmp(&held))) {
+            Some((held, Ordering::Less)) => {
+                return Err(SinkError::ResetBackwards {
+                    path: self.directory.clone(),
+                    topic: self.checkpoint.topic.clone(),
+                    group: self.checkpoint.group.clone(),
+                    partition,
+                    committed: offset,
+                    durable: held,
+                });
+            }
+            // What lies between is not on the topic any more.
+            Some((held, Ordering::Greater)) => {
+                self.gaps.retain(|gap| gap.0 != partition);
+                self.gaps.push(Gap(partition, held, offset));
+            }
+            _ => {}
+        }
         self.begin(partition, offset);
         Ok(())
+    }
+
+    /// Notes that offsets of a partition, the next ones after those noted before, have no line in a file.
+    fn pass(&mut self, partition: i32, from: i64, to: i64, why: Why) {
+        match self.passed.last_mut() {
+            Some(last) if (last.0, last.2, last.3) == (partition, from, why) => last.2 = to,
+            _ => self.passed.push(Passed(partition, from, to, why)),
+        }
     }
 
     fn begin(&mut self, partition: i32, offset: i64) {
@@ -286,8 +332,12 @@ impl Sink {
     /// # Errors
     /// When the checkpoint cannot be written; nothing is lost then, the next start asks Kafka.
     pub fn close(mut self) -> Result<(), SinkError> {
-        if self.unsaved && self.recovered && !self.failed {
-            self.save()?;
+        if self.recovered && !self.failed {
+            self.checkpoint.clean =
+                self.unflushed_bytes() == 0 && self.checkpoint.creating.is_empty();
+            if self.unsaved || self.checkpoint.clean {
+                self.save()?;
+            }
         }
         Ok(())
     }

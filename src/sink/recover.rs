@@ -15,7 +15,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::checkpoint::{Checkpoint, FileState, Moved, Pending, Position, State};
-use super::index::{Batch, Run};
+use super::index::{Batch, Gap, Run};
 use super::metadata;
 
 /// What OffsetFetch said of a partition.
@@ -159,7 +159,13 @@ pub(super) fn plan(
         remains.runs = kept_runs;
         remains.partitions.retain(|span| !lost(span.0));
         remains.gaps.retain(|gap| !lost(gap.0));
-        plan.batch = (!remains.partitions.is_empty()).then_some(remains);
+        remains.passed.retain(|passed| !lost(passed.0));
+        let undecided = |partition: i32| verdicts.get(&partition) == Some(&Verdict::Undecided);
+        let undecided = pending.partitions.iter().filter(|(p, _)| undecided(**p));
+        remains.undecided = undecided
+            .map(|(partition, moved)| Gap(*partition, moved.from, moved.to.next))
+            .collect();
+        plan.batch = (!remains.says_nothing()).then_some(remains);
     }
     let known: BTreeSet<_> = files
         .keys()
@@ -194,9 +200,12 @@ fn plan_file<'a>(
         }
         any = true;
         if cut.is_none() {
-            kept.push(*run);
+            kept.push(run.clone());
         } else {
-            kept.push(Run { start: end, ..*run });
+            kept.push(Run {
+                start: end,
+                ..run.clone()
+            });
             keep.push(run.start..run.start + run.len);
             end += run.len;
         }
