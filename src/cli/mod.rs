@@ -12,6 +12,7 @@ mod consume;
 mod demo;
 mod execute;
 mod exit;
+mod group;
 mod logging;
 mod output;
 mod produce;
@@ -28,7 +29,7 @@ pub use exit::Exit;
 
 use crate::config::{Config, ConfigError, Inputs, Override};
 use crate::pipeline::options::{
-    BrokerOptions, ConsumeOptions, DemoOptions, Format, ProduceOptions, RunOptions,
+    BrokerOptions, ConsumeOptions, DemoOptions, Format, GroupAction, ProduceOptions, RunOptions,
 };
 use common::Global;
 
@@ -57,6 +58,7 @@ enum Commands {
     Run(run::Arguments),
     Demo(demo::Arguments),
     Broker(broker::Arguments),
+    Group(group::Arguments),
     Config(config::Arguments),
 }
 
@@ -73,6 +75,8 @@ pub enum Command {
     Demo(DemoOptions),
     /// The embedded broker alone.
     Broker(BrokerOptions),
+    /// Consumer groups, looked at or changed.
+    Group(GroupAction, Format),
     /// What is in force, and where it was set.
     ConfigShow(Format),
 }
@@ -155,6 +159,7 @@ impl Commands {
             Self::Run(arguments) => (Command::Run(arguments.options()), arguments.overrides()),
             Self::Demo(arguments) => (Command::Demo(arguments.options()), Vec::new()),
             Self::Broker(arguments) => (Command::Broker(arguments.options()), Vec::new()),
+            Self::Group(arguments) => arguments.split(),
             Self::Config(arguments) => (Command::ConfigShow(arguments.format()), Vec::new()),
         }
     }

@@ -46,8 +46,11 @@ use tokio::task::JoinHandle;
 pub use assignor::Assignor;
 pub use chunk::{Chunk, ChunkBatch, ChunkRecords};
 pub use error::ConsumeError;
-pub use membership::{Former, LostReason, fence};
-pub use offsets::{Bound, CommitOutcome, Committed, Committer, Offset, committed, list_offsets};
+pub use membership::{Former, LostReason, fence, read_assignment};
+pub use offsets::{
+    Bound, CommitOutcome, Committed, Committer, Offset, committed, committed_everywhere,
+    list_offsets,
+};
 pub use reader::Reader;
 
 use self::{

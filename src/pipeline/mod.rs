@@ -12,6 +12,7 @@
 mod consume;
 mod demo;
 mod error;
+mod group;
 mod keys;
 mod known;
 pub mod options;
@@ -29,6 +30,7 @@ mod writer;
 
 pub use demo::{broker, demo};
 pub use error::{Fault, PipelineError};
+pub use group::group;
 pub use run::{consume, produce, run};
 pub use stop::Stop;
 pub use summary::Summary;

@@ -5,5 +5,6 @@ mod chaos;
 mod config;
 mod errors;
 mod foreign_clients;
+mod groups;
 mod pipeline;
 mod support;

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -35,7 +36,7 @@ use super::{ConsumeError, GroupProtocol, Settings, coordinator::Coordinator, ret
 use crate::wire::{
     cluster::{ClusterError, Lane},
     error::{CallError, ErrorCode},
-    messages::{ConsumerGroupHeartbeatRequest, Request, Str},
+    messages::{ConsumerGroupHeartbeatRequest, DecodeError, Request, Str},
 };
 
 /// Stores a member id durably, before it is first used. Blocks.
@@ -241,6 +242,18 @@ impl Membership {
                 source,
             })
     }
+}
+
+/// Reads a classic member's assignment, topic by topic.
+///
+/// # Errors
+/// When the bytes are none.
+pub fn read_assignment(bytes: Bytes) -> Result<BTreeMap<String, Vec<i32>>, DecodeError> {
+    let share = protocol::decode_assignment(bytes)?;
+    Ok(share
+        .into_iter()
+        .map(|(topic, partitions)| (topic.to_string(), partitions))
+        .collect())
 }
 
 fn standing_of(machine: &Machine) -> &Standing {

@@ -80,6 +80,75 @@ pub async fn committed(
     fetch(&coordinator, &topic.into(), partitions).await
 }
 
+/// What group `group` has committed for all topics, by topic and partition; tries for ever.
+///
+/// # Errors
+/// When the broker refuses for good: an ACL.
+pub async fn committed_everywhere(
+    cluster: &Arc<Cluster>,
+    group: &str,
+) -> Result<BTreeMap<(String, i32), i64>, ConsumeError> {
+    let coordinator = Coordinator::new(Arc::clone(cluster), group.into());
+    let request = OffsetFetchRequest {
+        group_id: group.into(),
+        topics: None,
+        groups: vec![OffsetFetchRequestGroup {
+            group_id: group.into(),
+            topics: None,
+            ..Default::default()
+        }],
+        require_stable: false,
+    };
+    let mut streak = Streak::new(format!("read the committed offsets of group {group}"));
+    loop {
+        let answer = match coordinator.call(Lane::Group, &request).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_retriable() => {
+                streak.failed(&error).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let codes = answer.groups.iter().map(|group| group.error_code);
+        let code = std::iter::once(answer.error_code)
+            .chain(codes)
+            .find_map(|code| ErrorCode::check(code).err())
+            .filter(|code| *code != ErrorCode::GROUP_ID_NOT_FOUND);
+        match code {
+            None => return Ok(read_everything(answer)),
+            Some(code) if code.remedy() != Remedy::None => {
+                coordinator.note(code);
+                streak.failed(&code).await;
+            }
+            Some(code) => {
+                return Err(ConsumeError::Group {
+                    group: group.to_owned(),
+                    api: "OffsetFetch",
+                    code,
+                });
+            }
+        }
+    }
+}
+
+fn read_everything(answer: OffsetFetchResponse) -> BTreeMap<(String, i32), i64> {
+    let single = answer.topics.into_iter().flat_map(|topic| {
+        let name = topic.name.to_string();
+        let partitions = topic.partitions.into_iter();
+        partitions.map(move |of| ((name.clone(), of.partition_index), of.committed_offset))
+    });
+    let batched = answer.groups.into_iter().flat_map(|group| group.topics);
+    let batched = batched.flat_map(|topic| {
+        let name = topic.name.to_string();
+        let partitions = topic.partitions.into_iter();
+        partitions.map(move |of| ((name.clone(), of.partition_index), of.committed_offset))
+    });
+    single
+        .chain(batched)
+        .filter(|(_, offset)| *offset >= 0)
+        .collect()
+}
+
 pub(super) async fn fetch(
     coordinator: &Coordinator,
     topic: &Arc<str>,
