@@ -157,6 +157,8 @@ pub enum Event {
     Assigned {
         /// Counts the memberships that were lost before this one; commits and [`Consumer::owns`] name it.
         tenure: u64,
+        /// Counts what the group has said: [`Consumer::owns`] names the last that was heard.
+        serial: u64,
         /// The partitions.
         partitions: BTreeSet<i32>,
     },
@@ -196,8 +198,8 @@ pub struct Consumer {
     /// Where the next chunk of each partition begins: what does not, was fetched before the partition was given up or
     /// begun anew.
     expected: BTreeMap<i32, i64>,
-    /// The tenure and partitions that [`Consumer::next`] told last.
-    told: (u64, BTreeSet<i32>),
+    /// The tenure and serial number that [`Consumer::next`] told last.
+    told: (u64, u64),
     /// What the caller has said that it has.
     owned: BTreeSet<i32>,
 }
@@ -291,11 +293,12 @@ impl Consumer {
         }
     }
 
-    /// Says that exactly these partitions are being read, or have something that is not committed: the group takes back
-    /// what it wants of the others.
-    pub fn owns(&mut self, tenure: u64, partitions: &BTreeSet<i32>) {
+    /// Says that exactly these partitions are being read, or have something that is not committed, or are about to be
+    /// begun: the group takes back what it wants of the others. `serial` is that of the last [`Event::Assigned`]; no
+    /// partition that is not named here may be begun before the next one.
+    pub fn owns(&mut self, tenure: u64, serial: u64, partitions: &BTreeSet<i32>) {
         self.owned.clone_from(partitions);
-        self.membership.owns(tenure, partitions);
+        self.membership.owns(tenure, serial, partitions);
     }
 
     /// Stops reading; what was fetched and not taken is forgotten. The membership goes on.
@@ -383,8 +386,8 @@ impl Consumer {
     fn turned(&mut self) -> Option<Event> {
         let standing = self.membership.standing();
         if standing.tenure != self.told.0 {
-            let had_some = !self.told.1.is_empty() || !self.owned.is_empty();
-            self.told = (standing.tenure, BTreeSet::new());
+            let had_some = !self.owned.is_empty();
+            self.told.0 = standing.tenure;
             self.owned.clear();
             if let Some(reason) = standing.lost.filter(|_| had_some) {
                 self.stop_fetching();
@@ -395,12 +398,14 @@ impl Consumer {
             self.stop_fetching();
             return Some(Event::Fatal(error));
         }
-        if standing.assigned == self.told.1 {
+        if standing.serial == self.told.1 {
             return None;
         }
-        self.told.1.clone_from(&standing.assigned);
+        self.told.1 = standing.serial;
+        self.owned.extend(&standing.assigned);
         Some(Event::Assigned {
             tenure: standing.tenure,
+            serial: standing.serial,
             partitions: standing.assigned,
         })
     }

@@ -97,19 +97,22 @@ impl Session<'_> {
     pub(super) async fn reassign(
         &mut self,
         tenure: u64,
+        serial: u64,
         partitions: &BTreeSet<i32>,
     ) -> Result<(), PipelineError> {
         self.held.tenure = tenure;
         let before = self.held.partitions();
         let taken: BTreeSet<i32> = before.difference(partitions).copied().collect();
         let given: Vec<i32> = partitions.difference(&before).copied().collect();
-        tracing::info!(
-            group = self.config.kafka.group_id,
-            ?given,
-            ?taken,
-            kept = before.len() - taken.len(),
-            "assigned"
-        );
+        if !given.is_empty() || !taken.is_empty() {
+            tracing::info!(
+                group = self.config.kafka.group_id,
+                ?given,
+                ?taken,
+                kept = before.len() - taken.len(),
+                "assigned"
+            );
+        }
         if !taken.is_empty() {
             self.consumer.stop(&taken);
             if self.flush_and_commit().await? == Committed::Lost {
@@ -117,15 +120,16 @@ impl Session<'_> {
                 return self.judge_again(reason).await;
             }
             self.held.give_up(&taken);
-            self.consumer.owns(tenure, &self.held.partitions());
+            // What is about to be begun counts as ours already.
+            self.consumer.owns(tenure, serial, partitions);
         }
         if !self.held.recovered {
             self.recover().await?;
         }
         if !given.is_empty() {
             self.begin(&given).await?;
-            self.consumer.owns(tenure, &self.held.partitions());
         }
+        self.consumer.owns(tenure, serial, &self.held.partitions());
         self.held.assigned = true;
         Ok(())
     }

@@ -174,9 +174,11 @@ impl Session<'_> {
                         self.flush_or_judge().await?;
                     }
                 }
-                Event::Assigned { tenure, partitions } => {
-                    self.reassign(tenure, &partitions).await?;
-                }
+                Event::Assigned {
+                    tenure,
+                    serial,
+                    partitions,
+                } => self.reassign(tenure, serial, &partitions).await?,
                 Event::Lost(reason) => self.judge_again(reason).await?,
                 Event::Moved {
                     partition,

@@ -203,7 +203,9 @@ impl Machine {
                 }
             }
             Event::Answered(of, result) => self.answered(of, result, now),
-            Event::Owns(tenure, partitions) => self.standing.own(tenure, &partitions),
+            Event::Owns(tenure, serial, partitions) => {
+                self.standing.own(tenure, serial, &partitions);
+            }
             Event::Fenced => {
                 if let State::Fencing = self.state {
                     self.begin_anew(LostReason::SessionExpired);
@@ -244,8 +246,8 @@ impl Machine {
         ) {
             return;
         }
-        if !self.cooperative {
-            self.standing.assigned.clear();
+        if !self.cooperative && !self.standing.assigned.is_empty() {
+            self.standing.assign(BTreeSet::new());
         }
         if self.standing.gave_up() {
             self.state = State::Joining;
@@ -313,7 +315,7 @@ impl Machine {
         }
         self.generation = Some(round.generation);
         self.previous.clone_from(&assigned);
-        self.standing.assigned = assigned;
+        self.standing.assign(assigned);
         self.state = State::Member {
             heard: now,
             // What is taken away can go to another member only in the generation after this one.

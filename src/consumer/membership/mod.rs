@@ -106,7 +106,7 @@ impl Membership {
             Machine::Classic(machine) => (machine.identity(), machine.standing()),
             Machine::Modern(machine) => (machine.identity(), machine.standing()),
         };
-        let ours = standing.assigned.union(&standing.owned).copied().collect();
+        let ours = standing.owned.clone();
         identity
             .filter(|_| standing.tenure == tenure)
             .map(|identity| (identity, ours))
@@ -125,14 +125,14 @@ impl Membership {
     }
 
     /// The caller reads exactly these partitions now, or has not committed them to their end.
-    pub(super) fn owns(&self, tenure: u64, partitions: &BTreeSet<i32>) {
+    pub(super) fn owns(&self, tenure: u64, serial: u64, partitions: &BTreeSet<i32>) {
         self.on(|machine| match machine {
             Machine::Classic(machine) => {
-                let owns = machine::Event::Owns(tenure, partitions.clone());
+                let owns = machine::Event::Owns(tenure, serial, partitions.clone());
                 machine.on(owns, Instant::now())
             }
             Machine::Modern(machine) => {
-                machine.owns(tenure, partitions);
+                machine.owns(tenure, serial, partitions);
                 None
             }
         });

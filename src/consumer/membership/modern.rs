@@ -130,8 +130,8 @@ impl Machine {
     }
 
     /// The caller reads exactly these partitions now.
-    pub(super) fn owns(&mut self, tenure: u64, partitions: &BTreeSet<i32>) {
-        self.standing.own(tenure, partitions);
+    pub(super) fn owns(&mut self, tenure: u64, serial: u64, partitions: &BTreeSet<i32>) {
+        self.standing.own(tenure, serial, partitions);
     }
 
     /// A heartbeat was answered: the epoch, and the partitions where they are said.
@@ -146,7 +146,7 @@ impl Machine {
             self.told = Some(owned.clone());
         }
         if let Some(assigned) = assigned {
-            self.standing.assigned = assigned;
+            self.standing.assign(assigned);
         }
     }
 

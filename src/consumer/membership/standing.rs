@@ -14,9 +14,12 @@ use crate::wire::error::ErrorCode;
 pub(in crate::consumer) struct Standing {
     /// Counts the memberships that were lost.
     pub(in crate::consumer) tenure: u64,
+    /// Counts what the group has said about partitions.
+    pub(in crate::consumer) serial: u64,
     /// What the group lets this member read now.
     pub(in crate::consumer) assigned: BTreeSet<i32>,
-    /// What the caller reads, or has not committed to its end yet.
+    /// What the caller reads, or has not committed to its end yet, or may begin to read at any moment because it was
+    /// let. Whatever is said to the group counts all of that as ours.
     pub(in crate::consumer) owned: BTreeSet<i32>,
     /// Why the tenure before this one ended.
     pub(in crate::consumer) lost: Option<LostReason>,
@@ -25,10 +28,22 @@ pub(in crate::consumer) struct Standing {
 }
 
 impl Standing {
-    /// The caller reads exactly these partitions now. Words of an earlier tenure change nothing.
-    pub(super) fn own(&mut self, tenure: u64, partitions: &BTreeSet<i32>) {
-        if tenure == self.tenure {
-            self.owned.clone_from(partitions);
+    /// The group lets this member read exactly these partitions.
+    pub(super) fn assign(&mut self, partitions: BTreeSet<i32>) {
+        self.serial += 1;
+        self.assigned = partitions;
+        self.owned.extend(&self.assigned);
+    }
+
+    /// The caller reads exactly these partitions now, and will begin no other before the group says more than it had
+    /// said in `serial`. Words of an earlier tenure change nothing.
+    pub(super) fn own(&mut self, tenure: u64, serial: u64, partitions: &BTreeSet<i32>) {
+        if tenure != self.tenure {
+            return;
+        }
+        self.owned.clone_from(partitions);
+        if serial != self.serial {
+            self.owned.extend(&self.assigned);
         }
     }
 
@@ -40,6 +55,7 @@ impl Standing {
     /// The membership is over.
     pub(super) fn lose(&mut self, why: LostReason) {
         self.tenure += 1;
+        self.serial += 1;
         self.assigned.clear();
         self.owned.clear();
         self.lost = Some(why);

@@ -45,8 +45,8 @@ pub(in crate::consumer::membership) enum Event {
     Unanswered,
     /// A heartbeat or commit of a generation was answered.
     Answered(i32, Result<(), ErrorCode>),
-    /// The caller reads exactly these partitions, in a tenure.
-    Owns(u64, BTreeSet<i32>),
+    /// The caller reads exactly these partitions, in a tenure, and knows what the group has said up to a serial number.
+    Owns(u64, u64, BTreeSet<i32>),
     /// The coordinator surely does not take anything from the member id of before any more.
     Fenced,
     /// The leader found that a topic has more partitions than were shared out in this generation.

@@ -30,14 +30,12 @@ fn member() -> Machine {
 fn what_is_given_up_is_told_at_once() {
     let mut machine = member();
     assert_eq!(machine.standing().assigned, set(&[0, 1]));
-    assert_eq!(machine.step(false), Step::Idle);
-    machine.owns(0, &set(&[0, 1]));
     let took = beat(&machine);
     assert_eq!(took.owned, Some(set(&[0, 1])));
     machine.beaten(&took, 3, Some(set(&[0])));
     assert_eq!(machine.step(false), Step::Idle, "1 is being drained");
     assert_eq!(machine.identity().unwrap().generation, 3);
-    machine.owns(0, &set(&[0]));
+    machine.owns(0, 2, &set(&[0]));
     let gave = beat(&machine);
     assert_eq!((gave.epoch, &gave.owned), (3, &Some(set(&[0]))));
     machine.beaten(&gave, 4, None);
@@ -52,7 +50,7 @@ fn a_fenced_member_is_ended_and_begins_anew_under_another_id() {
     assert_eq!(machine.identity(), None);
     assert_eq!(machine.standing().tenure, 1);
     assert_eq!(machine.step(false), Step::Fence("m-1".into()));
-    machine.owns(0, &set(&[0, 1]));
+    machine.owns(0, 1, &set(&[0, 1]));
     assert!(machine.standing().owned.is_empty(), "of the tenure before");
     machine.fenced();
     assert_eq!(machine.step(false), Step::Name);
@@ -125,7 +123,10 @@ proptest! {
                         machine.refused("Heartbeat", &identity, code);
                     }
                 }
-                Happening::Owns(tenure, owned) => machine.owns(tenure, &owned.into_iter().collect()),
+                Happening::Owns(tenure, owned) => {
+                    let serial = machine.standing().serial;
+                    machine.owns(tenure, serial, &owned.into_iter().collect());
+                }
                 Happening::Fenced => machine.fenced(),
                 Happening::Left => machine.left(),
             }
