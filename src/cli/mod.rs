@@ -61,7 +61,7 @@ enum Commands {
 }
 
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Market data into Kafka.
     Produce(ProduceOptions),
