@@ -6,6 +6,7 @@
 //! at once.
 
 mod broker;
+mod check;
 mod common;
 mod config;
 mod consume;
@@ -28,7 +29,7 @@ pub use exit::Exit;
 
 use crate::config::{Config, ConfigError, Inputs, Override};
 use crate::pipeline::options::{
-    BrokerOptions, ConsumeOptions, DemoOptions, Format, ProduceOptions, RunOptions,
+    BrokerOptions, CheckOptions, ConsumeOptions, DemoOptions, Format, ProduceOptions, RunOptions,
 };
 use common::Global;
 
@@ -38,6 +39,7 @@ Examples:
   stockflow produce --symbol IBM --once            one poll of IBM into Kafka
   stockflow consume --out trades --until-end       what is on the topic into CSV files
   stockflow run --symbol AAPL,IBM                  both, until stopped
+  stockflow check                                  whether all that a run needs is there
   stockflow config show                            what is in force, and where it was set";
 
 /// Stock trades from Alpha Vantage through Apache Kafka into CSV files: none lost, none doubled.
@@ -57,6 +59,7 @@ enum Commands {
     Run(run::Arguments),
     Demo(demo::Arguments),
     Broker(broker::Arguments),
+    Check(check::Arguments),
     Config(config::Arguments),
 }
 
@@ -73,6 +76,8 @@ pub enum Command {
     Demo(DemoOptions),
     /// The embedded broker alone.
     Broker(BrokerOptions),
+    /// Whether everything that a run needs is there.
+    Check(CheckOptions),
     /// What is in force, and where it was set.
     ConfigShow(Format),
 }
@@ -154,6 +159,7 @@ impl Commands {
             }
             Self::Run(arguments) => (Command::Run(arguments.options()), arguments.overrides()),
             Self::Demo(arguments) => (Command::Demo(arguments.options()), Vec::new()),
+            Self::Check(arguments) => (Command::Check(arguments.options()), arguments.overrides()),
             Self::Broker(arguments) => (Command::Broker(arguments.options()), Vec::new()),
             Self::Config(arguments) => (Command::ConfigShow(arguments.format()), Vec::new()),
         }

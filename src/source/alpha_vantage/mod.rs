@@ -192,11 +192,7 @@ impl AlphaVantage {
         }
         let pause = TimeDelta::from_std(settings.circuit_breaker).unwrap_or(TimeDelta::hours(1));
         Ok(Self {
-            plan: Plan::new(
-                targets.iter().map(Target::market),
-                settings.extended_hours,
-                now,
-            ),
+            plan: targets::plan(&settings, &targets, ledger.known(), now),
             breaker: Breaker::new(settings.circuit_breaker_failures, pause),
             ended: settings.months.is_some() && targets.is_empty(),
             settings,
