@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     PipelineError, Stop,
+    pace::Pace,
     reach::Reach,
     session::{Ended, Session},
     settings,
@@ -66,6 +67,7 @@ pub(super) async fn consume(
         from: options.from,
         progress,
         settled: Written::default(),
+        pace: Pace::new(config.output.commit_interval),
         scratch: Scratch::default(),
     };
     let ended = loop {

@@ -16,6 +16,7 @@ mod error;
 mod keys;
 mod known;
 pub mod options;
+mod pace;
 mod publish;
 mod reach;
 mod run;

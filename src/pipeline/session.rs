@@ -4,17 +4,15 @@
 //! the sink. On a rebalance the same is done before the group is joined again. When the group no longer takes our commits, the
 //! rows of the pending batch are judged anew from what is committed, as after a crash.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use chrono::Utc;
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval_at},
-};
+use tokio::sync::watch;
 
 use super::{
     PipelineError, Stop,
     consume::{as_sink, recover},
+    pace::Pace,
     summary::Written,
     writer::Writer,
 };
@@ -48,8 +46,17 @@ pub(super) struct Session<'a> {
     pub(super) progress: &'a watch::Sender<Written>,
     /// What was done at the last commit that counted.
     pub(super) settled: Written,
+    /// When the next flush is due.
+    pub(super) pace: Pace,
     /// Where compressed batches are decompressed.
     pub(super) scratch: Scratch,
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What became of a chunk.
@@ -140,9 +147,6 @@ impl Session<'_> {
         );
         self.consumer.start(&positions);
         let mut ends = None;
-        let period = self.config.output.commit_interval;
-        let mut tick = interval_at(Instant::now() + period, period);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if *self.at_end.borrow_and_update() && ends.is_none() {
                 ends = Some(
@@ -161,6 +165,10 @@ impl Session<'_> {
             tokio::select! {
                 biased;
                 () = self.stop.requested() => return self.finish().await,
+                // Before what was fetched: a topic that always has more must not put commits off.
+                () = until(self.pace.due()) => if !self.flush_and_commit().await? {
+                    return self.judge_again().await;
+                },
                 event = self.consumer.next() => match event {
                     Event::Chunk(chunk) => {
                         let partition = chunk.partition();
@@ -200,9 +208,6 @@ impl Session<'_> {
                         positions.insert(partition, to);
                     }
                     Event::Fatal(error) => return Err(error.into()),
-                },
-                _ = tick.tick() => if !self.flush_and_commit().await? {
-                    return self.judge_again().await;
                 },
                 // Looked at above; an error means that nobody will ask any more.
                 Ok(()) = self.at_end.changed() => {}
@@ -295,6 +300,7 @@ impl Session<'_> {
             unflushed,
         } = appended?;
         self.left = left;
+        self.pace.took(Instant::now());
         self.progress.send_modify(|done| {
             done.rows += total.rows;
             done.dead_letters += total.dead_letters;
@@ -309,9 +315,11 @@ impl Session<'_> {
         // Counted before the flush: what is appended meanwhile belongs to the next batch.
         let done = *self.progress.borrow();
         let Some(batch) = self.writer.with(|sink| sink.flush()).await?? else {
+            self.pace.flushed(Instant::now());
             return Ok(true);
         };
         let certain = self.commit(batch).await?;
+        self.pace.flushed(Instant::now());
         if certain {
             let committed = done.rows + done.dead_letters + done.tombstones + done.skipped;
             self.settled = Written { committed, ..done };
