@@ -17,14 +17,14 @@ const MAX_CLOSED_DAYS: u32 = 10;
 
 /// A span of trading: from the opening to the close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Session {
-    pub(super) open: DateTime<Utc>,
-    pub(super) close: DateTime<Utc>,
+pub(in crate::source) struct Session {
+    pub(in crate::source) open: DateTime<Utc>,
+    pub(in crate::source) close: DateTime<Utc>,
 }
 
 /// An exchange, as far as its hours go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Market {
+pub(in crate::source) struct Market {
     zone: Tz,
     /// Minutes since midnight of opening and close.
     regular: (u32, u32),
@@ -34,7 +34,7 @@ pub(super) struct Market {
 }
 
 /// NYSE and Nasdaq.
-pub(super) const US: Market = Market {
+pub(in crate::source) const US: Market = Market {
     zone: chrono_tz::America::New_York,
     regular: (9 * 60 + 30, 16 * 60),
     extended: (4 * 60, 20 * 60),
@@ -68,7 +68,7 @@ const ELSEWHERE: &[(&str, Tz, u32, u32)] = &[
 
 impl Market {
     /// The market of a symbol. A suffix of one letter is a share class (`BRK.B`), not an exchange.
-    pub(super) fn of(symbol: &str) -> Self {
+    pub(in crate::source) fn of(symbol: &str) -> Self {
         if symbol.contains(':') {
             return AROUND_THE_CLOCK;
         }
@@ -89,18 +89,18 @@ impl Market {
     }
 
     /// The day that it is there.
-    pub(super) fn day_of(&self, time: DateTime<Utc>) -> NaiveDate {
+    pub(in crate::source) fn day_of(&self, time: DateTime<Utc>) -> NaiveDate {
         time.with_timezone(&self.zone).date_naive()
     }
 
     /// Whether the market trades on that day.
-    pub(super) fn trades_on(&self, day: NaiveDate) -> bool {
+    pub(in crate::source) fn trades_on(&self, day: NaiveDate) -> bool {
         let weekend = matches!(day.weekday(), Weekday::Sat | Weekday::Sun);
         (self.weekends || !weekend) && !(self.holidays && is_us_holiday(day))
     }
 
     /// The session of a day, if it trades on it.
-    pub(super) fn session(&self, day: NaiveDate, extended: bool) -> Option<Session> {
+    pub(in crate::source) fn session(&self, day: NaiveDate, extended: bool) -> Option<Session> {
         let (open, close) = if extended {
             self.extended
         } else {
@@ -114,7 +114,7 @@ impl Market {
     }
 
     /// The session that goes on, or else the next one.
-    pub(super) fn session_after(&self, now: DateTime<Utc>, extended: bool) -> Session {
+    pub(in crate::source) fn session_after(&self, now: DateTime<Utc>, extended: bool) -> Session {
         self.days_from(now, true)
             .filter_map(|day| self.session(day, extended))
             .find(|session| session.close > now)
@@ -125,7 +125,7 @@ impl Market {
     }
 
     /// The session that goes on, or else the latest one.
-    pub(super) fn session_before(&self, now: DateTime<Utc>, extended: bool) -> Session {
+    pub(in crate::source) fn session_before(&self, now: DateTime<Utc>, extended: bool) -> Session {
         self.days_from(now, false)
             .filter_map(|day| self.session(day, extended))
             .find(|session| session.open <= now)
@@ -136,19 +136,19 @@ impl Market {
     }
 
     /// Whether the market is open.
-    pub(super) fn is_open(&self, now: DateTime<Utc>, extended: bool) -> bool {
+    pub(in crate::source) fn is_open(&self, now: DateTime<Utc>, extended: bool) -> bool {
         self.session_before(now, extended).close > now
     }
 
     /// When the bar of a day is final: not at the close of the regular session, because trades of the extended one
     /// still count in its volume.
-    pub(super) fn day_is_final(&self, day: NaiveDate) -> Option<DateTime<Utc>> {
+    pub(in crate::source) fn day_is_final(&self, day: NaiveDate) -> Option<DateTime<Utc>> {
         self.at(day, self.extended.1)?
             .checked_add_signed(DAILY_SETTLE)
     }
 
     /// The next time at which a daily bar becomes final, after `now`.
-    pub(super) fn next_final(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+    pub(in crate::source) fn next_final(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         self.days_from(now, true)
             .filter(|day| self.trades_on(*day))
             .filter_map(|day| self.day_is_final(day))
@@ -157,7 +157,7 @@ impl Market {
     }
 
     /// The latest day whose bar is final.
-    pub(super) fn latest_final_day(&self, now: DateTime<Utc>) -> Option<NaiveDate> {
+    pub(in crate::source) fn latest_final_day(&self, now: DateTime<Utc>) -> Option<NaiveDate> {
         self.days_from(now, false)
             .filter(|day| self.trades_on(*day))
             .find(|day| self.day_is_final(*day).is_some_and(|at| at <= now))

@@ -218,7 +218,8 @@ impl AlphaVantage {
             Series::BulkQuotes => self.function == Function::BulkQuotes,
         };
         // A body without any bars does not say what it is.
-        if !wanted && !(bars.events.is_empty() && bars.forming == 0) {
+        let some = !bars.events.is_empty() || bars.forming > 0;
+        if some && !wanted {
             let quote = matches!(bars.series, Series::Quote | Series::BulkQuotes);
             return Err(if quote {
                 Fault::Notice(Notice::wordless(NoticeKind::Quote))

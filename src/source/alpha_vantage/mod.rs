@@ -21,7 +21,7 @@ mod bar;
 mod breaker;
 mod budget;
 mod cadence;
-mod calendar;
+pub(super) mod calendar;
 mod clock;
 mod csv;
 mod drive;

@@ -17,7 +17,7 @@ impl Progress {
             .iter()
             .map(|path| {
                 let kind = (path != STDIN).then(|| std::fs::metadata(path).ok())??;
-                kind.is_file().then(|| kind.len())
+                kind.is_file().then_some(kind.len())
             })
             .sum();
         let style = |template| {

@@ -433,3 +433,73 @@ proptest! {
         let _ = parse(&body, &Ask { symbols: IBM, ..ASK });
     }
 }
+
+/// Bodies that were mutated at random, for as long as `STOCKFLOW_FUZZ_SECONDS` says: `scripts/fuzz-bodies` runs it.
+#[test]
+fn mutated_bodies_are_answered() {
+    use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
+
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let seconds = number("STOCKFLOW_FUZZ_SECONDS").unwrap_or(1);
+    let seed = number("STOCKFLOW_FUZZ_SEED").unwrap_or(1);
+    let directory = format!("{}/tests/fixtures/alphavantage", env!("CARGO_MANIFEST_DIR"));
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .expect("fixtures")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    names.sort();
+    let bodies: Vec<Vec<u8>> = names
+        .iter()
+        .map(|name| std::fs::read(name).expect("a fixture"))
+        .collect();
+    let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(seed);
+    let mut below = move |bound: usize| {
+        usize::try_from(random.next_u64() % bound.max(1) as u64).expect("small")
+    };
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    let (mut tried, mut events) = (0_u64, 0_u64);
+    while std::time::Instant::now() < end {
+        let mut body = bodies[below(bodies.len())].clone();
+        for _ in 0..=below(6) {
+            let (at, other) = (below(body.len()), below(body.len()));
+            match below(6) {
+                0 => body.truncate(at),
+                1 => body
+                    .splice(at..at, [b"{}[]\":,\\\n0-.eN"[below(15)]])
+                    .for_each(drop),
+                2 if at < body.len() => body[at] = u8::try_from(below(256)).expect("a byte"),
+                3 => drop(body.drain(at.min(other)..at.max(other))),
+                4 => {
+                    let part = body[at.min(other)..at.max(other).min(at.min(other) + 500)].to_vec();
+                    body.splice(at..at, part).for_each(drop);
+                }
+                _ => {
+                    let donor = &bodies[below(bodies.len())];
+                    let from = below(donor.len());
+                    body.truncate(at);
+                    body.extend_from_slice(&donor[from..]);
+                }
+            }
+        }
+        let ask = Ask {
+            symbols: if below(2) == 0 { IBM } else { &[] },
+            now: (below(2) == 0).then(|| "2025-11-06T21:00:02Z".parse().expect("a time")),
+            delayed: below(4) == 0,
+            key: Some("EXAMPLEKEY000001"),
+            ..ASK
+        };
+        match parse(&body, &ask) {
+            Ok(bars) => events += bars.events.len() as u64,
+            Err(refusal) => assert!(
+                !format!("{refusal:?}").contains("EXAMPLEKEY000001"),
+                "seed {seed}, number {tried}"
+            ),
+        }
+        tried += 1;
+    }
+    println!("{tried} bodies, {events} events, seed {seed}");
+}

@@ -148,16 +148,12 @@ async fn paid_day(symbols: usize, interval: Interval, budget: Option<u32>) -> Da
         .session(NaiveDate::from_ymd_opt(2025, 11, 6).expect("a day"), true)
         .expect("a session");
     for (number, name) in list.iter().enumerate().take(symbols) {
-        let truth: BTreeSet<_> = market::intraday(
-            number,
-            session.close + TimeDelta::seconds(1),
-            minutes,
-            usize::MAX.min(1200),
-        )
-        .into_iter()
-        .filter(|bar| bar.start >= session.open)
-        .map(|bar| (bar.start, shown(bar.open), bar.volume))
-        .collect();
+        let truth: BTreeSet<_> =
+            market::intraday(number, session.close + TimeDelta::seconds(1), minutes, 1200)
+                .into_iter()
+                .filter(|bar| bar.start >= session.open)
+                .map(|bar| (bar.start, shown(bar.open), bar.volume))
+                .collect();
         let mut got = of(day.events.values(), name);
         got.retain(|(start, ..)| (session.open..session.close).contains(start));
         let missing: Vec<_> = truth.difference(&got).map(|(start, ..)| start).collect();

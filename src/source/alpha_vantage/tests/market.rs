@@ -43,7 +43,7 @@ pub(super) fn intraday(symbol: usize, now: DateTime<Utc>, minutes: i64, most: us
             / minutes;
         for number in (0..=count).rev() {
             let start = session.open + length * i32::try_from(number).expect("a day has few bars");
-            if mix(&[symbol as i64, start.timestamp(), 0]) % 8 == 0 {
+            if mix(&[symbol as i64, start.timestamp(), 0]).is_multiple_of(8) {
                 continue;
             }
             let mut bar = bar(symbol, start);
