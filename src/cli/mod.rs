@@ -6,6 +6,7 @@
 //! at once.
 
 mod broker;
+mod check;
 mod common;
 mod config;
 mod consume;
@@ -29,7 +30,8 @@ pub use exit::Exit;
 
 use crate::config::{Config, ConfigError, Inputs, Override};
 use crate::pipeline::options::{
-    BrokerOptions, ConsumeOptions, DemoOptions, Format, GroupAction, ProduceOptions, RunOptions,
+    BrokerOptions, CheckOptions, ConsumeOptions, DemoOptions, Format, GroupAction, ProduceOptions,
+    RunOptions,
 };
 use common::Global;
 
@@ -39,6 +41,7 @@ Examples:
   stockflow produce --symbol IBM --once            one poll of IBM into Kafka
   stockflow consume --out trades --until-end       what is on the topic into CSV files
   stockflow run --symbol AAPL,IBM                  both, until stopped
+  stockflow check                                  whether all that a run needs is there
   stockflow config show                            what is in force, and where it was set";
 
 /// Stock trades from Alpha Vantage through Apache Kafka into CSV files: none lost, none doubled.
@@ -59,11 +62,12 @@ enum Commands {
     Demo(demo::Arguments),
     Broker(broker::Arguments),
     Group(group::Arguments),
+    Check(check::Arguments),
     Config(config::Arguments),
 }
 
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Market data into Kafka.
     Produce(ProduceOptions),
@@ -77,6 +81,8 @@ pub enum Command {
     Broker(BrokerOptions),
     /// Consumer groups, looked at or changed.
     Group(GroupAction, Format),
+    /// Whether everything that a run needs is there.
+    Check(CheckOptions),
     /// What is in force, and where it was set.
     ConfigShow(Format),
 }
@@ -158,6 +164,7 @@ impl Commands {
             }
             Self::Run(arguments) => (Command::Run(arguments.options()), arguments.overrides()),
             Self::Demo(arguments) => (Command::Demo(arguments.options()), Vec::new()),
+            Self::Check(arguments) => (Command::Check(arguments.options()), arguments.overrides()),
             Self::Broker(arguments) => (Command::Broker(arguments.options()), Vec::new()),
             Self::Group(arguments) => arguments.split(),
             Self::Config(arguments) => (Command::ConfigShow(arguments.format()), Vec::new()),

@@ -126,9 +126,13 @@ choices! {
         Auto = "auto",
         /// TIME_SERIES_INTRADAY.
         Intraday = "intraday" | "TIME_SERIES_INTRADAY",
+        /// GLOBAL_QUOTE.
+        Quote = "quote" | "GLOBAL_QUOTE",
+        /// REALTIME_BULK_QUOTES: up to 100 symbols a request.
+        BulkQuotes = "bulk-quotes" | "REALTIME_BULK_QUOTES",
         /// TIME_SERIES_DAILY.
         Daily = "daily" | "TIME_SERIES_DAILY",
-    } later "quote", "bulk-quotes";
+    }
 
     /// The length of an intraday bar.
     pub enum Interval {

@@ -9,6 +9,7 @@
 //! A stop (Ctrl-C, SIGTERM, a key) is asked for through [`Stop`]: intake ends, what is under way is drained, made durable
 //! and committed, the group is left; all under one deadline, `ShutdownTimeoutMs`.
 
+mod check;
 mod consume;
 mod demo;
 mod error;
@@ -28,6 +29,7 @@ mod summary;
 mod watchdog;
 mod writer;
 
+pub use check::{CheckReport, check};
 pub use demo::{broker, demo};
 pub use error::{Fault, PipelineError};
 pub use group::group;

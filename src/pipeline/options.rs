@@ -4,6 +4,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{AutoOffsetReset, HostPort};
+pub use crate::source::alpha_vantage::Month;
+
+/// What a source was asked to do, beside what the configuration says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceOptions {
+    /// One poll of each symbol, then stop.
+    pub once: bool,
+    /// Publish events that are on the topic already, too.
+    pub republish: bool,
+    /// Replay by the events' own times, so many times as fast; above 0.
+    pub speed: Option<f64>,
+    /// Fill back these months, first and last, then stop.
+    pub months: Option<(Month, Month)>,
+}
 
 /// How a result is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,14 +30,12 @@ pub enum Format {
 }
 
 /// What `produce` was asked to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProduceOptions {
-    /// One poll of each symbol, then stop.
-    pub once: bool,
+    /// What the source was asked to do.
+    pub source: SourceOptions,
     /// Stop after so many events; at least 1.
     pub count: Option<u64>,
-    /// Publish events that are on the topic already, too.
-    pub republish: bool,
     /// How the summary is printed.
     pub format: Format,
 }
@@ -43,14 +55,12 @@ pub struct ConsumeOptions {
 }
 
 /// What `run` was asked to do: the union of both.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunOptions {
-    /// One poll of each symbol, then stop.
-    pub once: bool,
+    /// What the source was asked to do.
+    pub source: SourceOptions,
     /// Stop after so many events; at least 1.
     pub count: Option<u64>,
-    /// Publish events that are on the topic already, too.
-    pub republish: bool,
     /// Stop at the last stable offsets that were seen at the start.
     pub until_end: bool,
     /// As for [`ConsumeOptions::from`].
@@ -73,6 +83,15 @@ pub struct DemoOptions {
     /// Where the broker listens; `None` is a free port of the loopback.
     pub listen: Option<HostPort>,
     /// How the summary is printed.
+    pub format: Format,
+}
+
+/// What `check` was asked to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Look at the configuration alone, without any connection.
+    pub offline: bool,
+    /// How the result is printed.
     pub format: Format,
 }
 

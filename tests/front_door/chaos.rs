@@ -268,8 +268,12 @@ impl Chaos {
                 wait(&mut process, Duration::from_secs(60));
             }
         }
-        // Everybody comes back, one after the other.
-        for member in &members {
+        // Everybody comes back, one after the other; and once more when the group has forgotten who was killed last and
+        // held partitions in its name.
+        let rounds = members.iter().map(|member| (member, Duration::ZERO));
+        let again = members.iter().zip([self.session.mul_f64(1.5)]);
+        for (member, pause) in rounds.chain(again) {
+            sleep(pause);
             let output = group
                 .command(&member.directory, &["consume", "--until-end"])
                 .stderr(Stdio::piped())
