@@ -9,24 +9,31 @@
 //! A stop (Ctrl-C, SIGTERM, a key) is asked for through [`Stop`]: intake ends, what is under way is drained, made durable
 //! and committed, the group is left; all under one deadline, `ShutdownTimeoutMs`.
 
+mod check;
 mod consume;
 mod demo;
 mod error;
+mod group;
 mod keys;
 mod known;
 pub mod options;
+mod pace;
 mod publish;
 mod reach;
+mod rebalance;
 mod run;
 mod session;
 mod settings;
 mod stop;
 mod summary;
 mod verify;
+mod watchdog;
 mod writer;
 
+pub use check::{CheckReport, check};
 pub use demo::{broker, demo};
 pub use error::{Fault, PipelineError};
+pub use group::group;
 pub use run::{consume, produce, run};
 pub use stop::Stop;
 pub use summary::Summary;

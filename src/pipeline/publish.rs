@@ -9,7 +9,10 @@ use std::{
 use chrono::Utc;
 use tokio::sync::watch;
 
-use super::{PipelineError, Stop, known::Known, reach::Reach, settings, summary::Published};
+use super::{
+    PipelineError, Stop, known::Known, options::SourceOptions, reach::Reach, settings,
+    summary::Published,
+};
 use crate::{
     config::Config,
     event::TradeEvent,
@@ -27,12 +30,17 @@ const REAP_EVERY: usize = 1024;
 /// What the producing half is asked to do.
 #[derive(Clone, Debug)]
 pub(super) struct PublishOptions {
-    /// One poll of each symbol.
-    pub(super) once: bool,
+    /// What the source was asked to do.
+    pub(super) source: SourceOptions,
     /// Stop after so many events.
     pub(super) count: Option<u64>,
-    /// Also publish what is on the topic already.
-    pub(super) republish: bool,
+}
+
+impl PublishOptions {
+    /// Whether it ends by itself, and so gives up on what cannot be reached.
+    pub(super) fn one_shot(&self) -> bool {
+        self.source.once || self.source.months.is_some() || self.count.is_some()
+    }
 }
 
 /// Publishes until the source ends, `count` is reached or the stop is asked for; then drains.
@@ -45,8 +53,7 @@ pub(super) async fn publish(
     stop: &Stop,
     progress: &watch::Sender<Published>,
 ) -> Result<(), PipelineError> {
-    let one_shot = options.once || options.count.is_some();
-    let source = settings::source(config, options.once, one_shot)?;
+    let source = settings::source(config, &options.source, options.one_shot())?;
     publish_from(source, config, cluster, options, stop, progress).await
 }
 
@@ -59,14 +66,13 @@ pub(super) async fn publish_from(
     stop: &Stop,
     progress: &watch::Sender<Published>,
 ) -> Result<(), PipelineError> {
-    let one_shot = options.once || options.count.is_some();
-    let reach = Reach::new(cluster, one_shot);
+    let reach = Reach::new(cluster, options.one_shot());
     let started = reach.ask(|| Producer::start(Arc::clone(cluster), settings::producer(config)));
     let producer = tokio::select! {
         producer = started => producer?,
         () = stop.requested() => return Ok(()),
     };
-    let known = (!options.republish && source.may_repeat())
+    let known = (!options.source.republish && source.may_repeat())
         .then(|| Known::new(cluster, &config.kafka.topic));
     let mut half = Publisher {
         producer,
@@ -83,6 +89,9 @@ pub(super) async fn publish_from(
     // Whatever ended it: what was taken is sent, as far as the time allows.
     let drained = half.producer.close(stop.deadline()).await;
     half.reap();
+    if half.in_flight.is_settled() {
+        source.settled();
+    }
     outcome?;
     if let Some((events, source)) = half.in_flight.failed {
         return Err(PipelineError::Delivery { events, source });
@@ -126,6 +135,9 @@ impl Publisher<'_> {
             self.reap();
             if let Some((events, source)) = self.in_flight.failed.take() {
                 return Err(PipelineError::Delivery { events, source });
+            }
+            if self.left != Some(0) && self.in_flight.is_settled() {
+                source.settled();
             }
         }
         Ok(())
@@ -212,6 +224,11 @@ impl InFlight {
             Some((last, records)) if last.same_batch(&delivery) => *records += 1,
             _ => batches.push_back((delivery, 1)),
         }
+    }
+
+    /// Whether every record was acknowledged.
+    fn is_settled(&self) -> bool {
+        self.failed.is_none() && self.batches.values().all(VecDeque::is_empty)
     }
 
     /// Takes out the batches whose outcome is known; says how many records were acknowledged.

@@ -6,16 +6,27 @@ use std::io;
 use super::checkpoint::{Moved, Pending};
 use super::error::SinkError;
 use super::index::{self, Batch, Passed, Run, Span};
-use super::metadata::Author;
+use super::metadata::{self, Author, Chain};
 use super::{Appended, Sink};
 
-/// A batch that is durable and now has to be committed, with exactly this metadata.
+/// A batch that is durable and now has to be committed, with exactly the metadata that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DurableBatch {
     /// Its number, never used again in this directory.
     pub number: u64,
-    /// partition, next offset, leader epoch of the last record where known.
-    pub offsets: Vec<(i32, i64, Option<i32>)>,
+    /// What to commit.
+    pub offsets: Vec<DurableOffset>,
+}
+
+/// What is durable of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurableOffset {
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to be read.
+    pub next: i64,
+    /// The leader epoch of the last record, where known.
+    pub leader_epoch: Option<i32>,
     /// The metadata of the commit.
     pub metadata: String,
 }
@@ -121,17 +132,26 @@ impl Sink {
         }
         self.gaps.retain(|gap| !moved.contains_key(&gap.0));
         self.passed.clear();
+        let author = Author {
+            directory: self.checkpoint.directory,
+            batch: number,
+            begun: false,
+        };
+        let none = Chain::default();
+        let offsets = moved.iter().map(|(partition, moved)| DurableOffset {
+            partition: *partition,
+            next: moved.to.next,
+            leader_epoch: moved.to.epoch,
+            metadata: metadata::encode(
+                author,
+                self.tenancies
+                    .get(partition)
+                    .map_or(&none, |tenancy| &tenancy.chain),
+            ),
+        });
         Ok(DurableBatch {
             number,
-            offsets: moved
-                .iter()
-                .map(|(partition, moved)| (*partition, moved.to.next, moved.to.epoch))
-                .collect(),
-            metadata: Author {
-                directory: self.checkpoint.directory,
-                batch: number,
-            }
-            .encode(),
+            offsets: offsets.collect(),
         })
     }
 
@@ -183,7 +203,7 @@ impl Sink {
                 .gaps
                 .iter()
                 .filter(|gap| moved.contains_key(&gap.0))
-                .copied()
+                .cloned()
                 .collect(),
             ..Batch::default()
         }

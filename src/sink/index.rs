@@ -56,14 +56,14 @@ pub(super) struct Span(
     pub(super) [u64; 4],
 );
 
-/// partition, first offset passed over, offset after the last, and the directory whose commit said so, where one did: it
-/// holds them, or knows who does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// partition, first offset passed over, offset after the last, and the directories that may hold them, where commits named
+/// any (the nil id is one that they did not name).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Gap(
     pub(super) i32,
     pub(super) i64,
     pub(super) i64,
-    pub(super) Option<Uuid>,
+    pub(super) Vec<Uuid>,
 );
 
 /// partition, first offset, offset after the last, why there is no line.

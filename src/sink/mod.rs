@@ -53,10 +53,11 @@ use std::sync::Arc;
 pub use append::Appended;
 use checkpoint::{Checkpoint, Position};
 pub use error::SinkError;
-pub use flush::DurableBatch;
+pub use flush::{DurableBatch, DurableOffset};
 use fs::{Fs, FsFile};
 use index::{Gap, Passed, Why};
-use metadata::Author;
+pub use metadata::shortened;
+use metadata::{Author, Chain};
 pub use open::FormerMember;
 use outputs::Outputs;
 use recover::StartRule;
@@ -88,12 +89,22 @@ pub struct Sink {
     progress: BTreeMap<i32, Progress>,
     /// Jumps that the next batch records.
     gaps: Vec<Gap>,
+    /// Who had the partitions before.
+    tenancies: BTreeMap<i32, Tenancy>,
     /// Offsets without a line since the last batch.
     passed: Vec<Passed>,
     recovered: bool,
     failed: bool,
     /// Held as long as the directory is in use.
     _lock: Box<dyn Send>,
+}
+
+/// Who had a partition before, as its last commit said when it was begun.
+#[derive(Clone, Debug, Default)]
+struct Tenancy {
+    chain: Chain,
+    /// Whether the last commit was this directory's.
+    ours: bool,
 }
 
 /// A partition since the last batch.
@@ -149,6 +160,20 @@ impl Sink {
     ) -> Result<Start, SinkError> {
         self.ready()?;
         self.settled(partition)?;
+        // A claim takes the place of the commit by which a later start could tell that the last batch counted.
+        if self.unsaved {
+            let saved = self.save();
+            self.guard(saved)?;
+        }
+        let text = committed.offset.map(|_| committed.metadata.as_str());
+        let tenancy = Tenancy {
+            chain: Chain::carried_on(self.checkpoint.directory, text),
+            ours: text.and_then(metadata::decode).is_some_and(|(author, _)| {
+                author.directory == self.checkpoint.directory
+                    && author.batch >= self.checkpoint.born
+            }),
+        };
+        self.tenancies.insert(partition, tenancy.clone());
         let begun = self
             .progress
             .get(&partition)
@@ -177,16 +202,30 @@ impl Sink {
                 );
                 held
             }
-            StartRule::Forwards(held, offset) => {
-                tracing::warn!(
-                    topic,
-                    partition,
-                    from = held,
-                    to = offset,
-                    "the group's offset was moved forwards by another program; the records between are not in this directory"
-                );
+            StartRule::Forwards(held, offset, in_another_directory) => {
+                if in_another_directory {
+                    tracing::debug!(
+                        topic,
+                        partition,
+                        from = held,
+                        to = offset,
+                        "another directory of this group has the records between"
+                    );
+                } else {
+                    tracing::warn!(
+                        topic,
+                        partition,
+                        from = held,
+                        to = offset,
+                        "the group's offset was moved forwards by another program; the records between are not in this directory"
+                    );
+                }
                 self.gaps.retain(|gap| gap.0 != partition);
-                let by = Author::decode(&committed.metadata).map(|author| author.directory);
+                let by = if in_another_directory {
+                    tenancy.chain.directories()
+                } else {
+                    Vec::new()
+                };
                 self.gaps.push(Gap(partition, held, offset, by));
                 offset
             }
@@ -203,6 +242,18 @@ impl Sink {
         };
         self.begin(partition, offset);
         Ok(Start::At(offset))
+    }
+
+    /// What has to be committed, at the offset where the partition was begun and before the first of its rows is taken in,
+    /// so that others can tell later whose rows are whose; `None` where the last commit is this directory's already.
+    pub fn claim(&self, partition: i32) -> Option<String> {
+        let tenancy = self.tenancies.get(&partition)?;
+        let author = Author {
+            directory: self.checkpoint.directory,
+            batch: self.checkpoint.next_batch,
+            begun: true,
+        };
+        (!tenancy.ours).then(|| metadata::encode(author, &tenancy.chain))
     }
 
     /// Begins a partition for which [`start_position`](Self::start_position) said [`Start::Reset`] at the offset that
@@ -232,7 +283,7 @@ impl Sink {
             // What lies between is not on the topic any more.
             Some((held, Ordering::Greater)) => {
                 self.gaps.retain(|gap| gap.0 != partition);
-                self.gaps.push(Gap(partition, held, offset, None));
+                self.gaps.push(Gap(partition, held, offset, Vec::new()));
             }
             _ => {}
         }

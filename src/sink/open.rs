@@ -88,6 +88,7 @@ impl Sink {
             index: None,
             progress: BTreeMap::new(),
             gaps: Vec::new(),
+            tenancies: BTreeMap::new(),
             passed: Vec::new(),
             recovered: false,
             failed: false,

@@ -171,7 +171,7 @@ mod tests {
                 Passed(0, 4, 6, Why::Tombstone),
                 Passed(0, 9, 10, Why::Tombstone),
             ],
-            gaps: vec![Gap(0, 1, 3, None)],
+            gaps: vec![Gap(0, 1, 3, Vec::new())],
             runs: vec![Run {
                 rows: 1,
                 ..run(&[3])
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(batch.partitions, [Span(1, 0, 9, [9, 0, 0, 0])]);
         assert_eq!(
             (batch.passed.len(), batch.gaps),
-            (0, vec![Gap(0, 1, 2, None)])
+            (0, vec![Gap(0, 1, 2, Vec::new())])
         );
     }
 }

@@ -195,7 +195,11 @@ fn bad_records_become_dead_letters_or_stop_or_are_passed_over() {
         ),
         "{error}"
     );
-    assert_eq!(sink.flush().unwrap().unwrap().offsets, [(0, 1, None)]);
+    let offsets = sink.flush().unwrap().unwrap().offsets;
+    assert_eq!(
+        (offsets.len(), offsets[0].partition, offsets[0].next),
+        (1, 0, 1)
+    );
 }
 
 #[test]
@@ -248,7 +252,7 @@ fn a_topic_made_anew_is_read_from_its_beginning() {
     sink.recover(&BTreeMap::new()).unwrap();
     // What the old topic's batch committed says nothing about the new one.
     assert_eq!(
-        sink.start_position(0, &committed(1, &batch.metadata))
+        sink.start_position(0, &committed(1, &batch.offsets[0].metadata))
             .unwrap(),
         Start::Reset
     );
@@ -273,7 +277,7 @@ fn an_offset_moved_by_somebody_else_is_followed_forwards_and_refused_backwards()
         Start::At(9)
     );
     append_for_good(&mut sink, 9, 1);
-    assert!(read(directory.path(), ".stockflow/index").contains(r#""gaps":[[0,1,9,null]]"#));
+    assert!(read(directory.path(), ".stockflow/index").contains(r#""gaps":[[0,1,9,[]]]"#));
     let error = sink
         .start_position(0, &committed(3, ""))
         .unwrap_err()
@@ -284,6 +288,26 @@ fn an_offset_moved_by_somebody_else_is_followed_forwards_and_refused_backwards()
     );
     let held = sink.start_position(0, &Committed::default()).unwrap();
     assert_eq!(held, Start::At(10));
+}
+
+#[test]
+fn a_claim_that_no_row_followed_is_where_reading_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = open(settings(directory.path())).unwrap();
+    sink.start_at(0, 0).unwrap();
+    append_for_good(&mut sink, 0, 1);
+    let other = "stockflow/1 dir=00000000-0000-0000-0000-000000000009 batch=4";
+    let start = sink.start_position(0, &committed(9, other)).unwrap();
+    assert_eq!(start, Start::At(9));
+    let claim = sink.claim(0).unwrap();
+    drop(sink);
+    // Killed before the first row: what the other directory holds is not read again.
+    let mut sink = open(settings(directory.path())).unwrap();
+    let start = sink.start_position(0, &committed(9, &claim)).unwrap();
+    assert_eq!(start, Start::At(9));
+    append_for_good(&mut sink, 9, 1);
+    let gap = r#""gaps":[[0,1,9,["00000000-0000-0000-0000-000000000009"]]]"#;
+    assert!(read(directory.path(), ".stockflow/index").contains(gap));
 }
 
 #[test]

@@ -178,14 +178,17 @@ impl World {
             return;
         };
         let mut known = Vec::new();
-        for (partition, offset, leader_epoch) in batch.offsets {
+        for durable in batch.offsets {
+            let partition = durable.partition;
             let committed = Committed {
-                offset: Some(offset),
-                leader_epoch,
-                metadata: batch.metadata.clone(),
+                offset: Some(durable.next),
+                leader_epoch: durable.leader_epoch,
+                metadata: durable.metadata,
             };
             let bit = |mask: u8| mask >> partition & 1 == 1;
             if bit(lands) {
+                // One that came before it on the same lane cannot come after it.
+                self.late.remove(&partition);
                 self.coordinator.insert(partition, committed);
                 if bit(told) {
                     known.push(partition);

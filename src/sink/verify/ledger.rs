@@ -91,7 +91,7 @@ pub enum ImbalanceKind {
 pub struct Account {
     held: Vec<Claim>,
     skipped: Vec<Claim>,
-    elsewhere: Vec<(Claim, Uuid)>,
+    elsewhere: Vec<(Claim, Vec<Uuid>)>,
     undecided: Vec<Claim>,
     holes: Vec<Claim>,
     /// What there is of it.
@@ -167,16 +167,15 @@ impl Ledger {
         }
         for gap in &batch.gaps {
             let account = self.accounts.entry((key.clone(), gap.0)).or_default();
-            match gap.3 {
-                None => push(&mut account.skipped, directory, gap.1, gap.2),
-                Some(id) => {
-                    let claim = Claim {
-                        from: gap.1,
-                        next: gap.2,
-                        directory,
-                    };
-                    account.elsewhere.push((claim, id));
-                }
+            if gap.3.is_empty() {
+                push(&mut account.skipped, directory, gap.1, gap.2);
+            } else {
+                let claim = Claim {
+                    from: gap.1,
+                    next: gap.2,
+                    directory,
+                };
+                account.elsewhere.push((claim, gap.3.clone()));
             }
         }
         for gap in &batch.undecided {
@@ -251,11 +250,12 @@ impl Account {
             kind,
             directories,
         };
-        let mut elsewhere: Vec<_> = self
+        // A gap is one only when nobody who may hold it is missing among those named.
+        let unnamed = |ids: &[Uuid]| ids.iter().find(|id| !named.contains(id)).copied();
+        let mut elsewhere: Vec<(Claim, Uuid)> = self
             .elsewhere
             .iter()
-            .filter(|(_, id)| !named.contains(id))
-            .copied()
+            .filter_map(|(claim, ids)| Some((*claim, unnamed(ids)?)))
             .collect();
         elsewhere.sort_unstable();
         let claims: Vec<Claim> = elsewhere.iter().map(|(claim, _)| *claim).collect();
@@ -350,7 +350,7 @@ mod tests {
             next: 25,
             directory: 2,
         };
-        account.elsewhere.push((claim, id));
+        account.elsewhere.push((claim, vec![id]));
         let kinds = |named: &BTreeSet<Uuid>| -> Vec<_> {
             let found = account.imbalances(named);
             found.iter().map(|i| (i.kind, i.from, i.next)).collect()

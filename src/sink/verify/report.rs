@@ -180,7 +180,12 @@ impl Report {
                     ImbalanceKind::Elsewhere(id) => (
                         "elsewhere",
                         format!(
-                            "were read into the directory with the id {id}, says {}; name that directory too",
+                            "were read into {} that was not named, says {}; name the directories of all members together",
+                            if id.is_nil() {
+                                "a directory".to_owned()
+                            } else {
+                                format!("a directory (id {id})")
+                            },
                             list.join(", ")
                         ),
                     ),
