@@ -38,7 +38,14 @@ pub(super) fn producer(config: &Config) -> producer::Settings {
         topic: kafka.topic.as_str().into(),
         codec: match kafka.compression_type {
             config::CompressionType::None => Codec::None,
+            config::CompressionType::Gzip => Codec::Gzip,
+            config::CompressionType::Snappy => Codec::Snappy,
+            config::CompressionType::Zstd => Codec::Zstd,
             config::CompressionType::Lz4 => Codec::Lz4,
+        },
+        partitioner: match kafka.partitioner {
+            config::Partitioner::Murmur2Random => producer::Scheme::Murmur2,
+            config::Partitioner::ConsistentRandom => producer::Scheme::Crc32,
         },
         linger: kafka.linger,
         batch_size: to_usize(kafka.batch_size),

@@ -5,7 +5,7 @@
 //! their way, are bounded; a record that does not fit any more waits outside.
 
 use super::delivery::{BatchOutcome, Delivery};
-use super::partitioner::Partitioner;
+use super::partitioner::{Partitioner, Scheme};
 use crate::wire::records::{BatchBuilder, EncodeError, NewRecord};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -68,10 +68,10 @@ pub(super) struct Accumulator {
 }
 
 impl Accumulator {
-    pub(super) fn new(limits: Limits, partitions: u32, seed: u64) -> Self {
+    pub(super) fn new(limits: Limits, partitions: u32, scheme: Scheme, seed: u64) -> Self {
         let mut new = Self {
             limits,
-            partitioner: Partitioner::new(seed),
+            partitioner: Partitioner::new(scheme, seed),
             partitions: Vec::new(),
             buffered: 0,
             starved: false,
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_batch_is_closed_by_size_then_by_age() {
         let start = Instant::now();
-        let mut accumulator = Accumulator::new(LIMITS, 1, 0);
+        let mut accumulator = Accumulator::new(LIMITS, 1, Scheme::Murmur2, 0);
         let (first, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
         assert!(wake, "the linger timer has to be set");
         let (second, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_flush_takes_what_is_open() {
         let now = Instant::now();
-        let mut accumulator = Accumulator::new(LIMITS, 1, 0);
+        let mut accumulator = Accumulator::new(LIMITS, 1, Scheme::Murmur2, 0);
         taken(accumulator.offer(&record(b"x"), now).unwrap());
         assert!(accumulator.take(0, now, false).is_none());
         assert!(accumulator.take(0, now, true).is_some());
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_record_longer_than_a_batch_travels_alone() {
         let now = Instant::now();
-        let mut accumulator = Accumulator::new(LIMITS, 1, 0);
+        let mut accumulator = Accumulator::new(LIMITS, 1, Scheme::Murmur2, 0);
         taken(accumulator.offer(&record(b"small"), now).unwrap());
         taken(accumulator.offer(&record(&[0; 500]), now).unwrap());
         taken(accumulator.offer(&record(b"small"), now).unwrap());
@@ -276,7 +276,7 @@ mod tests {
         #[test]
         fn memory_is_bounded_and_given_back(sizes in proptest::collection::vec(0..400_usize, 1..100)) {
             let now = Instant::now();
-            let mut accumulator = Accumulator::new(LIMITS, 3, 0);
+            let mut accumulator = Accumulator::new(LIMITS, 3, Scheme::Murmur2, 0);
             for size in sizes {
                 let value = vec![0; size];
                 let key = [size as u8];

@@ -30,6 +30,7 @@ fn settings(topic: &Arc<str>, codec: Codec) -> Settings {
     Settings {
         topic: Arc::clone(topic),
         codec,
+        partitioner: Scheme::Murmur2,
         linger: Duration::from_millis(5),
         batch_size: 262_144,
         message_timeout: Duration::from_secs(120),

@@ -29,6 +29,7 @@ use crate::wire::records::Codec;
 use accumulator::{Accumulator, Limits, Offered};
 pub use delivery::{Acknowledged, Delivery, DeliveryError};
 use parking_lot::Mutex;
+pub use partitioner::Scheme;
 use sender::Sender;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub topic: Arc<str>,
     /// How batches are compressed (`Kafka.CompressionType`).
     pub codec: Codec,
+    /// How keys find their partitions (`Kafka.Partitioner`).
+    pub partitioner: Scheme,
     /// How long a batch waits for more records (`Kafka.LingerMs`).
     pub linger: Duration,
     /// Bytes, before compression, at which a batch is closed (`Kafka.BatchSize`).
@@ -133,7 +136,12 @@ impl Producer {
             linger: settings.linger,
             buffer: settings.buffer,
         };
-        let accumulator = Accumulator::new(limits, topic.partitions.len() as u32, settings.seed);
+        let accumulator = Accumulator::new(
+            limits,
+            topic.partitions.len() as u32,
+            settings.partitioner,
+            settings.seed,
+        );
         let shared = Arc::new(Shared {
             topic: Arc::clone(&settings.topic),
             buffer: settings.buffer,

@@ -1,8 +1,10 @@
 //! Tests through the front door: the real binary, in a directory of its own, against real brokers.
 
 mod alpha_vantage;
+mod chaos;
 mod config;
 mod errors;
 mod foreign_clients;
 mod pipeline;
+mod proxy;
 mod support;

@@ -252,6 +252,11 @@ agree_with_the_oracle! {
     api_versions: ApiVersionsRequest ApiVersionsResponse;
     create_topics: CreateTopicsRequest CreateTopicsResponse;
     init_producer_id: InitProducerIdRequest InitProducerIdResponse;
+    delete_topics: DeleteTopicsRequest DeleteTopicsResponse;
+    describe_configs: DescribeConfigsRequest DescribeConfigsResponse;
+    offset_for_leader_epoch: OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse;
+    add_partitions_to_txn: AddPartitionsToTxnRequest AddPartitionsToTxnResponse;
+    end_txn: EndTxnRequest EndTxnResponse;
 }
 
 /// The versions that the crate no longer has, by hand: Produce 0 to 2 are version 3 without its new fields.
