@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use crate::{
     broker::BrokerError,
     consumer::ConsumeError,
-    producer::{DeliveryError, SendError},
+    producer::{DeliveryError, SendError, TransactionError},
     sink::SinkError,
     source::{ErrorClass, SourceError},
     wire::{cluster::ClusterError, error::ErrorCode},
@@ -57,6 +57,9 @@ pub enum PipelineError {
         /// What became of the first of them.
         source: DeliveryError,
     },
+    /// A transaction cannot be committed.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
     /// The group cannot be joined, read or committed to.
     #[error(transparent)]
     Consumer(#[from] ConsumeError),

@@ -1,7 +1,7 @@
 //! Wires a produce, consume or run pipeline, and stops it: the only room that sees both halves.
 //!
 //! ```text
-//!  produce   source ──► known (what is on the topic already) ──► producer          publish, known
+//!  produce   source ──► known (what is on the topic already) ──► producer          publish, flight, known
 //!  consume   consumer ──► sink, on threads of its own; flush ──► commit            consume, session, writer
 //!  run       both, side by side; demo: with a broker and a market of their own      run, demo
 //! ```
@@ -12,6 +12,7 @@
 mod consume;
 mod demo;
 mod error;
+mod flight;
 mod keys;
 mod known;
 pub mod options;

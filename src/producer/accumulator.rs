@@ -88,9 +88,11 @@ impl Accumulator {
         self.partitions.resize_with(partitions, Partition::default);
     }
 
-    /// Gives back the memory of a batch of `bytes` before compression: it is done with.
-    pub(super) fn release(&mut self, id: u64, bytes: usize) {
-        self.outstanding.remove(&id);
+    /// Gives back memory that a batch took, before compression: it, or a part of it, is done with.
+    pub(super) fn release(&mut self, id: u64, bytes: usize, last: bool) {
+        if last {
+            self.outstanding.remove(&id);
+        }
         self.buffered = self.buffered.saturating_sub(bytes);
     }
 
@@ -231,11 +233,11 @@ mod tests {
         let (first, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
         assert!(wake, "the linger timer has to be set");
         let (second, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
-        assert!(!wake && first.same_batch(&second));
+        assert!(!wake && Arc::ptr_eq(&first.batch, &second.batch));
         assert!(accumulator.take(0, start, false).is_none());
 
         let (third, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
-        assert!(wake && !first.same_batch(&third));
+        assert!(wake && !Arc::ptr_eq(&first.batch, &third.batch));
         assert_eq!(
             accumulator.take(0, start, false).unwrap().builder.count(),
             2
@@ -283,12 +285,12 @@ mod tests {
                 let record = NewRecord { key: Some(&key), value: Some(&value), ..NewRecord::default() };
                 while let Offered::Full = accumulator.offer(&record, now).unwrap() {
                     let gathered = (0..3).find_map(|partition| accumulator.take(partition, now, true)).unwrap();
-                    accumulator.release(gathered.id, gathered.builder.size());
+                    accumulator.release(gathered.id, gathered.builder.size(), true);
                 }
                 prop_assert!(accumulator.buffered <= LIMITS.buffer);
             }
             while let Some(gathered) = (0..3).find_map(|partition| accumulator.take(partition, now, true)) {
-                accumulator.release(gathered.id, gathered.builder.size());
+                accumulator.release(gathered.id, gathered.builder.size(), true);
             }
             prop_assert_eq!(accumulator.buffered, 0);
             prop_assert!(accumulator.outstanding().is_empty());

@@ -50,6 +50,8 @@ pub struct Batch {
     pub origin: Arc<str>,
     /// What no event could be made of, since the batch before.
     pub bad: BadCounts,
+    /// Whether the next batch is of the same poll.
+    pub more: bool,
 }
 
 impl Batch {
@@ -68,6 +70,7 @@ impl Batch {
                 events: part,
                 origin: Arc::clone(origin),
                 bad: bad.unwrap_or_default(),
+                more: events.len() > 0,
             })
         })
     }

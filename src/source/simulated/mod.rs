@@ -170,6 +170,7 @@ impl Simulated {
             events,
             origin: Arc::clone(&self.origin),
             bad: BadCounts::default(),
+            more: false,
         }
     }
 }
