@@ -70,6 +70,14 @@ async fn pipeline(Invocation { config, command }: &Invocation, stop: &Stop) -> E
                 Err(error) => failed(&error),
             };
         }
+        Command::Bench(options) => {
+            return match pipeline::bench(config, options, stop).await {
+                Ok(measured) => {
+                    printed(output::print(&measured.render(options.format)), Exit::Done)
+                }
+                Err(error) => failed(&error),
+            };
+        }
         // Shown before there is a runtime.
         Command::ConfigShow(_) => return Exit::Done,
     };

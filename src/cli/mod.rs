@@ -5,6 +5,7 @@
 //! rest are options of the run. Nothing here opens a socket or starts a runtime, so `--version` and wrong usage are told
 //! at once.
 
+mod bench;
 mod broker;
 mod common;
 mod config;
@@ -28,7 +29,7 @@ pub use exit::Exit;
 
 use crate::config::{Config, ConfigError, Inputs, Override};
 use crate::pipeline::options::{
-    BrokerOptions, ConsumeOptions, DemoOptions, Format, ProduceOptions, RunOptions,
+    BenchOptions, BrokerOptions, ConsumeOptions, DemoOptions, Format, ProduceOptions, RunOptions,
 };
 use common::Global;
 
@@ -57,11 +58,12 @@ enum Commands {
     Run(run::Arguments),
     Demo(demo::Arguments),
     Broker(broker::Arguments),
+    Bench(bench::Arguments),
     Config(config::Arguments),
 }
 
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Market data into Kafka.
     Produce(ProduceOptions),
@@ -73,6 +75,8 @@ pub enum Command {
     Demo(DemoOptions),
     /// The embedded broker alone.
     Broker(BrokerOptions),
+    /// A load test.
+    Bench(BenchOptions),
     /// What is in force, and where it was set.
     ConfigShow(Format),
 }
@@ -155,6 +159,7 @@ impl Commands {
             Self::Run(arguments) => (Command::Run(arguments.options()), arguments.overrides()),
             Self::Demo(arguments) => (Command::Demo(arguments.options()), Vec::new()),
             Self::Broker(arguments) => (Command::Broker(arguments.options()), Vec::new()),
+            Self::Bench(arguments) => (Command::Bench(arguments.options()), arguments.overrides()),
             Self::Config(arguments) => (Command::ConfigShow(arguments.format()), Vec::new()),
         }
     }

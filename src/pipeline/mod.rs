@@ -9,6 +9,7 @@
 //! A stop (Ctrl-C, SIGTERM, a key) is asked for through [`Stop`]: intake ends, what is under way is drained, made durable
 //! and committed, the group is left; all under one deadline, `ShutdownTimeoutMs`.
 
+mod bench;
 mod consume;
 mod demo;
 mod error;
@@ -25,6 +26,7 @@ mod stop;
 mod summary;
 mod writer;
 
+pub use bench::{Bench, bench};
 pub use demo::{broker, demo};
 pub use error::{Fault, PipelineError};
 pub use run::{consume, produce, run};

@@ -84,3 +84,16 @@ pub struct BrokerOptions {
     /// What clients are told to connect to; `None` is the address it listens on.
     pub advertise: Option<HostPort>,
 }
+
+/// What `bench` was asked to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BenchOptions {
+    /// How many events; at least 1.
+    pub count: u64,
+    /// Events a second; `None` is as fast as possible.
+    pub rate: Option<f64>,
+    /// The topic was named: it is used as it is, and stays.
+    pub keep_topic: bool,
+    /// How the result is printed.
+    pub format: Format,
+}

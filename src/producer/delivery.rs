@@ -3,6 +3,7 @@
 use crate::wire::error::ErrorCode;
 use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Where a record was written.
@@ -115,6 +116,7 @@ pub(super) struct BatchOutcome {
     /// The parts whose outcome is known while others' is not.
     waiting: Mutex<Vec<Part>>,
     parts: OnceLock<Vec<Part>>,
+    decided: OnceLock<Instant>,
     known: Notify,
 }
 
@@ -124,6 +126,7 @@ impl BatchOutcome {
             partition,
             waiting: Mutex::default(),
             parts: OnceLock::new(),
+            decided: OnceLock::new(),
             known: Notify::new(),
         })
     }
@@ -133,6 +136,9 @@ impl BatchOutcome {
     pub(super) fn resolve(&self, first: i32, last: bool, result: PartResult) {
         let mut waiting = self.waiting.lock();
         waiting.push((first, result));
+        if last {
+            self.decided.get_or_init(Instant::now);
+        }
         if last && self.parts.set(std::mem::take(&mut *waiting)).is_ok() {
             self.known.notify_waiters();
         }
@@ -174,6 +180,11 @@ impl Delivery {
     /// [`DeliveryError`], which says whether the record may have been written.
     pub async fn wait(&self) -> Result<Acknowledged, DeliveryError> {
         self.of(self.batch.wait().await)
+    }
+
+    /// When the outcome became known, if it is.
+    pub fn decided(&self) -> Option<Instant> {
+        self.batch.decided.get().copied()
     }
 
     /// A record that was not sent at all.
