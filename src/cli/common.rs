@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::config::{AutoOffsetReset, Choice, Given, Level, LogFormat, Override, SourceKind};
-use crate::pipeline::options::Format;
+use crate::pipeline::options::{Format, Month, SourceOptions};
 
 /// A flag's value, for the configuration's uppermost layer.
 pub(super) fn one(
@@ -132,7 +132,7 @@ pub(super) struct SourceArguments {
         help_heading = "Source"
     )]
     symbol: Vec<String>,
-    /// Files to replay: Alpha Vantage bodies (JSON, CSV) or events, one a line; - is standard input [Source.Input]
+    /// Files or directories to replay: Alpha Vantage bodies (JSON, CSV) or events, one a line, gzip or zstd too; - is standard input [Source.Input]
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Source")]
     input: Vec<String>,
     /// Simulated events a second [Source.Simulated.Rate] [default: as fast as possible]
@@ -141,15 +141,52 @@ pub(super) struct SourceArguments {
     /// Seed of the simulated market: the same seed, the same market [Source.Simulated.Seed]
     #[arg(long, value_name = "N", help_heading = "Source")]
     seed: Option<u64>,
+    /// Replay by the events' own times, N times as fast [default: as fast as possible]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = "Source")]
+    speed: Option<f64>,
+    /// Fill back from this month on, then stop; a run that was interrupted goes on where it was
+    #[arg(
+        long,
+        value_name = "YYYY-MM",
+        help_heading = "Source",
+        conflicts_with = "once"
+    )]
+    from_month: Option<Month>,
+    /// The last month to fill back [default: the present one]
+    #[arg(
+        long,
+        value_name = "YYYY-MM",
+        requires = "from_month",
+        help_heading = "Source"
+    )]
+    to_month: Option<Month>,
     /// Poll each symbol once, then stop
     #[arg(long)]
-    pub(super) once: bool,
+    once: bool,
     /// Publish events that are on the topic already, too
     #[arg(long)]
-    pub(super) republish: bool,
+    republish: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("has to be a number above 0".to_owned()),
+    }
 }
 
 impl SourceArguments {
+    pub(super) fn options(&self) -> SourceOptions {
+        SourceOptions {
+            once: self.once,
+            republish: self.republish,
+            speed: self.speed,
+            months: self
+                .from_month
+                .map(|from| (from, self.to_month.unwrap_or_else(Month::present))),
+        }
+    }
+
     pub(super) fn overrides(&self) -> impl Iterator<Item = Override> {
         [
             one("Source.Kind", "--source", self.source.as_ref()),

@@ -7,12 +7,14 @@
 
 mod bench;
 mod broker;
+mod check;
 mod common;
 mod config;
 mod consume;
 mod demo;
 mod execute;
 mod exit;
+mod group;
 mod logging;
 mod output;
 mod produce;
@@ -29,7 +31,8 @@ pub use exit::Exit;
 
 use crate::config::{Config, ConfigError, Inputs, Override};
 use crate::pipeline::options::{
-    BenchOptions, BrokerOptions, ConsumeOptions, DemoOptions, Format, ProduceOptions, RunOptions,
+    BenchOptions, BrokerOptions, CheckOptions, ConsumeOptions, DemoOptions, Format, GroupAction,
+    ProduceOptions, RunOptions,
 };
 use common::Global;
 
@@ -39,6 +42,7 @@ Examples:
   stockflow produce --symbol IBM --once            one poll of IBM into Kafka
   stockflow consume --out trades --until-end       what is on the topic into CSV files
   stockflow run --symbol AAPL,IBM                  both, until stopped
+  stockflow check                                  whether all that a run needs is there
   stockflow config show                            what is in force, and where it was set";
 
 /// Stock trades from Alpha Vantage through Apache Kafka into CSV files: none lost, none doubled.
@@ -59,6 +63,8 @@ enum Commands {
     Demo(demo::Arguments),
     Broker(broker::Arguments),
     Bench(bench::Arguments),
+    Group(group::Arguments),
+    Check(check::Arguments),
     Config(config::Arguments),
 }
 
@@ -77,6 +83,10 @@ pub enum Command {
     Broker(BrokerOptions),
     /// A load test.
     Bench(BenchOptions),
+    /// Consumer groups, looked at or changed.
+    Group(GroupAction, Format),
+    /// Whether everything that a run needs is there.
+    Check(CheckOptions),
     /// What is in force, and where it was set.
     ConfigShow(Format),
 }
@@ -158,8 +168,10 @@ impl Commands {
             }
             Self::Run(arguments) => (Command::Run(arguments.options()), arguments.overrides()),
             Self::Demo(arguments) => (Command::Demo(arguments.options()), Vec::new()),
+            Self::Check(arguments) => (Command::Check(arguments.options()), arguments.overrides()),
             Self::Broker(arguments) => (Command::Broker(arguments.options()), Vec::new()),
             Self::Bench(arguments) => (Command::Bench(arguments.options()), arguments.overrides()),
+            Self::Group(arguments) => arguments.split(),
             Self::Config(arguments) => (Command::ConfigShow(arguments.format()), Vec::new()),
         }
     }

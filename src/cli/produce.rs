@@ -11,6 +11,8 @@ Examples:
   stockflow produce --symbol AAPL,IBM              poll two symbols until stopped
   stockflow produce --symbol IBM --once            poll once
   stockflow produce --source simulated --count 1000 --seed 7
+  stockflow produce --symbol IBM --from-month 2025-01 --to-month 2025-06
+  stockflow produce --source replay --input days/ --speed 60
   stockflow produce --source replay --input day.json -b kafka:9092 -t stock-trades";
 
 /// Read market data and publish it
@@ -34,9 +36,8 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn options(&self) -> ProduceOptions {
         ProduceOptions {
-            once: self.source.once,
+            source: self.source.options(),
             count: self.count,
-            republish: self.source.republish,
             format: self.format.get(),
         }
     }

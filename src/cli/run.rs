@@ -38,9 +38,8 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn options(&self) -> RunOptions {
         RunOptions {
-            once: self.source.once,
+            source: self.source.options(),
             count: self.count,
-            republish: self.source.republish,
             until_end: self.sink.until_end,
             from: self.sink.from(),
             stop_on_key: !self.no_stop_on_key,

@@ -23,6 +23,7 @@ fn every_help_ends_with_examples() {
         "demo",
         "broker",
         "bench",
+        "check",
         "config",
         "config show",
     ] {
@@ -74,7 +75,12 @@ fn every_flag_reaches_its_key() {
     let Command::Run(options) = invocation.command else {
         panic!("not run");
     };
-    assert!(options.once && options.republish && options.until_end && !options.stop_on_key);
+    assert!(
+        options.source.once
+            && options.source.republish
+            && options.until_end
+            && !options.stop_on_key
+    );
     assert_eq!((options.count, options.format), (Some(5), Format::Json));
 }
 

@@ -84,15 +84,21 @@ choices! {
     pub enum GroupProtocol {
         /// The best that broker and program both have.
         Auto = "auto",
-        /// JoinGroup, SyncGroup, Heartbeat.
+        /// JoinGroup, SyncGroup, Heartbeat: the members share the partitions out.
         Classic = "classic",
-    } later "consumer";
+        /// KIP-848: the broker shares the partitions out.
+        Consumer = "consumer",
+    }
 
     /// How partitions are shared out in a group.
     pub enum PartitionAssignmentStrategy {
         /// Contiguous ranges of each topic.
         Range = "range",
-        /// Members keep what they have; accepted, and assigned by range in this version.
+        /// Partitions go round among the members.
+        RoundRobin = "roundrobin" | "round-robin",
+        /// Members keep what they had, and give everything up while the group is made anew.
+        Sticky = "sticky",
+        /// Members keep what they have, and give up only what moves (KIP-429).
         CooperativeSticky = "cooperative-sticky",
     }
 
@@ -128,9 +134,13 @@ choices! {
         Auto = "auto",
         /// TIME_SERIES_INTRADAY.
         Intraday = "intraday" | "TIME_SERIES_INTRADAY",
+        /// GLOBAL_QUOTE.
+        Quote = "quote" | "GLOBAL_QUOTE",
+        /// REALTIME_BULK_QUOTES: up to 100 symbols a request.
+        BulkQuotes = "bulk-quotes" | "REALTIME_BULK_QUOTES",
         /// TIME_SERIES_DAILY.
         Daily = "daily" | "TIME_SERIES_DAILY",
-    } later "quote", "bulk-quotes";
+    }
 
     /// The length of an intraday bar.
     pub enum Interval {

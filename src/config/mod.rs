@@ -17,6 +17,7 @@ mod file;
 mod foreign;
 mod host;
 mod layer;
+mod limit;
 mod origin;
 #[cfg(test)]
 mod properties;
@@ -40,6 +41,7 @@ pub use codec::Kind;
 pub use error::{ConfigError, Problem};
 pub use host::HostPort;
 pub use layer::{Given, Override};
+pub use limit::RequestLimit;
 pub use origin::Origin;
 pub use read::Entry;
 pub use secret::{Secret, SecretError, is_placeholder};

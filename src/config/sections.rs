@@ -6,6 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono_tz::Tz;
+
 use super::choice::{
     AutoOffsetReset, BadRecords, Column, CompressionType, Entitlement, FileDate, Function,
     GroupProtocol, Interval, IsolationLevel, Level, LogFormat, OutputSize,
@@ -14,9 +16,10 @@ use super::choice::{
 use super::codec::{
     Codec, always_true, base_url, choice, decimal, directory, distinct, files, flag, host_ports,
     millis, name, one_of, optional_choice, optional_decimal, optional_file_part, optional_text,
-    optional_whole, seconds, secret, symbols, topic, whole,
+    optional_whole, request_limit, seconds, secret, symbols, time_zone, topic, whole,
 };
 use super::host::HostPort;
+use super::limit::RequestLimit;
 use super::read::Reader;
 use super::secret::Secret;
 use super::table::{Key, section};
@@ -102,8 +105,8 @@ section! {
         /// Which group protocol the consumer speaks.
         now group_protocol: GroupProtocol = "GroupProtocol", choice(), "auto";
         /// A name that a member keeps across restarts (static membership).
-        later group_instance_id: Option<String> = "GroupInstanceId", optional_text(), "";
-        /// How partitions are shared out; this version assigns by range.
+        now group_instance_id: Option<String> = "GroupInstanceId", optional_text(), "";
+        /// How partitions are shared out in a classic group.
         now partition_assignment_strategy: PartitionAssignmentStrategy = "PartitionAssignmentStrategy", choice(), "cooperative-sticky";
         /// Where a group without offsets begins.
         now auto_offset_reset: AutoOffsetReset = "AutoOffsetReset", choice(), "earliest";
@@ -113,14 +116,14 @@ section! {
         now session_timeout: Duration = "SessionTimeoutMs", millis(1_000, 3_600_000), "45000";
         /// How often a member says that it is alive, in milliseconds; less than SessionTimeoutMs.
         now heartbeat_interval: Duration = "HeartbeatIntervalMs", millis(1, 3_600_000), "3000";
-        /// How long records may take to become durable before the member leaves, in milliseconds.
+        /// How long a rebalance may wait for this member to make durable what it gives up, in milliseconds; longer pauses of the disk are reported.
         now max_poll_interval: Duration = "MaxPollIntervalMs", millis(1_000, 86_400_000), "300000";
         /// The most that one Fetch may bring, in bytes.
         now fetch_max_bytes: u64 = "FetchMaxBytes", whole(1_024, 1_073_741_824, "bytes"), "52428800";
         /// The most that one Fetch may bring of one partition, in bytes.
         now max_partition_fetch_bytes: u64 = "MaxPartitionFetchBytes", whole(1_024, 1_000_000_000, "bytes"), "4194304";
         /// The rack or zone of this host, for reading from a near replica.
-        later client_rack: Option<String> = "ClientRack", optional_text(), "";
+        now client_rack: Option<String> = "ClientRack", optional_text(), "";
     }
 }
 
@@ -129,7 +132,7 @@ section! {
     pub struct Source = "Source" {
         /// Where market data comes from.
         now kind: SourceKind = "Kind", choice(), "alpha-vantage";
-        /// Files to replay; - is standard input.
+        /// Files and directories to replay; - is standard input.
         now input: Vec<PathBuf> = "Input", files(), "";
     }
 }
@@ -170,11 +173,11 @@ section! {
         /// Requests a second.
         now requests_per_second: f64 = "RequestsPerSecond", decimal(), "1";
         /// Requests a minute; auto is the free limit until the key proves to be a paid one, 0 is unlimited.
-        later requests_per_minute: Option<String> = "RequestsPerMinute", optional_text(), "auto";
+        now requests_per_minute: RequestLimit = "RequestsPerMinute", request_limit(), "auto";
         /// Requests a day; auto is the free limit until the key proves to be a paid one, 0 is unlimited.
-        later requests_per_day: Option<String> = "RequestsPerDay", optional_text(), "auto";
+        now requests_per_day: RequestLimit = "RequestsPerDay", request_limit(), "auto";
         /// The zone whose midnight begins a new day of requests.
-        later day_reset_time_zone: Option<String> = "DayResetTimeZone", optional_text(), "America/New_York";
+        now day_reset_time_zone: Tz = "DayResetTimeZone", time_zone(), "America/New_York";
         /// How long a request may take, in seconds.
         now timeout: Duration = "TimeoutSeconds", seconds(1, 600), "15";
         /// How often a failed request is tried again.
@@ -182,9 +185,9 @@ section! {
         /// First pause before a request is tried again, in milliseconds.
         now retry_backoff: Duration = "RetryBackoffMs", millis(1, 600_000), "500";
         /// Failures in a row that stop requests for a while.
-        later circuit_breaker_failures: u64 = "CircuitBreakerFailures", whole(1, 1_000, ""), "5";
+        now circuit_breaker_failures: u64 = "CircuitBreakerFailures", whole(1, 1_000, ""), "5";
         /// How long they are stopped, in seconds.
-        later circuit_breaker: Duration = "CircuitBreakerSeconds", seconds(1, 86_400), "60";
+        now circuit_breaker: Duration = "CircuitBreakerSeconds", seconds(1, 86_400), "60";
     }
 }
 

@@ -202,6 +202,30 @@ fn values_are_taken_as_dotnet_and_librdkafka_write_them() {
 }
 
 #[test]
+fn limits_of_requests_and_their_zone() {
+    for (key, written, shown) in [
+        ("AlphaVantage.RequestsPerDay", "AUTO", "\"auto\""),
+        ("AlphaVantage.RequestsPerDay", "500", "500"),
+        ("AlphaVantage.RequestsPerMinute", "0", "0"),
+        (
+            "AlphaVantage.DayResetTimeZone",
+            "europe/berlin",
+            "\"Europe/Berlin\"",
+        ),
+    ] {
+        let config = load(&[], &set(&[(key, written)])).expect(key);
+        assert_eq!(value(&config, key).to_string(), shown);
+    }
+    for (key, written) in [
+        ("AlphaVantage.RequestsPerDay", "-1"),
+        ("AlphaVantage.RequestsPerMinute", "many"),
+        ("AlphaVantage.DayResetTimeZone", "Mars/Olympus"),
+    ] {
+        load(&[], &set(&[(key, written)])).expect_err(key);
+    }
+}
+
+#[test]
 fn what_this_version_does_not_have_is_refused() {
     for (key, written) in [
         ("Kafka.SecurityProtocol", "SASL_SSL"),
@@ -210,9 +234,6 @@ fn what_this_version_does_not_have_is_refused() {
         ("Kafka.SchemaRegistryUrl", "http://r"),
         ("Kafka.Partitioner", "fnv1a"),
         ("Kafka.EnableIdempotence", "false"),
-        ("Kafka.GroupProtocol", "consumer"),
-        ("AlphaVantage.Function", "quote"),
-        ("AlphaVantage.RequestsPerDay", "500"),
         ("Output.Compression", "gzip"),
         ("Server.Address", ":8080"),
     ] {

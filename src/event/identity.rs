@@ -24,6 +24,15 @@ pub fn bar_id(function: &str, interval: &str, symbol: &str, start: DateTime<Utc>
     Uuid::new_v5(&TRADE_NAMESPACE, name.as_bytes())
 }
 
+/// Identity of a quote: function (`quote`, `bulk-quotes`), symbol, its day or instant in UTC, price and volume: the same
+/// quote, served again, is the same event.
+pub fn quote_id(function: &str, symbol: &str, at: DateTime<Utc>, price: &str, volume: u64) -> Uuid {
+    let mut name = CompactString::with_capacity(96);
+    let at = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    let _ = write!(name, "{function}/{symbol}/{at}/{price}/{volume}");
+    Uuid::new_v5(&TRADE_NAMESPACE, name.as_bytes())
+}
+
 /// Identity of an event that came without one: its fields, and its place among its kind (a line number), which
 /// keeps two equal trades two.
 pub fn content_id(
@@ -72,6 +81,22 @@ mod tests {
                 start + chrono::TimeDelta::minutes(1)
             )
         );
+    }
+
+    #[test]
+    fn the_identity_of_a_quote_is_frozen() {
+        let day = "2025-11-06T05:00:00Z".parse().expect("a time");
+        let id = quote_id("quote", "IBM", day, "312.74", 3_817_264);
+        assert_eq!(
+            id,
+            Uuid::new_v5(
+                &TRADE_NAMESPACE,
+                b"quote/IBM/2025-11-06T05:00:00Z/312.74/3817264"
+            )
+        );
+        assert_ne!(id, quote_id("quote", "IBM", day, "312.74", 3_817_265));
+        assert_ne!(id, quote_id("quote", "IBM", day, "312.75", 3_817_264));
+        assert_ne!(id, quote_id("bulk-quotes", "IBM", day, "312.74", 3_817_264));
     }
 
     #[test]

@@ -149,12 +149,42 @@ fn fast(text: &str) -> Option<Trade<'_>> {
 }
 
 /// Text up to a closing quote, when it is printable ASCII without an escape; what follows the quote.
+#[inline]
 fn plain_text(text: &str) -> Option<(&str, &str)> {
-    let end = text
-        .bytes()
-        .position(|b| b == b'"' || b == b'\\' || !(b' '..=b'~').contains(&b))?;
-    let (plain, rest) = text.split_at_checked(end)?;
+    let (plain, rest) = text.split_at_checked(plain_length(text.as_bytes())?)?;
     Some((plain, rest.strip_prefix('"')?))
+}
+
+/// Where the first byte is that ends a plain text: a quote, an escape, or what is not printable ASCII.
+///
+/// Eight bytes at a time. In each term the lowest byte that has its high bit set is one that the term looks for (above
+/// it a borrow may have set others), so the lowest of all terms is the first such byte.
+#[inline]
+fn plain_length(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    const fn zero(word: u64) -> u64 {
+        word.wrapping_sub(ONES) & !word
+    }
+    const fn each(byte: u8) -> u64 {
+        ONES * byte as u64
+    }
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*word);
+        let quotes = zero(word ^ each(b'"'));
+        let escapes = zero(word ^ each(b'\\'));
+        let controls = word.wrapping_sub(each(b' ')) & !word;
+        let deletes = zero(word ^ each(0x7f));
+        let found = (quotes | escapes | controls | deletes | word) & HIGH;
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..)?;
+    let end = |b: &u8| *b == b'"' || *b == b'\\' || !(b' '..=b'~').contains(b);
+    Some(at + rest.iter().position(end)?)
 }
 
 /// How many bytes at the start are a JSON integer of 0 or more.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{
     PipelineError, Report, Stop,
     consume::{self, ConsumeOptions},
-    options::{BrokerOptions, DemoOptions, Format},
+    options::{BrokerOptions, DemoOptions, Format, SourceOptions},
     publish::{PublishOptions, publish_from},
     run::report,
     settings,
@@ -107,9 +107,8 @@ async fn play(
     let cluster = settings::connect(config);
     let (at_end_sender, at_end) = watch::channel(false);
     let publishing = PublishOptions {
-        once: false,
+        source: SourceOptions::default(),
         count: options.events,
-        republish: false,
     };
     let consuming = ConsumeOptions {
         one_shot: true,

@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use crate::{
+    admin::AdminError,
     broker::BrokerError,
     consumer::ConsumeError,
     producer::{DeliveryError, SendError, TransactionError},
@@ -60,6 +61,9 @@ pub enum PipelineError {
     /// A transaction cannot be committed.
     #[error(transparent)]
     Transaction(#[from] TransactionError),
+    /// A group cannot be looked at or changed.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The group cannot be joined, read or committed to.
     #[error(transparent)]
     Consumer(#[from] ConsumeError),

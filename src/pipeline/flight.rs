@@ -65,6 +65,11 @@ pub(super) struct Flights {
 }
 
 impl Flights {
+    /// Whether everything is acknowledged.
+    pub(super) fn is_empty(&self) -> bool {
+        self.flights.is_empty()
+    }
+
     pub(super) fn push(&mut self, flight: Flight) {
         self.flights.push_back(flight);
     }

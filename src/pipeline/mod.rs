@@ -10,25 +10,32 @@
 //! and committed, the group is left; all under one deadline, `ShutdownTimeoutMs`.
 
 mod bench;
+mod check;
 mod consume;
 mod demo;
 mod error;
 mod flight;
+mod group;
 mod keys;
 mod known;
 pub mod options;
+mod pace;
 mod publish;
 mod reach;
+mod rebalance;
 mod run;
 mod session;
 mod settings;
 mod stop;
 mod summary;
+mod watchdog;
 mod writer;
 
 pub use bench::{Bench, bench};
+pub use check::{CheckReport, check};
 pub use demo::{broker, demo};
 pub use error::{Fault, PipelineError};
+pub use group::group;
 pub use run::{consume, produce, run};
 pub use stop::Stop;
 pub use summary::Summary;

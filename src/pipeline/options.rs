@@ -4,6 +4,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{AutoOffsetReset, HostPort};
+pub use crate::source::alpha_vantage::Month;
+
+/// What a source was asked to do, beside what the configuration says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceOptions {
+    /// One poll of each symbol, then stop.
+    pub once: bool,
+    /// Publish events that are on the topic already, too.
+    pub republish: bool,
+    /// Replay by the events' own times, so many times as fast; above 0.
+    pub speed: Option<f64>,
+    /// Fill back these months, first and last, then stop.
+    pub months: Option<(Month, Month)>,
+}
 
 /// How a result is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,14 +30,12 @@ pub enum Format {
 }
 
 /// What `produce` was asked to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProduceOptions {
-    /// One poll of each symbol, then stop.
-    pub once: bool,
+    /// What the source was asked to do.
+    pub source: SourceOptions,
     /// Stop after so many events; at least 1.
     pub count: Option<u64>,
-    /// Publish events that are on the topic already, too.
-    pub republish: bool,
     /// How the summary is printed.
     pub format: Format,
 }
@@ -43,14 +55,12 @@ pub struct ConsumeOptions {
 }
 
 /// What `run` was asked to do: the union of both.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunOptions {
-    /// One poll of each symbol, then stop.
-    pub once: bool,
+    /// What the source was asked to do.
+    pub source: SourceOptions,
     /// Stop after so many events; at least 1.
     pub count: Option<u64>,
-    /// Publish events that are on the topic already, too.
-    pub republish: bool,
     /// Stop at the last stable offsets that were seen at the start.
     pub until_end: bool,
     /// As for [`ConsumeOptions::from`].
@@ -76,6 +86,15 @@ pub struct DemoOptions {
     pub format: Format,
 }
 
+/// What `check` was asked to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Look at the configuration alone, without any connection.
+    pub offline: bool,
+    /// How the result is printed.
+    pub format: Format,
+}
+
 /// What `broker` was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerOptions {
@@ -96,4 +115,41 @@ pub struct BenchOptions {
     pub keep_topic: bool,
     /// How the result is printed.
     pub format: Format,
+}
+
+/// What `group` was asked to do, with the group and topic of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupAction {
+    /// Which groups there are.
+    List,
+    /// Members and lag.
+    Describe,
+    /// Move the group's offsets of the topic.
+    Reset {
+        /// Where to.
+        to: ResetTo,
+        /// Whether to do it, instead of saying what would be done.
+        execute: bool,
+    },
+    /// Remove the group with its offsets.
+    Delete,
+}
+
+/// Where `group reset` goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResetTo {
+    /// To the first record that is there.
+    Earliest,
+    /// Behind the last record.
+    Latest,
+    /// To this offset.
+    Offset(i64),
+    /// To the first record that is not older, in milliseconds since 1970.
+    Since(i64),
+    /// So many records forwards, or backwards where negative.
+    Shift(i64),
+    /// To the first record that is not older than this time ago.
+    Ago(Duration),
+    /// Each partition to an offset of its own: lines of `topic,partition,offset`, as Kafka's own tool exports them.
+    File(PathBuf),
 }

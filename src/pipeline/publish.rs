@@ -14,6 +14,7 @@ use super::{
     PipelineError, Stop,
     flight::{Flight, Flights, Offer},
     known::{self, Known},
+    options::SourceOptions,
     reach::Reach,
     settings,
     summary::Published,
@@ -34,12 +35,17 @@ const REAP_EVERY: usize = 1024;
 /// What the producing half is asked to do.
 #[derive(Clone, Debug)]
 pub(super) struct PublishOptions {
-    /// One poll of each symbol.
-    pub(super) once: bool,
+    /// What the source was asked to do.
+    pub(super) source: SourceOptions,
     /// Stop after so many events.
     pub(super) count: Option<u64>,
-    /// Also publish what is on the topic already.
-    pub(super) republish: bool,
+}
+
+impl PublishOptions {
+    /// Whether it ends by itself, and so gives up on what cannot be reached.
+    pub(super) fn one_shot(&self) -> bool {
+        self.source.once || self.source.months.is_some() || self.count.is_some()
+    }
 }
 
 /// Publishes until the source ends, `count` is reached or the stop is asked for; then drains.
@@ -52,8 +58,7 @@ pub(super) async fn publish(
     stop: &Stop,
     progress: &watch::Sender<Published>,
 ) -> Result<(), PipelineError> {
-    let one_shot = options.once || options.count.is_some();
-    let source = settings::source(config, options.once, one_shot)?;
+    let source = settings::source(config, &options.source, options.one_shot())?;
     publish_from(source, config, cluster, options, stop, progress).await
 }
 
@@ -66,11 +71,11 @@ pub(super) async fn publish_from(
     stop: &Stop,
     progress: &watch::Sender<Published>,
 ) -> Result<(), PipelineError> {
-    let one_shot = options.once || options.count.is_some();
+    let one_shot = options.one_shot();
     let reach = Reach::new(cluster, one_shot);
     let topic: Arc<str> = config.kafka.topic.as_str().into();
     let settings = settings::producer(config);
-    let look_up = !options.republish && source.may_repeat();
+    let look_up = !options.source.republish && source.may_repeat();
     let started = async {
         let producer = reach
             .ask(|| Producer::start(Arc::clone(cluster), settings.clone()))
@@ -108,6 +113,9 @@ pub(super) async fn publish_from(
     };
     // Whatever ended it: what was taken is sent, as far as the time allows.
     let drained = half.finish(stop.deadline(), outcome.is_ok()).await;
+    if half.flights.is_empty() {
+        source.settled();
+    }
     outcome?;
     if !drained? {
         return Err(stop.overdue().await);
@@ -174,6 +182,9 @@ impl Publisher<'_> {
                 None => {}
             }
             self.reap().await?;
+            if self.left != Some(0) && self.flights.is_empty() {
+                source.settled();
+            }
         }
         Ok(())
     }

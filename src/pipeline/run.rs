@@ -22,9 +22,8 @@ pub async fn produce(config: &Config, options: &options::ProduceOptions, stop: &
     let cluster = settings::connect(config);
     let progress = watch::Sender::default();
     let options = PublishOptions {
-        once: options.once,
+        source: options.source.clone(),
         count: options.count,
-        republish: options.republish,
     };
     let outcome = tokio::select! {
         outcome = publish(config, &cluster, &options, stop, &progress) => outcome,
@@ -61,12 +60,11 @@ pub async fn run(config: &Config, options: &options::RunOptions, stop: &Stop) ->
     let published = watch::Sender::default();
     let written = watch::Sender::default();
     let (at_end_sender, at_end) = watch::channel(options.until_end);
-    let one_shot = options.once || options.count.is_some() || options.until_end;
     let publishing = PublishOptions {
-        once: options.once,
+        source: options.source.clone(),
         count: options.count,
-        republish: options.republish,
     };
+    let one_shot = publishing.one_shot() || options.until_end;
     let consuming = ConsumeOptions {
         one_shot,
         count: None,

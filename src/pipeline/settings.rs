@@ -10,7 +10,7 @@ use crate::{
     wire::{cluster, records::Codec},
 };
 
-use super::{PipelineError, reach::ONE_SHOT_LIMIT};
+use super::{PipelineError, options::SourceOptions, reach::ONE_SHOT_LIMIT};
 
 /// What one Fetch response may hold beyond `FetchMaxBytes`: a broker sends at least one whole batch, however large (KIP-74).
 const LARGEST_BATCH: u64 = 64 << 20;
@@ -59,12 +59,27 @@ pub(super) fn producer(config: &Config) -> producer::Settings {
     }
 }
 
-pub(super) fn consumer(config: &Config) -> consumer::Settings {
+/// `topic_id` is that of the topic that the output directory belongs to.
+pub(super) fn consumer(config: &Config, topic_id: Option<uuid::Uuid>) -> consumer::Settings {
+    use config::PartitionAssignmentStrategy as Strategy;
     let kafka = &config.kafka;
     consumer::Settings {
         group: kafka.group_id.as_str().into(),
         topic: kafka.topic.as_str().into(),
-        group_instance_id: None,
+        topic_id,
+        protocol: match kafka.group_protocol {
+            config::GroupProtocol::Auto => consumer::GroupProtocol::Auto,
+            config::GroupProtocol::Classic => consumer::GroupProtocol::Classic,
+            config::GroupProtocol::Consumer => consumer::GroupProtocol::Consumer,
+        },
+        assignor: match kafka.partition_assignment_strategy {
+            Strategy::Range => consumer::Assignor::Range,
+            Strategy::RoundRobin => consumer::Assignor::RoundRobin,
+            Strategy::Sticky => consumer::Assignor::Sticky,
+            Strategy::CooperativeSticky => consumer::Assignor::CooperativeSticky,
+        },
+        group_instance_id: kafka.group_instance_id.as_deref().map(Into::into),
+        rack: kafka.client_rack.as_deref().map(Into::into),
         session_timeout: kafka.session_timeout,
         heartbeat_interval: kafka.heartbeat_interval,
         rebalance_timeout: kafka.max_poll_interval,
@@ -111,6 +126,9 @@ pub(super) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
             config::BadRecords::Fail => sink::BadRecords::Fail,
             config::BadRecords::Skip => sink::BadRecords::Skip,
         },
+        roll: sink::Roll::default(),
+        publish: sink::Publish::Append,
+        compression: sink::Compression::None,
     })
 }
 
@@ -126,12 +144,21 @@ pub(super) fn binding(config: &Config, cluster_id: String, topic: &cluster::Topi
 /// The source that the configuration asks for. `one_shot` commands give up on an API that cannot be reached.
 pub(super) fn source(
     config: &Config,
-    once: bool,
+    options: &SourceOptions,
     one_shot: bool,
 ) -> Result<Box<dyn Source>, PipelineError> {
-    Ok(match config.source.kind {
+    let kind = config.source.kind;
+    if options.months.is_some() && kind != SourceKind::AlphaVantage {
+        let problem = "--from-month fills back from Alpha Vantage; see Source.Kind";
+        return Err(PipelineError::Setting(problem.to_owned()));
+    }
+    if options.speed.is_some() && kind != SourceKind::Replay {
+        let problem = "--speed is for --source replay; see Source.Kind";
+        return Err(PipelineError::Setting(problem.to_owned()));
+    }
+    Ok(match kind {
         SourceKind::AlphaVantage => Box::new(alpha_vantage::AlphaVantage::new(alpha_vantage(
-            config, once, one_shot,
+            config, options, one_shot,
         )?)?),
         SourceKind::Replay => Box::new(replay::Replay::new(replay::Settings {
             inputs: config
@@ -146,6 +173,7 @@ pub(super) fn source(
                 .first()
                 .map(|symbol| symbol.as_str().into()),
             interval: interval(config)?,
+            speed: options.speed,
         })?),
         SourceKind::Simulated => Box::new(simulated::Simulated::new(simulated::Settings {
             symbols: config
@@ -190,9 +218,9 @@ where
         .map_err(|error| PipelineError::Setting(format!("{setting}: {error}")))
 }
 
-fn alpha_vantage(
+pub(super) fn alpha_vantage(
     config: &Config,
-    once: bool,
+    options: &SourceOptions,
     one_shot: bool,
 ) -> Result<alpha_vantage::Settings, PipelineError> {
     use config::Choice;
@@ -222,14 +250,46 @@ fn alpha_vantage(
             .map(|entitlement| entitlement.name().to_owned()),
         base_url: from.base_url.clone(),
         requests_per_second: from.requests_per_second,
+        requests_per_minute: limit(from.requests_per_minute),
+        requests_per_day: limit(from.requests_per_day),
+        day_reset_zone: from.day_reset_time_zone,
+        circuit_breaker_failures: u32::try_from(from.circuit_breaker_failures).unwrap_or(u32::MAX),
+        circuit_breaker: from.circuit_breaker,
+        state_directory: Some(config.state.directory.clone()),
+        key_source: from
+            .api_key
+            .clone()
+            .filter(|key| key.path().is_some())
+            .map(|key| {
+                let read = move || key.read().map_err(|error| error.to_string());
+                alpha_vantage::KeySource(Arc::new(read))
+            }),
+        months: options.months.map(|(from, to)| alpha_vantage::Months {
+            from,
+            to,
+            destination: format!(
+                "{} of {}",
+                config.kafka.topic,
+                cluster(config).bootstrap.join(",")
+            ),
+            again: options.republish,
+        }),
         timeout: from.timeout,
         max_retries: u32::try_from(from.max_retries).unwrap_or(u32::MAX),
         retry_backoff: from.retry_backoff,
         poll: from.poll_interval,
-        once,
+        once: options.once,
         unreachable_limit: one_shot.then_some(ONE_SHOT_LIMIT),
         ..alpha_vantage::Settings::new(key, symbols)
     })
+}
+
+fn limit(limit: config::RequestLimit) -> alpha_vantage::Limit {
+    match limit {
+        config::RequestLimit::Auto => alpha_vantage::Limit::Auto,
+        config::RequestLimit::Unlimited => alpha_vantage::Limit::Unlimited,
+        config::RequestLimit::Of(number) => alpha_vantage::Limit::Of(number),
+    }
 }
 
 /// What to do without an API key.

@@ -36,6 +36,14 @@ pub enum SourceError {
     /// Every symbol was refused for good.
     #[error("none of the symbols is left to poll: each was refused; see AlphaVantage.Symbols")]
     NoSymbolLeft,
+    /// Some of what was asked for once could not be had.
+    #[error(
+        "{given_up} of the requests brought nothing, for the reasons above; the same command again asks for what is missing"
+    )]
+    Incomplete {
+        /// How many.
+        given_up: usize,
+    },
     /// A file to be replayed.
     #[error("cannot replay {path}: {fault}")]
     Replay {
@@ -59,7 +67,7 @@ impl SourceError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::AlphaVantage { class, .. } => *class,
-            Self::NoSymbolLeft | Self::Replay { .. } => ErrorClass::Stop,
+            Self::NoSymbolLeft | Self::Incomplete { .. } | Self::Replay { .. } => ErrorClass::Stop,
             Self::Setting { .. } => ErrorClass::Configuration,
         }
     }

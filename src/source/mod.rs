@@ -35,6 +35,10 @@ pub trait Source: Send {
     /// polling: the source itself waits before it tries again, and has set the symbol aside. After the others it has ended.
     fn poll(&mut self) -> BoxFuture<'_, Result<Option<Batch>, SourceError>>;
 
+    /// Everything that was handed out so far is on the topic, acknowledged. A source that is to resume where a former
+    /// process stopped notes it; the others need not know.
+    fn settled(&mut self) {}
+
     /// Whether its events can have been published before, by this or a former process, so that whoever publishes has
     /// to look them up by TradeId.
     fn may_repeat(&self) -> bool;

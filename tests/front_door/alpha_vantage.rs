@@ -150,3 +150,123 @@ fn a_daily_limit_that_repeats_the_key_hides_it() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_free_key_needs_nothing_but_a_symbol() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let (url, requests) = serve(vec![
+        (200, body("information_premium.json")),
+        (200, body("daily.json")),
+    ]);
+    let output = produce(&bench, &url, &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(last_json(&output)["published"], 5, "{}", stderr(&output));
+    let said = stderr(&output);
+    let lines: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("no intraday data"))
+        .collect();
+    assert!(
+        lines.len() == 1
+            && lines[0].contains("25 requests a day")
+            && lines[0].contains("daily bars"),
+        "{said}"
+    );
+    // A second start does not ask for intraday bars again, and publishes nothing twice.
+    let output = produce(&bench, &url, &[]);
+    assert_eq!(
+        last_json(&output)["duplicates_skipped"],
+        5,
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(requests.load(Ordering::SeqCst), 3);
+    assert!(stderr(&output).contains("learnt on"), "{}", stderr(&output));
+}
+
+#[test]
+fn stale_bars_name_the_entitlement() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let (url, _) = serve(vec![(200, body("intraday_ibm_1min.json"))]);
+    let output = produce(&bench, &url, &[]);
+    assert_eq!(last_json(&output)["published"], 100, "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("AlphaVantage.Entitlement"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn check_says_what_is_there_and_what_is_not() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let (url, requests) = serve(vec![(200, body("intraday_ibm_1min.json"))]);
+    let check = |more: &[&str]| {
+        let output = bench
+            .command(&["check", "--format", "json"])
+            .args(["--set", &format!("AlphaVantage.BaseUrl={url}")])
+            .args(["--set", "AlphaVantage.Symbols=IBM"])
+            .args(more)
+            .env("AlphaVantage__ApiKey", KEY)
+            .output()
+            .expect("the binary runs");
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            stderr(&output)
+        );
+        assert!(!said.contains(KEY), "the key leaks: {said}");
+        (output.status.code(), last_json(&output))
+    };
+    let outcome = |report: &serde_json::Value, name: &str| {
+        let checks = report["checks"].as_array().expect("checks").clone();
+        let found = checks.into_iter().find(|check| check["check"] == name);
+        found.map(|check| check["outcome"].as_str().unwrap_or_default().to_owned())
+    };
+    let (code, report) = check(&["--offline"]);
+    assert_eq!((code, &report["ok"]), (Some(0), &true.into()), "{report}");
+    assert_eq!(report["api_budget"]["left_today"], 25, "{report}");
+    assert_eq!(requests.load(Ordering::SeqCst), 0, "offline asks nobody");
+
+    let (code, report) = check(&[]);
+    assert_eq!(
+        (code, outcome(&report, "topic").as_deref()),
+        (Some(1), Some("failed")),
+        "{report}"
+    );
+    assert_eq!(
+        requests.load(Ordering::SeqCst),
+        1,
+        "one request, and it says so"
+    );
+    assert_eq!(
+        outcome(&report, "API key").as_deref(),
+        Some("ok"),
+        "{report}"
+    );
+    assert!(
+        report.to_string().contains("one request was used"),
+        "{report}"
+    );
+
+    let (code, report) = check(&["-b", "127.0.0.1:1", "--set", "Output.Directory=/dev/null/x"]);
+    assert_eq!(code, Some(1), "{report}");
+    for (name, expected) in [
+        ("brokers", "failed"),
+        ("topic", "skipped"),
+        ("output directory", "failed"),
+        ("state directory", "ok"),
+    ] {
+        assert_eq!(
+            outcome(&report, name).as_deref(),
+            Some(expected),
+            "{name}: {report}"
+        );
+    }
+    bench.json(&["produce", "--source", "simulated", "--count", "1"]);
+    let (code, report) = check(&[]);
+    assert_eq!((code, &report["ok"]), (Some(0), &true.into()), "{report}");
+}

@@ -217,7 +217,9 @@ fn help_and_version_are_results() {
             format!("stockflow {}\n", env!("CARGO_PKG_VERSION"))
         )
     );
-    for command in ["produce", "consume", "run", "demo", "broker", "config"] {
+    for command in [
+        "produce", "consume", "run", "demo", "broker", "check", "config",
+    ] {
         let output = run(&dir, &[command, "--help"]);
         assert_eq!(output.status.code(), Some(0));
         let help = stdout(&output);

@@ -5,6 +5,8 @@ mod chaos;
 mod config;
 mod errors;
 mod foreign_clients;
+mod groups;
 mod pipeline;
 mod proxy;
+mod storm;
 mod support;

@@ -11,13 +11,17 @@ mod list;
 mod names;
 mod number;
 mod text;
+mod time;
 
 pub(super) use list::{files, host_ports, symbols};
 pub(super) use names::{always_true, choice, distinct, flag, one_of, optional_choice};
-pub(super) use number::{decimal, millis, optional_decimal, optional_whole, seconds, whole};
+pub(super) use number::{
+    decimal, millis, optional_decimal, optional_whole, request_limit, seconds, whole,
+};
 pub(super) use text::{
     base_url, directory, name, optional_file_part, optional_text, secret, topic,
 };
+pub(super) use time::time_zone;
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Number, Value};
 
 use super::{Codec, Kind, Raw, Reject, optional_of, scalar, show_optional};
+use crate::config::limit::RequestLimit;
 
 fn whole_number(kind: &Kind, raw: &Raw) -> Result<u64, Reject> {
     let text = scalar(kind, raw)?;
@@ -94,5 +95,28 @@ pub(in crate::config) const fn seconds(min: u64, max: u64) -> Codec<Duration> {
         },
         parse: |kind, raw| whole_number(kind, raw).map(Duration::from_secs),
         show: |duration| Value::from(duration.as_secs()),
+    }
+}
+
+/// A number of requests; 0 is unlimited, `auto` is what the key has.
+pub(in crate::config) const fn request_limit() -> Codec<RequestLimit> {
+    Codec {
+        kind: Kind::Text("auto, or a whole number of requests (0 is unlimited)"),
+        parse: |kind, raw| {
+            let text = scalar(kind, raw)?;
+            if text.eq_ignore_ascii_case("auto") {
+                return Ok(RequestLimit::Auto);
+            }
+            match text.parse() {
+                Ok(0) => Ok(RequestLimit::Unlimited),
+                Ok(number) => Ok(RequestLimit::Of(number)),
+                Err(_) => Err(kind.wrong(text)),
+            }
+        },
+        show: |limit| match limit {
+            RequestLimit::Auto => Value::from("auto"),
+            RequestLimit::Unlimited => Value::from(0),
+            RequestLimit::Of(number) => Value::from(*number),
+        },
     }
 }

@@ -163,6 +163,22 @@ proptest! {
         let _ = read_trade(&bytes);
     }
 
+    /// Eight bytes at a time find what one at a time finds.
+    #[test]
+    fn a_plain_text_ends_where_it_ends(
+        mut bytes in prop::collection::vec(b' '..=b'~', 0..40),
+        ends in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+    ) {
+        for (at, byte) in ends {
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+        }
+        let ends = |b: &u8| *b == b'"' || *b == b'\\' || !(b' '..=b'~').contains(b);
+        prop_assert_eq!(plain_length(&bytes), bytes.iter().position(ends));
+    }
+
     /// A value that is made of any bytes is judged, never a panic.
     #[test]
     fn any_bytes_are_judged(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

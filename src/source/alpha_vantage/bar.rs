@@ -1,4 +1,9 @@
 //! From a bar's texts to a TradeEvent, or the reason why not. Pure; `now` is an argument.
+//!
+//! Only a closed bar becomes an event, because a bar that still forms would freeze under its TradeId. Closed is a bar
+//! whose time was over some seconds ago by the clock (and by the service's delay, where its data come late), unless
+//! "Last Refreshed" says that the data end within the bar. A day's bar is closed when trades of its extended session
+//! cannot count any more: in New York a quarter of an hour after 20:00, elsewhere at midnight.
 
 use std::borrow::Cow;
 
@@ -7,12 +12,13 @@ use chrono_tz::Tz;
 use compact_str::CompactString;
 
 use super::Interval;
+use super::cadence::SETTLE;
+use super::calendar::US;
 use crate::event::{Side, TradeEvent, TradeId, identity, price, timestamp};
 use crate::source::BadReason;
 
-/// How long after its end a bar counts as closed: a clock that goes a little ahead of the market's would otherwise
-/// freeze a bar under its TradeId before its last trades are in.
-const SETTLE: TimeDelta = TimeDelta::seconds(5);
+/// Data that end within a bar for so long after it: nothing more came, so the bar is whole.
+const STALE: TimeDelta = TimeDelta::hours(1);
 
 /// What the bars of a body are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +27,20 @@ pub enum Series {
     Intraday(Interval),
     /// Bars of trading days.
     Daily,
+    /// The latest price of one symbol.
+    Quote,
+    /// The latest prices of many symbols.
+    BulkQuotes,
 }
 
 impl Series {
-    /// The record header's value: `intraday/1min`, `daily`.
+    /// The record header's value: `intraday/1min`, `daily`, `quote`, `bulk-quotes`.
     pub fn origin(self) -> String {
         match self {
             Self::Intraday(interval) => format!("intraday/{}", interval.as_str()),
             Self::Daily => "daily".to_owned(),
+            Self::Quote => "quote".to_owned(),
+            Self::BulkQuotes => "bulk-quotes".to_owned(),
         }
     }
 }
@@ -49,14 +61,18 @@ pub(super) struct Frame<'a> {
     pub(super) zone: Tz,
     /// Only bars that are closed by then become events; `None` takes all as closed.
     pub(super) now: Option<DateTime<Utc>>,
+    /// How late the service's data are.
+    pub(super) delay: TimeDelta,
+    /// Until when the data reach, by the zone's clock, where the body says a time of day.
+    pub(super) refreshed: Option<NaiveDateTime>,
 }
 
 /// What became of a good bar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Bar {
     Closed(TradeEvent),
-    /// Still forming: its numbers change until it is closed.
-    Forming,
+    /// Still forming: its numbers change until it is closed. When it began.
+    Forming(DateTime<Utc>),
 }
 
 /// The event of a bar.
@@ -65,19 +81,19 @@ pub(super) fn event(
     start: &str,
     texts: &BarTexts<'_>,
 ) -> Result<Bar, BadReason> {
-    let (start, end) = span(frame, start).ok_or(BadReason::Time)?;
+    let Span { start, closed } = span(frame, start).ok_or(BadReason::Time)?;
     let (Some(open), Some(close), Some(volume)) = (&texts.open, &texts.close, &texts.volume) else {
         return Err(BadReason::MissingField);
     };
     let open = price::normalise(open).ok_or(BadReason::Price)?;
     let close = price::normalise(close).ok_or(BadReason::Price)?;
     let quantity = whole_number(volume).ok_or(BadReason::Volume)?;
-    if frame.now.is_some_and(|now| now < end) {
-        return Ok(Bar::Forming);
+    if frame.now.is_some_and(|now| now < closed) {
+        return Ok(Bar::Forming(start));
     }
     let (function, interval) = match frame.series {
         Series::Intraday(interval) => ("intraday", interval.as_str()),
-        Series::Daily => ("daily", "1day"),
+        Series::Daily | Series::Quote | Series::BulkQuotes => ("daily", "1day"),
     };
     Ok(Bar::Closed(TradeEvent {
         trade_id: TradeId::Uuid(identity::bar_id(function, interval, frame.symbol, start)),
@@ -94,33 +110,74 @@ pub(super) fn event(
 }
 
 /// When a bar began, and from when on it is closed.
-fn span(frame: &Frame<'_>, start: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+struct Span {
+    start: DateTime<Utc>,
+    closed: DateTime<Utc>,
+}
+
+fn span(frame: &Frame<'_>, start: &str) -> Option<Span> {
+    let refreshed = frame.refreshed.and_then(|local| instant(frame.zone, local));
     match frame.series {
         Series::Intraday(interval) => {
             let start = instant(frame.zone, timestamp::local_time(start.as_bytes())?)?;
-            Some((start, start.checked_add_signed(interval.length() + SETTLE)?))
+            let end = start.checked_add_signed(interval.length())?;
+            let within = refreshed.is_some_and(|at| start < at && at < end);
+            let wait = if within { STALE } else { SETTLE };
+            Some(Span {
+                start,
+                closed: end.checked_add_signed(wait + frame.delay)?,
+            })
         }
-        Series::Daily => {
+        Series::Daily | Series::Quote | Series::BulkQuotes => {
             let day = timestamp::date(start.as_bytes())?;
             let start = instant(frame.zone, day.and_time(NaiveTime::MIN))?;
             // The next midnight may be one that does not exist; an hour later is late enough.
             let next = day.succ_opt()?.and_time(NaiveTime::MIN);
-            let end = instant(frame.zone, next)
+            let midnight = instant(frame.zone, next)
                 .or_else(|| instant(frame.zone, next + TimeDelta::hours(1)))?;
-            Some((start, end.checked_add_signed(SETTLE)?))
+            let us = is_new_york(frame.zone);
+            let last = if us {
+                US.day_is_final(day)?
+            } else {
+                midnight.checked_add_signed(SETTLE)?
+            };
+            // Data that end before the close are of half a day.
+            let half = us
+                && frame.refreshed.is_some_and(|at| {
+                    at.date() == day && at.time() < US_CLOSE && at.time() > NaiveTime::MIN
+                });
+            let closed = if half {
+                midnight.checked_add_signed(STALE)?
+            } else {
+                last
+            };
+            Some(Span { start, closed })
         }
     }
 }
 
+/// When the regular session ends in New York.
+const US_CLOSE: NaiveTime = match NaiveTime::from_hms_opt(16, 0, 0) {
+    Some(time) => time,
+    None => NaiveTime::MIN,
+};
+
+fn is_new_york(zone: Tz) -> bool {
+    matches!(
+        zone,
+        chrono_tz::US::Eastern | chrono_tz::America::New_York | chrono_tz::EST5EDT
+    )
+}
+
 /// A wall clock's time as an instant: the earlier one of two, `None` where the clock skipped it.
-fn instant(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
+pub(super) fn instant(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
     zone.from_local_datetime(&local)
         .earliest()
         .map(|time| time.to_utc())
 }
 
 /// A count of shares; `12.000` is one too.
-fn whole_number(text: &str) -> Option<u64> {
+pub(super) fn whole_number(text: &str) -> Option<u64> {
     let text = text.trim_matches([' ', '\t']);
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit());
@@ -159,6 +216,8 @@ mod tests {
             series,
             zone: chrono_tz::US::Eastern,
             now,
+            delay: TimeDelta::zero(),
+            refreshed: None,
         }
     }
 
@@ -206,17 +265,79 @@ mod tests {
             event(&frame(series, Some(now)), text, &texts()).expect("a good bar")
         };
         let minute = Series::Intraday(Interval::Min1);
-        assert_eq!(at(end, minute, "2025-11-06 15:59:00"), Bar::Forming);
+        assert!(matches!(
+            at(end, minute, "2025-11-06 15:59:00"),
+            Bar::Forming(_)
+        ));
         assert!(matches!(
             at(end + SETTLE, minute, "2025-11-06 15:59:00"),
             Bar::Closed(_)
         ));
-        assert_eq!(at(end, Series::Daily, "2025-11-06"), Bar::Forming);
-        let midnight: DateTime<Utc> = "2025-11-07T05:00:00Z".parse().expect("a time");
-        assert!(matches!(
-            at(midnight + SETTLE, Series::Daily, "2025-11-06"),
-            Bar::Closed(_)
-        ));
+    }
+
+    /// The first second at which the bar counts as closed, looked for around what is expected.
+    fn closed_at(frame: &Frame<'_>, start: &str, expected: &str) {
+        let expected: DateTime<Utc> = expected.parse().expect("a time");
+        for (now, closed) in [(expected - TimeDelta::seconds(1), false), (expected, true)] {
+            let frame = Frame {
+                now: Some(now),
+                ..*frame
+            };
+            let bar = event(&frame, start, &texts()).expect("a good bar");
+            assert_eq!(matches!(bar, Bar::Closed(_)), closed, "{start} at {now}");
+        }
+    }
+
+    #[test]
+    fn bars_close_around_midnight_the_close_and_changes_of_the_clock() {
+        let minute = frame(Series::Intraday(Interval::Min1), None);
+        let hour = frame(Series::Intraday(Interval::Min60), None);
+        closed_at(&minute, "2025-11-06 15:59:00", "2025-11-06T21:00:05Z");
+        closed_at(&minute, "2025-11-06 19:59:00", "2025-11-07T01:00:05Z");
+        closed_at(&minute, "2025-11-06 23:59:00", "2025-11-07T05:00:05Z");
+        // The hour before the clocks go back is followed by another of the same name; forward, one is missing.
+        closed_at(&hour, "2025-11-02 00:00:00", "2025-11-02T05:00:05Z");
+        closed_at(&hour, "2025-11-02 01:00:00", "2025-11-02T06:00:05Z");
+        closed_at(&hour, "2026-03-08 01:00:00", "2026-03-08T07:00:05Z");
+        let day = frame(Series::Daily, None);
+        closed_at(&day, "2025-11-06", "2025-11-07T01:15:00Z");
+        closed_at(&day, "2025-07-01", "2025-07-02T00:15:00Z");
+        closed_at(
+            &Frame {
+                zone: chrono_tz::Asia::Tokyo,
+                ..day
+            },
+            "2025-11-06",
+            "2025-11-06T15:00:05Z",
+        );
+        let late = Frame {
+            delay: TimeDelta::minutes(15),
+            ..minute
+        };
+        closed_at(&late, "2025-11-06 15:59:00", "2025-11-06T21:15:05Z");
+    }
+
+    #[test]
+    fn data_that_end_within_a_bar_leave_it_open() {
+        let refreshed = |text: &str| timestamp::local_time(text.as_bytes());
+        let minute = frame(Series::Intraday(Interval::Min1), None);
+        let within = Frame {
+            refreshed: refreshed("2025-11-06 15:59:30"),
+            ..minute
+        };
+        closed_at(&within, "2025-11-06 15:59:00", "2025-11-06T22:00:00Z");
+        closed_at(&within, "2025-11-06 15:58:00", "2025-11-06T20:59:05Z");
+        let day = frame(Series::Daily, None);
+        let noon = Frame {
+            refreshed: refreshed("2025-11-06 12:00:00"),
+            ..day
+        };
+        closed_at(&noon, "2025-11-06", "2025-11-07T06:00:00Z");
+        let close = Frame {
+            refreshed: refreshed("2025-11-06 16:00:01"),
+            ..day
+        };
+        closed_at(&close, "2025-11-06", "2025-11-07T01:15:00Z");
     }
 
     #[test]

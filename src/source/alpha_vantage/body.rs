@@ -1,10 +1,10 @@
-//! What a body is, and its bars as events: the one entry for answers of the service and for saved bodies.
+//! What a body is, and its bars or quotes as events: the one entry for answers of the service and for saved bodies.
 //!
 //! Pure. The good bars of a body are kept, whatever stands beside or behind them.
 
 use std::str::FromStr as _;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use compact_str::CompactString;
 
@@ -13,6 +13,7 @@ use super::bar::{self, Bar, BarTexts, Frame, Series};
 use super::csv::{self, Rows};
 use super::json::{self, Document};
 use super::notice::{Notice, NoticeKind, classify};
+use super::quote;
 use super::redact::redact;
 use crate::event::{TradeEvent, symbol, timestamp};
 use crate::source::BadReason;
@@ -23,15 +24,20 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// The zone of bars whose body names none (CSV): the one that the service documents.
 const DOCUMENTED_ZONE: Tz = chrono_tz::US::Eastern;
 
+/// How late data are that the service calls delayed.
+pub(super) const DELAY: TimeDelta = TimeDelta::minutes(15);
+
 /// What was asked for, or is known of a saved body.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
-    /// The symbol that was asked for; `None` takes the one of "Meta Data".
-    pub symbol: Option<&'a str>,
+    /// The symbols that were asked for; none takes the one that the body says.
+    pub symbols: &'a [CompactString],
     /// The interval of bars in a body that names none.
     pub interval: Interval,
     /// Only bars closed by then become events; `None` takes all of them as closed.
     pub now: Option<DateTime<Utc>>,
+    /// Whether delayed data were asked for.
+    pub delayed: bool,
     /// The API key, to be kept out of every text.
     pub key: Option<&'a str>,
 }
@@ -47,8 +53,31 @@ pub struct Bars {
     pub bad: Vec<BadBar>,
     /// How many were still forming.
     pub forming: usize,
+    /// When the latest good one began, closed or not.
+    pub newest: Option<DateTime<Utc>>,
+    /// Whether the service says that its data come late.
+    pub delayed: bool,
     /// Why the body ended before its end, when it did: there may be more bars than these.
     pub broken: Option<String>,
+}
+
+impl Bars {
+    fn none(series: Series) -> Self {
+        Self {
+            series,
+            events: Vec::new(),
+            bad: Vec::new(),
+            forming: 0,
+            newest: None,
+            delayed: false,
+            broken: None,
+        }
+    }
+
+    fn bad(&mut self, start: &str, reason: BadReason) {
+        let start = start.chars().filter(|c| !c.is_control()).take(24).collect();
+        self.bad.push(BadBar { start, reason });
+    }
 }
 
 /// A bar that no event could be made of.
@@ -104,13 +133,8 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
                 text: redact(words, ask.key),
             }));
         }
-        if let Some(filled) = document.quote {
-            let kind = if filled {
-                NoticeKind::Quote
-            } else {
-                NoticeKind::NoData
-            };
-            return Err(Refusal::Notice(Notice::wordless(kind)));
+        if let Some(series) = quotes(&document, ask) {
+            return series;
         }
         if document.keys == 0 && document.broken.is_none() {
             return Err(Refusal::Notice(Notice::wordless(NoticeKind::NoData)));
@@ -133,9 +157,9 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
     let zone = zone
         .and_then(|zone| Tz::from_str(zone).ok())
         .ok_or_else(|| unusable("Time Zone", zone))?;
-    let symbol = match ask.symbol {
-        Some(symbol) => symbol,
-        None => {
+    let symbol = match ask.symbols {
+        [symbol, ..] => symbol.as_str(),
+        [] => {
             let symbol = meta.get("Symbol");
             let good = symbol.filter(|symbol| symbol::is_symbol(symbol.as_bytes()));
             good.ok_or_else(|| unusable("Symbol", symbol))?
@@ -153,16 +177,56 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
         None if daily || document.series.is_none() => Series::Daily,
         None => return Err(unusable("Interval", None)),
     };
+    let delayed = ask.delayed
+        || document.delayed
+        || meta
+            .values()
+            .any(|value| value.to_ascii_uppercase().contains("DELAYED BY"));
+    let refreshed = meta.get("Last Refreshed");
     let mut collector = Collector::new(Frame {
         symbol,
         series,
         zone,
         now: ask.now,
+        delay: if delayed { DELAY } else { TimeDelta::zero() },
+        refreshed: refreshed.and_then(|text| timestamp::local_time(text.as_bytes())),
     });
+    collector.bars.delayed = delayed;
     for (start, bar) in &document.bars {
         collector.add(start, json::bar_texts(bar).as_ref());
     }
     Ok(collector.finish(document.broken.map(|why| redact(&why, ask.key))))
+}
+
+/// The events of quotes; `None` when the document has none.
+fn quotes(document: &Document<'_>, ask: &Ask<'_>) -> Option<Result<Bars, Refusal>> {
+    let no_data = || Err(Refusal::Notice(Notice::wordless(NoticeKind::NoData)));
+    let (series, rows) = match (&document.quote, &document.rows) {
+        (Some(quote), _) => (Series::Quote, std::slice::from_ref(quote)),
+        (None, Some(rows)) => (Series::BulkQuotes, rows.as_slice()),
+        (None, None) => return None,
+    };
+    let mut bars = Bars::none(series);
+    bars.delayed = ask.delayed || document.delayed;
+    bars.broken = document.broken.as_ref().map(|why| redact(why, ask.key));
+    for row in rows {
+        let Some(fields) = json::fields(row) else {
+            bars.bad(row.get(), BadReason::Malformed);
+            continue;
+        };
+        if fields.is_empty() {
+            continue;
+        }
+        match quote::event(series, &fields, ask.symbols) {
+            Ok(event) => {
+                bars.newest = bars.newest.max(Some(event.timestamp.instant));
+                bars.events.push(event);
+            }
+            Err(reason) => bars.bad(fields.get("symbol").map_or("", String::as_str), reason),
+        }
+    }
+    let nothing = bars.events.is_empty() && bars.bad.is_empty() && bars.broken.is_none();
+    Some(if nothing { no_data() } else { Ok(bars) })
 }
 
 fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
@@ -175,7 +239,7 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
             )));
         }
     };
-    let symbol = ask.symbol.ok_or(Refusal::SymbolMissing)?;
+    let symbol = ask.symbols.first().ok_or(Refusal::SymbolMissing)?;
     let daily = rows
         .first()
         .is_some_and(|row| timestamp::date(row.start.as_bytes()).is_some());
@@ -189,7 +253,14 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
         series,
         zone: DOCUMENTED_ZONE,
         now: ask.now,
+        delay: if ask.delayed {
+            DELAY
+        } else {
+            TimeDelta::zero()
+        },
+        refreshed: None,
     });
+    collector.bars.delayed = ask.delayed;
     for row in &rows {
         collector.add(&row.start, row.texts.as_ref());
     }
@@ -203,13 +274,7 @@ struct Collector<'a> {
 
 impl<'a> Collector<'a> {
     fn new(frame: Frame<'a>) -> Self {
-        let bars = Bars {
-            series: frame.series,
-            events: Vec::new(),
-            bad: Vec::new(),
-            forming: 0,
-            broken: None,
-        };
+        let bars = Bars::none(frame.series);
         Self { frame, bars }
     }
 
@@ -219,12 +284,15 @@ impl<'a> Collector<'a> {
             None => Err(BadReason::Malformed),
         };
         match outcome {
-            Ok(Bar::Closed(event)) => self.bars.events.push(event),
-            Ok(Bar::Forming) => self.bars.forming += 1,
-            Err(reason) => {
-                let start = start.chars().filter(|c| !c.is_control()).take(24).collect();
-                self.bars.bad.push(BadBar { start, reason });
+            Ok(Bar::Closed(event)) => {
+                self.bars.newest = self.bars.newest.max(Some(event.timestamp.instant));
+                self.bars.events.push(event);
             }
+            Ok(Bar::Forming(start)) => {
+                self.bars.newest = self.bars.newest.max(Some(start));
+                self.bars.forming += 1;
+            }
+            Err(reason) => self.bars.bad(start, reason),
         }
     }
 

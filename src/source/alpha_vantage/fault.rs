@@ -11,6 +11,9 @@ const AFTER_BURST: Duration = Duration::from_secs(2);
 /// How long to keep still after the limit of a minute was hit.
 const AFTER_MINUTE_LIMIT: Duration = Duration::from_secs(60);
 
+/// The longest that a Retry-After is believed.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
 /// Why a request brought no bars, or not all of them. Texts of the service are in it without the API key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -24,6 +27,8 @@ pub enum Fault {
         address: String,
         /// The cause.
         why: String,
+        /// Whether the request may have got there.
+        sent: bool,
     },
     /// No answer in time.
     #[error("{address} did not answer within {} s; see AlphaVantage.TimeoutSeconds", .after.as_secs_f64())]
@@ -45,6 +50,21 @@ pub enum Fault {
         /// The limit.
         limit: usize,
     },
+    /// The key's requests of the day are used up, so nothing was sent.
+    #[error(
+        "nothing can be asked before {until}: the day's requests are used up (AlphaVantage.RequestsPerDay is {limit}), or the service said so"
+    )]
+    BudgetUsedUp {
+        /// How many a day has.
+        limit: u32,
+        /// When the next day begins.
+        until: String,
+    },
+    /// The key lost a function in the middle of a run, whose events must not be mixed with another's.
+    #[error(
+        "{0}; this run has published intraday bars, and daily ones are not mixed in: start again to go on with them"
+    )]
+    PlanEnded(Notice),
     /// Another HTTP status than success, and no notice that would explain it.
     #[error("HTTP status {status}")]
     Status {
@@ -63,6 +83,35 @@ pub enum Fault {
         /// Scheme, host and port of the target.
         to: String,
     },
+}
+
+impl Fault {
+    /// What kind of problem it is, however its words differ.
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Self::Notice(notice) => format!("{:?}", notice.kind),
+            Self::Status { status, .. } => status.to_string(),
+            other => format!("{:?}", std::mem::discriminant(other)),
+        }
+    }
+
+    /// Whether the service, or the way to it, fails: a refusal is an answer.
+    pub(super) fn is_failure(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Broken(_)
+            | Self::Unusable(_)
+            | Self::TooLarge { .. }
+            | Self::Redirect { .. } => true,
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 500..),
+            Self::Notice(notice) => matches!(
+                notice.kind,
+                NoticeKind::Html | NoticeKind::CsvRow | NoticeKind::Unknown
+            ),
+            Self::BudgetUsedUp { .. } | Self::PlanEnded(_) => false,
+        }
+    }
 }
 
 /// What to do next.
@@ -110,10 +159,11 @@ pub(super) fn reaction(fault: &Fault) -> Reaction {
         | Fault::Unusable(_) => Reaction::Backoff,
         // A second try would cost as much again, and end no better.
         Fault::TooLarge { .. } => Reaction::GiveUp,
+        Fault::BudgetUsedUp { .. } | Fault::PlanEnded(_) => Reaction::Stop(ErrorClass::Stop),
         Fault::Status {
             retry_after: Some(after),
             ..
-        } => Reaction::KeepStill((*after).min(AFTER_MINUTE_LIMIT)),
+        } => Reaction::KeepStill((*after).min(MAX_RETRY_AFTER)),
         Fault::Status { status: 429, .. } => Reaction::KeepStill(AFTER_BURST),
         Fault::Status {
             status: 408 | 425 | 500..,

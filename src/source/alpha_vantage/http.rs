@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::{Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -74,7 +75,8 @@ impl Client {
             .host_str()
             .is_some_and(|host| matches!(host, "127.0.0.1" | "[::1]" | "localhost"))
         {
-            // A proxy of the environment would look for our loopback on its own machine.
+            // A proxy of the environment would look for our loopback on its own machine. Elsewhere HTTPS_PROXY and its
+            // like are followed.
             builder = builder.no_proxy();
         }
         let http = builder
@@ -90,6 +92,16 @@ impl Client {
 
     pub(super) fn key(&self) -> &str {
         self.key.expose_secret()
+    }
+
+    /// From now on this key is sent.
+    pub(super) fn set_key(&mut self, key: SecretString) {
+        self.key = key;
+    }
+
+    /// Scheme, host and port of the service.
+    pub(super) fn service(&self) -> String {
+        origin(&self.url)
     }
 
     /// Starts a request: the future is its own, so that it can outlive whoever waits for it.
@@ -119,9 +131,7 @@ impl Client {
                 status: response.status().as_u16(),
                 body: Vec::new(),
                 cut: None,
-                retry_after: header(RETRY_AFTER)
-                    .and_then(|text| text.trim().parse().ok())
-                    .map(Duration::from_secs),
+                retry_after: header(RETRY_AFTER).and_then(|text| retry_after(text, Utc::now())),
                 redirect: header(LOCATION).map(|target| {
                     response
                         .url()
@@ -149,6 +159,16 @@ impl Client {
     }
 }
 
+/// RFC 9110, section 10.2.3: a number of seconds, or a date.
+fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::parse_from_rfc2822(text).ok()?;
+    Some((date.to_utc() - now).to_std().unwrap_or_default())
+}
+
 /// Scheme, host and port: all of a URL that may be shown.
 fn origin(url: &Url) -> String {
     let port = url
@@ -169,6 +189,7 @@ fn fault(error: reqwest::Error, address: &str, timeout: Duration) -> Fault {
             after: timeout,
         };
     }
+    let sent = !error.is_connect();
     let error = error.without_url();
     let mut why = error.to_string();
     let mut cause = std::error::Error::source(&error);
@@ -179,5 +200,29 @@ fn fault(error: reqwest::Error, address: &str, timeout: Duration) -> Fault {
         }
         cause = inner.source();
     }
-    Fault::Unreachable { address, why }
+    Fault::Unreachable { address, why, sent }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_a_number_or_a_date() {
+        let now = "2015-10-21T07:27:00Z".parse().expect("a time");
+        for (text, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(60)),
+            ("Wed, 21 Oct 2015 07:20:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(
+                retry_after(text, now).map(|after| after.as_secs()),
+                seconds,
+                "{text}"
+            );
+        }
+    }
 }

@@ -8,13 +8,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::bar::BarTexts;
 
 /// The longest "Meta Data" and the longest notice worth reading, in bytes; real ones have some hundred.
 const MAX_SMALL_VALUE_BYTES: usize = 16 * 1024;
+
+/// The most bars and the most quotes of a body: ten times what the longest real ones have (a month of minutes, 100
+/// quotes), so that a body made of nothing but the beginnings of bars cannot take many times its size.
+const MAX_BARS: usize = 250_000;
+const MAX_QUOTES: usize = 1_000;
 
 /// What a document held.
 #[derive(Debug, Default)]
@@ -27,8 +32,12 @@ pub(super) struct Document<'a> {
     pub(super) bars: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// The key and the words of a notice.
     pub(super) notice: Option<(String, String)>,
-    /// A quote's object, or rows of quotes; `Some(false)` when it is empty.
-    pub(super) quote: Option<bool>,
+    /// A quote's object.
+    pub(super) quote: Option<&'a RawValue>,
+    /// Rows of bulk quotes.
+    pub(super) rows: Option<Vec<&'a RawValue>>,
+    /// A key says that the data come late.
+    pub(super) delayed: bool,
     /// How many keys the document has.
     pub(super) keys: usize,
     /// Why the pass ended early.
@@ -56,6 +65,20 @@ pub(super) fn bar_texts(bar: &RawValue) -> Option<BarTexts<'_>> {
     Some(texts)
 }
 
+/// The fields of a quote by their names, as texts; `None` when it is no object.
+pub(super) fn fields(raw: &RawValue) -> Option<BTreeMap<String, String>> {
+    if raw.get().len() > MAX_SMALL_VALUE_BYTES {
+        return None;
+    }
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get()).ok()?;
+    Some(
+        fields
+            .into_iter()
+            .map(|(key, raw)| (name(&key).to_owned(), text(raw).into_owned()))
+            .collect(),
+    )
+}
+
 /// A key without the number before it: `5. volume` is `volume`.
 fn name(key: &str) -> &str {
     match key.split_once(". ") {
@@ -74,6 +97,7 @@ fn text(raw: &RawValue) -> Cow<'_, str> {
 }
 
 struct Top<'d, 'a>(&'d mut Document<'a>);
+struct Rows<'d, 'a>(&'d mut Vec<&'a RawValue>);
 struct Series<'d, 'a>(&'d mut Vec<(Cow<'a, str>, &'a RawValue)>);
 struct Fields<'d, 'a>(&'d mut BarTexts<'a>);
 
@@ -96,8 +120,9 @@ impl<'a> Visitor<'a> for Top<'_, 'a> {
         let document = self.0;
         while let Some(Text(key)) = map.next_key::<Text<'a>>()? {
             document.keys += 1;
+            document.delayed |= key.to_ascii_uppercase().contains("DELAYED BY");
             match key.as_ref() {
-                "Meta Data" => document.meta = meta(map.next_value()?),
+                _ if key.starts_with("Meta Data") => document.meta = fields(map.next_value()?),
                 "Error Message" | "Note" | "Information" | "detail" | "message" => {
                     let raw: &RawValue = map.next_value()?;
                     let words = text(raw);
@@ -108,13 +133,10 @@ impl<'a> Visitor<'a> for Top<'_, 'a> {
                     }
                 }
                 "data" => {
-                    map.next_value::<IgnoredAny>()?;
-                    document.quote = Some(true);
+                    let rows = document.rows.insert(Vec::new());
+                    map.next_value_seed(Rows(rows))?;
                 }
-                _ if key.starts_with("Global Quote") => {
-                    let raw: &RawValue = map.next_value()?;
-                    document.quote = Some(raw.get().contains(':'));
-                }
+                _ if key.starts_with("Global Quote") => document.quote = Some(map.next_value()?),
                 _ if key.starts_with("Time Series") => {
                     document.series = Some(key.into_owned());
                     map.next_value_seed(Series(&mut document.bars))?;
@@ -126,19 +148,6 @@ impl<'a> Visitor<'a> for Top<'_, 'a> {
         }
         Ok(())
     }
-}
-
-fn meta(raw: &RawValue) -> Option<BTreeMap<String, String>> {
-    if raw.get().len() > MAX_SMALL_VALUE_BYTES {
-        return None;
-    }
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get()).ok()?;
-    Some(
-        fields
-            .into_iter()
-            .map(|(key, raw)| (name(&key).to_owned(), text(raw).into_owned()))
-            .collect(),
-    )
 }
 
 impl<'a> DeserializeSeed<'a> for Series<'_, 'a> {
@@ -159,7 +168,36 @@ impl<'a> Visitor<'a> for Series<'_, 'a> {
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
         while let Some(Text(start)) = map.next_key::<Text<'a>>()? {
             let bar = map.next_value()?;
+            if self.0.len() >= MAX_BARS {
+                return Err(serde::de::Error::custom("more bars than a body has"));
+            }
             self.0.push((start, bar));
+        }
+        Ok(())
+    }
+}
+
+impl<'a> DeserializeSeed<'a> for Rows<'_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Rows<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an array of quotes")
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(self, mut rows: S) -> Result<(), S::Error> {
+        while let Some(row) = rows.next_element()? {
+            if self.0.len() >= MAX_QUOTES {
+                return Err(serde::de::Error::custom("more quotes than a body has"));
+            }
+            self.0.push(row);
         }
         Ok(())
     }

@@ -1,54 +1,78 @@
-//! Bars from Alpha Vantage, polled: <https://www.alphavantage.co/documentation/>.
+//! Bars and quotes from Alpha Vantage, polled: <https://www.alphavantage.co/documentation/>.
 //!
-//! The deciding parts are pure and have a file each: what a body is ([`body`]), which notice it is (`notice`), what to
-//! do about it (`fault`), who is asked next (`schedule`). This file drives them with a clock, a die and a socket.
+//! The deciding parts are pure and have a file each; `drive` and `react` join them with a clock, a die and a socket.
 //!
-//! Invariants: one request at a time, kept while nobody polls; one bad symbol never stops the others; a good bar is
-//! handed out whatever else was wrong with its body; the API key is in no text.
+//! ```text
+//!  calendar ─► cadence ─► plan ──┐                        ┌─► body (json, csv, bar, quote) ──► events
+//!   when does   when can   who   ├─► drive ─► http ───────┤
+//!   it trade?   it be new? next? │    one request          └─► notice ─► fault ─► react: retry, wait, drop, stop,
+//!  budget, ledger ───────────────┤    at a time                                   another function
+//!  breaker ──────────────────────┘
+//! ```
+//!
+//! Invariants: one request at a time, kept while nobody polls; a request is counted before it goes out; one bad symbol
+//! never stops the others; one function a run; a good bar is handed out whatever else was wrong with its body; the API
+//! key is in no text.
 
 pub mod body;
 
+mod backfill;
 mod bar;
+mod breaker;
+mod budget;
+mod cadence;
+pub(super) mod calendar;
+mod clock;
 mod csv;
+mod drive;
 mod fault;
 mod http;
 mod json;
+mod ledger;
 mod notice;
+mod outlook;
+mod plan;
+mod quote;
+mod react;
 mod redact;
-mod schedule;
 mod settings;
+mod targets;
 mod tls;
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 use compact_str::CompactString;
 use futures::future::BoxFuture;
+use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use self::body::{Ask, BadBar, Bars, Refusal};
-use self::fault::{Reaction, reaction};
-use self::http::{Answer, Client};
-use self::schedule::{Next, Schedule, backoff, until_next_day};
-use super::{BadCounts, Batch, ErrorClass, Source, SourceError};
+use self::body::BadBar;
+use self::breaker::Breaker;
+use self::budget::Limits;
+use self::clock::Clock;
+use self::drive::InFlight;
+use self::http::Client;
+use self::ledger::Ledger;
+use self::plan::{Next, Plan};
+use self::targets::Target;
+use super::{BadCounts, Batch, Source, SourceError};
 use crate::event::symbol::is_symbol;
 
+pub use backfill::{Month, Months, NotAMonth};
 pub use bar::Series;
+pub use budget::Limit;
 pub use fault::Fault;
 pub use notice::{Notice, NoticeKind};
-pub use settings::{Function, Interval, OutputSize, Settings, UnknownValue};
-
-/// Bad bars remembered per symbol, so that a bar that comes with every poll is counted once; beyond it all are
-/// forgotten and counted again. A body of 100 bars cannot fill it.
-const MAX_REMEMBERED_BAD_BARS: usize = 4096;
-
-/// The least time that a request gets, however near the end of its limit.
-const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+pub use outlook::{Outlook, Probe, Window};
+pub use settings::{Function, Interval, KeySource, OutputSize, Settings, UnknownValue};
 
 /// Bad bars of one body that are logged one by one; a body full of them must not fill the log.
 const MAX_LOGGED_BAD_BARS: usize = 20;
+
+/// A wait that is longer than this is said, when it is for the day's budget.
+const LONG_WAIT: TimeDelta = TimeDelta::minutes(10);
 
 /// Counts bad bars, and says in the log which they are; `of` is their symbol or file.
 pub(super) fn count_bad_bars(of: &str, bars: &[BadBar]) -> BadCounts {
@@ -72,21 +96,41 @@ pub(super) fn count_bad_bars(of: &str, bars: &[BadBar]) -> BadCounts {
 /// Polls Alpha Vantage.
 pub struct AlphaVantage {
     settings: Settings,
+    clock: Clock,
     client: Client,
-    schedule: Schedule,
+    ledger: Ledger,
+    breaker: Breaker,
+    plan: Plan,
+    /// What is asked for, by its place in the plan.
+    targets: Vec<Target>,
+    /// What `settings.function` means for this key.
+    function: Function,
     in_flight: Option<InFlight>,
     ready: VecDeque<Batch>,
     /// Comes after what is ready.
     error: Option<SourceError>,
-    bad_seen: Vec<HashSet<BadBar>>,
-    unreachable_since: Option<Instant>,
+    /// Since when the service cannot be reached, and what the latest try said.
+    unreachable: Option<(Instant, usize, Fault)>,
+    /// Bars or quotes were handed out.
+    handed_out: bool,
+    /// Months that were handed out, and whose events may be on their way still.
+    unsettled: Vec<usize>,
+    /// Polls that were given up.
+    given_up: usize,
+    /// The service says that its data come late.
+    delayed: bool,
+    said: Said,
     ended: bool,
 }
 
-struct InFlight {
-    place: usize,
-    since: Instant,
-    answer: BoxFuture<'static, Result<Answer, Fault>>,
+/// What was said once and need not be said again.
+#[derive(Debug, Default)]
+struct Said {
+    stale: bool,
+    sparse: bool,
+    key_unreadable: bool,
+    /// Until when the day's budget is used up.
+    used_up: Option<DateTime<Utc>>,
 }
 
 impl std::fmt::Debug for AlphaVantage {
@@ -103,53 +147,85 @@ impl AlphaVantage {
     /// # Errors
     /// A setting that cannot work.
     pub fn new(settings: Settings) -> Result<Self, SourceError> {
-        let refuse = |setting, problem: &str| {
-            Err(SourceError::Setting {
-                setting,
-                problem: problem.to_owned(),
-            })
-        };
-        if settings.symbols.is_empty() {
-            return refuse(
-                "AlphaVantage.Symbols",
-                "no symbol is given; name at least one, IBM say",
-            );
-        }
-        if let Some(bad) = settings
-            .symbols
-            .iter()
-            .find(|symbol| !is_symbol(symbol.as_bytes()))
-        {
-            return refuse(
-                "AlphaVantage.Symbols",
-                &format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}"),
-            );
-        }
-        let gap = Duration::try_from_secs_f64(settings.requests_per_second.recip())
-            .ok()
-            .filter(|_| settings.requests_per_second > 0.0)
-            .ok_or_else(|| SourceError::Setting {
-                setting: "AlphaVantage.RequestsPerSecond",
-                problem: "has to be above 0".to_owned(),
-            })?;
+        Self::with_clock(settings, Clock::default())
+    }
+
+    fn with_clock(mut settings: Settings, clock: Clock) -> Result<Self, SourceError> {
+        check(&settings)?;
         let client = Client::new(
             &settings.base_url,
             settings.api_key.clone(),
             settings.body_limit,
         )?;
-        let symbols = settings.symbols.len();
-        let schedule = Schedule::new(symbols, gap, settings.poll, settings.once, Instant::now());
+        let now = clock.now();
+        let ledger = Ledger::open(
+            settings.state_directory.as_deref(),
+            &client.service(),
+            settings.api_key.expose_secret(),
+        );
+        let function = match settings.function {
+            Function::Auto => match ledger.known().refused(react::INTRADAY, now) {
+                Some(learnt) => {
+                    tracing::info!(
+                        "{} (learnt on {}; AlphaVantage.Function=intraday asks again)",
+                        react::what_a_free_key_may(&settings),
+                        learnt.date_naive()
+                    );
+                    Function::Daily
+                }
+                None => Function::Intraday,
+            },
+            function => function,
+        };
+        let full = react::full_of(function);
+        if settings.output_size == OutputSize::Full && ledger.known().refused(full, now).is_some() {
+            tracing::info!(
+                "this API key gets no {full} bars, as was learnt before: going on with the latest 100"
+            );
+            settings.output_size = OutputSize::Compact;
+        }
+        let targets = targets::of(&settings, function, ledger.known());
+        if settings.months.is_some() && targets.is_empty() {
+            tracing::info!(
+                "every month of every symbol was filled back already; --republish does it again"
+            );
+        }
+        let pause = TimeDelta::from_std(settings.circuit_breaker).unwrap_or(TimeDelta::hours(1));
         Ok(Self {
+            plan: targets::plan(&settings, &targets, ledger.known(), now),
+            breaker: Breaker::new(settings.circuit_breaker_failures, pause),
+            ended: settings.months.is_some() && targets.is_empty(),
             settings,
+            clock,
             client,
-            schedule,
+            ledger,
+            targets,
+            function,
             in_flight: None,
             ready: VecDeque::new(),
             error: None,
-            bad_seen: vec![HashSet::new(); symbols],
-            unreachable_since: None,
-            ended: false,
+            unreachable: None,
+            handed_out: false,
+            unsettled: Vec::new(),
+            given_up: 0,
+            delayed: false,
+            said: Said::default(),
         })
+    }
+
+    /// Whether each is asked for once and no more.
+    fn once(&self) -> bool {
+        self.settings.once || self.settings.months.is_some()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::new(
+            self.settings.requests_per_second,
+            self.settings.requests_per_minute,
+            self.settings.requests_per_day,
+            self.ledger.known().paid,
+            self.settings.day_reset_zone,
+        )
     }
 
     async fn advance(&mut self) -> Result<Option<Batch>, SourceError> {
@@ -170,10 +246,16 @@ impl AlphaVantage {
                 self.settle(place, since, outcome);
                 continue;
             }
-            match self.schedule.next(Instant::now()) {
-                Next::Ask(place) => self.ask(place),
-                Next::Wait(until) => tokio::time::sleep_until(until).await,
-                Next::Ended => self.ended = true,
+            let now = self.clock.now();
+            let limits = self.limits();
+            let mut ready = self.ledger.known().spent.ready_at(&limits, now);
+            if let Some(at) = self.breaker.ready_at().filter(|_| !self.once()) {
+                ready = ready.max(at);
+            }
+            match self.plan.next(now, ready) {
+                Next::Ask(place) => self.ask(place, now),
+                Next::Wait(until) => self.wait(until, now).await,
+                Next::Ended => self.end(),
                 Next::NoneLeft => {
                     self.ended = true;
                     return Err(SourceError::NoSymbolLeft);
@@ -182,197 +264,90 @@ impl AlphaVantage {
         }
     }
 
-    fn symbol(&self, place: usize) -> CompactString {
-        self.settings
-            .symbols
-            .get(place)
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    fn ask(&mut self, place: usize) {
-        let now = Instant::now();
-        let symbol = self.symbol(place);
-        let query = self.settings.query(&symbol);
-        let mut timeout = self.settings.timeout;
-        if let Some(limit) = self.settings.unreachable_limit {
-            let end = self.unreachable_since.unwrap_or(now) + limit;
-            timeout = timeout.min(end.saturating_duration_since(now).max(MIN_TIMEOUT));
-        }
-        self.schedule.sent(now);
-        let answer = Box::pin(self.client.get(&query, timeout));
-        self.in_flight = Some(InFlight {
-            place,
-            since: now,
-            answer,
-        });
-    }
-
-    fn settle(&mut self, place: usize, since: Instant, outcome: Result<Answer, Fault>) {
-        let fault = match outcome {
-            Ok(answer) => {
-                self.unreachable_since = None;
-                self.read(place, &answer).err()
-            }
-            Err(fault) => {
-                if matches!(fault, Fault::Unreachable { .. } | Fault::TimedOut { .. }) {
-                    self.unreachable_since.get_or_insert(since);
-                } else {
-                    self.unreachable_since = None;
-                }
-                Some(fault)
-            }
-        };
-        match fault {
-            Some(fault) => self.react(place, fault),
-            None => self.schedule.polled(place, Instant::now()),
-        }
-    }
-
-    /// Makes batches of an answer's bars; what was wrong with it is the error.
-    fn read(&mut self, place: usize, answer: &Answer) -> Result<(), Fault> {
-        if let (300..400, Some(to)) = (answer.status, &answer.redirect) {
-            return Err(Fault::Redirect {
-                status: answer.status,
-                to: to.clone(),
-            });
-        }
-        let symbol = self.symbol(place);
-        let ask = Ask {
-            symbol: Some(&symbol),
-            interval: self.settings.interval,
-            now: Some(Utc::now()),
-            key: Some(self.client.key()),
-        };
-        let success = (200..300).contains(&answer.status);
-        let bars = match body::parse(&answer.body, &ask) {
-            Ok(bars) if success => bars,
-            // A notice explains more than a status does, but a page of HTML does not.
-            Err(Refusal::Notice(notice))
-                if success
-                    || !matches!(
-                        notice.kind,
-                        NoticeKind::Html | NoticeKind::NoData | NoticeKind::Unknown
-                    ) =>
-            {
-                return Err(Fault::Notice(notice));
-            }
-            Err(Refusal::Unusable(why)) if success => {
-                return Err(answer
-                    .cut
-                    .clone()
-                    .map_or(Fault::Unusable(why), Fault::Broken));
-            }
-            _ => {
-                return Err(Fault::Status {
-                    status: answer.status,
-                    retry_after: answer.retry_after,
-                });
-            }
-        };
-        let broken = answer.cut.clone().or_else(|| bars.broken.clone());
-        self.hand_out(place, bars);
-        broken.map_or(Ok(()), |why| Err(Fault::Broken(why)))
-    }
-
-    fn hand_out(&mut self, place: usize, bars: Bars) {
-        let symbol = self.symbol(place);
-        let mut news = bars.bad;
-        if let Some(seen) = self.bad_seen.get_mut(place) {
-            news.retain(|bar| {
-                if seen.len() >= MAX_REMEMBERED_BAD_BARS {
-                    seen.clear();
-                }
-                seen.insert(bar.clone())
-            });
-        }
-        let bad = count_bad_bars(&symbol, &news);
-        tracing::debug!(%symbol, closed = bars.events.len(), forming = bars.forming, "bars came in");
-        let origin: Arc<str> = bars.series.origin().into();
-        self.ready.extend(Batch::split(bars.events, &origin, bad));
-    }
-
-    fn react(&mut self, place: usize, fault: Fault) {
-        let now = Instant::now();
-        let pause = backoff(
-            self.settings.retry_backoff,
-            self.schedule.tries(place),
-            rand::random(),
-        );
-        match reaction(&fault) {
-            Reaction::Backoff => self.retry(place, fault, now, pause),
-            Reaction::KeepStill(time) => {
-                // The limit is the key's, not the symbol's.
-                self.schedule.keep_still(now + time);
-                self.retry(place, fault, now, time + pause);
-            }
-            Reaction::NextDay if !self.settings.once => {
-                let wait = until_next_day(Utc::now(), self.settings.day_reset_zone);
-                self.schedule.keep_still(now + wait);
-                self.schedule.polled(place, now);
-                tracing::warn!(
-                    seconds = wait.as_secs(),
-                    "nothing is asked before the service's next day begins"
+    /// Waits, at most until it is time to give up.
+    async fn wait(&mut self, until: DateTime<Utc>, now: DateTime<Utc>) {
+        let limits = self.limits();
+        let spent = &self.ledger.known().spent;
+        let used_up = spent.left_today(&limits, now) == Some(0) || spent.shut_until(now).is_some();
+        if used_up && until - now > LONG_WAIT {
+            let limit = limits.day.unwrap_or_default();
+            if self.once() {
+                let until = until.to_rfc3339();
+                return self.stop(
+                    0,
+                    Fault::BudgetUsedUp { limit, until },
+                    super::ErrorClass::Stop,
                 );
-                self.report(place, fault, ErrorClass::Retriable);
             }
-            Reaction::NextDay => self.stop(place, fault, ErrorClass::Stop),
-            Reaction::GiveUp => self.give_up(place, fault, now),
-            Reaction::NoData => {
-                tracing::warn!(symbol = %self.symbol(place), "{fault}");
-                self.schedule.polled(place, now);
-            }
-            Reaction::Lower(parameter)
-                if parameter == "outputsize" && self.settings.output_size == OutputSize::Full =>
-            {
+            if self.said.used_up != Some(until) {
+                self.said.used_up = Some(until);
                 tracing::warn!(
-                    "{fault}; going on with AlphaVantage.OutputSize=compact, the latest 100 bars"
+                    used = spent.used_today(limits.zone, now),
+                    limit = limits.day,
+                    "the day's requests are used up (AlphaVantage.RequestsPerDay); the next one goes out at {}",
+                    until.to_rfc3339()
                 );
-                self.settings.output_size = OutputSize::Compact;
-                self.schedule.retry(place, now);
             }
-            Reaction::Lower(_) => self.stop(place, fault, ErrorClass::Stop),
-            Reaction::DropSymbol => {
-                self.schedule.out(place);
-                self.report(place, fault, ErrorClass::Symbol);
+        }
+        match (&self.unreachable, self.settings.unreachable_limit) {
+            (Some((since, place, fault)), Some(limit)) => {
+                let left = (*since + limit).saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    let (place, fault) = (*place, fault.clone());
+                    return self.stop(place, fault, super::ErrorClass::Stop);
+                }
+                let left = TimeDelta::from_std(left).unwrap_or_default();
+                self.clock.sleep_towards(until.min(now + left)).await;
             }
-            Reaction::Stop(class) => self.stop(place, fault, class),
+            _ => self.clock.sleep_towards(until).await,
         }
     }
 
-    fn retry(&mut self, place: usize, fault: Fault, now: Instant, pause: Duration) {
-        let mut pause = pause;
-        if let (Some(limit), Some(since)) =
-            (self.settings.unreachable_limit, self.unreachable_since)
-        {
-            if now >= since + limit {
-                return self.stop(place, fault, ErrorClass::Stop);
-            }
-            pause = pause.min(since + limit - now);
-        } else if self.schedule.tries(place) >= self.settings.max_retries {
-            return self.give_up(place, fault, now);
-        }
-        tracing::warn!(symbol = %self.symbol(place), retry_in_ms = pause.as_millis() as u64, "{fault}");
-        self.schedule.retry(place, now + pause);
-    }
-
-    fn give_up(&mut self, place: usize, fault: Fault, now: Instant) {
-        self.schedule.polled(place, now);
-        self.report(place, fault, ErrorClass::Retriable);
-    }
-
-    fn stop(&mut self, place: usize, fault: Fault, class: ErrorClass) {
+    /// Everything that was wanted was asked for.
+    fn end(&mut self) {
         self.ended = true;
-        self.report(place, fault, class);
+        let nothing = self.given_up == self.targets.len();
+        if self.given_up > 0 && (nothing || self.settings.months.is_some()) {
+            self.error = Some(SourceError::Incomplete {
+                given_up: self.given_up,
+            });
+        }
     }
+}
 
-    fn report(&mut self, place: usize, fault: Fault, class: ErrorClass) {
-        self.error = Some(SourceError::AlphaVantage {
-            symbol: self.symbol(place),
-            fault,
-            class,
-        });
+/// Refuses settings that cannot work.
+fn check(settings: &Settings) -> Result<(), SourceError> {
+    let refuse = |setting, problem: String| Err(SourceError::Setting { setting, problem });
+    if settings.symbols.is_empty() {
+        let problem = "no symbol is given; name at least one, IBM say";
+        return refuse("AlphaVantage.Symbols", problem.to_owned());
     }
+    let bad = |symbol: &&CompactString| !is_symbol(symbol.as_bytes());
+    if let Some(bad) = settings.symbols.iter().find(bad) {
+        return refuse(
+            "AlphaVantage.Symbols",
+            format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}"),
+        );
+    }
+    let per_second = settings.requests_per_second;
+    let gap = Duration::try_from_secs_f64(per_second.recip());
+    if !(per_second > 0.0 && gap.is_ok()) {
+        return refuse(
+            "AlphaVantage.RequestsPerSecond",
+            "has to be above 0".to_owned(),
+        );
+    }
+    if let Some(months) = &settings.months {
+        if months.from > months.to {
+            let problem = format!("{} is after --to-month {}", months.from, months.to);
+            return refuse("--from-month", problem);
+        }
+        if matches!(settings.function, Function::Quote | Function::BulkQuotes) {
+            let problem = "quotes have no past; --from-month needs auto, intraday or daily";
+            return refuse("AlphaVantage.Function", problem.to_owned());
+        }
+    }
+    Ok(())
 }
 
 impl Source for AlphaVantage {
@@ -383,7 +358,14 @@ impl Source for AlphaVantage {
     fn may_repeat(&self) -> bool {
         true
     }
+
+    fn settled(&mut self) {
+        self.note_filled();
+    }
 }
+
+/// Bad bars that were said already, so that a bar that comes with every poll is counted once.
+type BadSeen = HashSet<BadBar>;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! What an Alpha Vantage poller is told: values only, checked where the poller is made.
 
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -8,13 +10,30 @@ use chrono_tz::Tz;
 use compact_str::CompactString;
 use secrecy::SecretString;
 
+use super::backfill::Months;
 use super::body::MAX_BODY_BYTES;
+use super::budget::Limit;
+
+/// The most symbols of one request for bulk quotes.
+pub(super) const MAX_BULK_SYMBOLS: usize = 100;
+
+/// Gives the API key anew whenever it may have changed.
+#[derive(Clone)]
+pub struct KeySource(pub Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>);
+
+impl std::fmt::Debug for KeySource {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("KeySource")
+    }
+}
 
 /// Settings of the section `AlphaVantage`. `Debug` does not show the key.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The API key; placeholders are refused before they get here.
     pub api_key: SecretString,
+    /// Where the key is looked up before each request, when it stands in a file.
+    pub key_source: Option<KeySource>,
     /// The symbols to poll, at least one.
     pub symbols: Vec<CompactString>,
     /// What to ask for.
@@ -31,6 +50,18 @@ pub struct Settings {
     pub base_url: String,
     /// The most requests a second, above 0.
     pub requests_per_second: f64,
+    /// The most requests a minute.
+    pub requests_per_minute: Limit,
+    /// The most requests a day.
+    pub requests_per_day: Limit,
+    /// Failures in a row, at least 1, after which nothing is asked for a while.
+    pub circuit_breaker_failures: u32,
+    /// For how long.
+    pub circuit_breaker: Duration,
+    /// Where requests used up and refusals learnt are kept; `None` forgets them with the process.
+    pub state_directory: Option<PathBuf>,
+    /// Months to be filled back, and nothing else.
+    pub months: Option<Months>,
     /// From the request to the last byte of its answer.
     pub timeout: Duration,
     /// Tries after the first one, within one poll of a symbol.
@@ -54,6 +85,7 @@ impl Settings {
     pub fn new(api_key: SecretString, symbols: Vec<CompactString>) -> Self {
         Self {
             api_key,
+            key_source: None,
             symbols,
             function: Function::Auto,
             interval: Interval::Min1,
@@ -62,6 +94,12 @@ impl Settings {
             entitlement: None,
             base_url: "https://www.alphavantage.co".to_owned(),
             requests_per_second: 1.0,
+            requests_per_minute: Limit::Auto,
+            requests_per_day: Limit::Auto,
+            circuit_breaker_failures: 5,
+            circuit_breaker: Duration::from_secs(60),
+            state_directory: None,
+            months: None,
             timeout: Duration::from_secs(15),
             max_retries: 5,
             retry_backoff: Duration::from_millis(500),
@@ -75,28 +113,41 @@ impl Settings {
 
     /// The parameters of a request, without the key. Only what differs from the service's own defaults is said,
     /// because the demo key serves no other URLs than the documented examples.
-    pub(super) fn query<'a>(&'a self, symbol: &'a str) -> Vec<(&'static str, &'a str)> {
-        let daily = self.function == Function::Daily;
-        let mut query = if daily {
-            vec![("function", "TIME_SERIES_DAILY"), ("symbol", symbol)]
-        } else {
-            let interval = self.interval.as_str();
-            vec![
-                ("function", "TIME_SERIES_INTRADAY"),
-                ("symbol", symbol),
-                ("interval", interval),
-            ]
+    pub(super) fn query<'a>(
+        &'a self,
+        function: Function,
+        symbols: &'a str,
+        month: Option<&'a str>,
+    ) -> Vec<(&'static str, &'a str)> {
+        let name = match function {
+            Function::Auto | Function::Intraday => "TIME_SERIES_INTRADAY",
+            Function::Daily => "TIME_SERIES_DAILY",
+            Function::Quote => "GLOBAL_QUOTE",
+            Function::BulkQuotes => "REALTIME_BULK_QUOTES",
         };
-        if self.output_size == OutputSize::Full {
+        let intraday = matches!(function, Function::Auto | Function::Intraday);
+        let mut query = vec![("function", name), ("symbol", symbols)];
+        if intraday {
+            query.push(("interval", self.interval.as_str()));
+        }
+        if let Some(month) = month {
+            query.push(("month", month));
+        }
+        if self.output_size == OutputSize::Full && (intraday || function == Function::Daily) {
             query.push(("outputsize", "full"));
         }
-        if !self.extended_hours && !daily {
+        if !self.extended_hours && intraday {
             query.push(("extended_hours", "false"));
         }
         if let Some(entitlement) = &self.entitlement {
             query.push(("entitlement", entitlement));
         }
         query
+    }
+
+    /// Whether delayed data are asked for.
+    pub(super) fn delayed(&self) -> bool {
+        self.entitlement.as_deref() == Some("delayed")
     }
 }
 
@@ -108,12 +159,16 @@ pub struct UnknownValue(&'static str);
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
-    /// Intraday bars.
+    /// Intraday bars, or daily ones when the key has no intraday data.
     Auto,
     /// TIME_SERIES_INTRADAY.
     Intraday,
     /// TIME_SERIES_DAILY.
     Daily,
+    /// GLOBAL_QUOTE.
+    Quote,
+    /// REALTIME_BULK_QUOTES.
+    BulkQuotes,
 }
 
 impl FromStr for Function {
@@ -124,7 +179,9 @@ impl FromStr for Function {
             "auto" => Ok(Self::Auto),
             "intraday" => Ok(Self::Intraday),
             "daily" => Ok(Self::Daily),
-            _ => Err(UnknownValue("auto, intraday, daily")),
+            "quote" => Ok(Self::Quote),
+            "bulk-quotes" => Ok(Self::BulkQuotes),
+            _ => Err(UnknownValue("auto, intraday, quote, bulk-quotes, daily")),
         }
     }
 }

@@ -1,11 +1,17 @@
 //! The poller against a server on loopback that answers from a script.
 
+mod day;
+mod market;
 mod server;
+mod service;
 
 use secrecy::SecretString;
 
 use self::server::{Reply, Server};
+use std::sync::Arc;
+
 use super::*;
+use crate::source::{Batch, ErrorClass};
 
 const KEY: &str = "EXAMPLEKEY000001";
 
@@ -13,6 +19,8 @@ fn settings(server: &Server, symbols: &[&str]) -> Settings {
     Settings {
         base_url: format!("http://{}", server.address),
         requests_per_second: 1_000.0,
+        requests_per_minute: Limit::Unlimited,
+        requests_per_day: Limit::Unlimited,
         max_retries: 2,
         retry_backoff: Duration::from_millis(1),
         once: true,
@@ -43,6 +51,11 @@ async fn drain(settings: Settings) -> (usize, Vec<SourceError>) {
         "the end stays the end"
     );
     (events, errors)
+}
+
+fn clock(now: &str) -> Clock {
+    let now = now.parse().expect("a time");
+    Clock::Simulated(Arc::new(parking_lot::Mutex::new(now)))
 }
 
 async fn against(script: Vec<Reply>) -> (usize, Vec<ErrorClass>, usize) {
@@ -84,7 +97,7 @@ async fn what_passes_is_tried_again() {
     }
     assert_eq!(
         against(vec![Reply::File(200, "html_error.html")]).await,
-        (0, vec![ErrorClass::Retriable], 3)
+        (0, vec![ErrorClass::Retriable, ErrorClass::Stop], 3)
     );
 }
 
@@ -108,11 +121,9 @@ async fn what_is_permanent_is_not_tried_again() {
     for (status, name, class) in [
         (200, "error_invalid_apikey.json", ErrorClass::WrongKey),
         (200, "information_demo_key.json", ErrorClass::WrongKey),
-        (200, "information_premium.json", ErrorClass::Stop),
         (200, "information_premium_outputsize.json", ErrorClass::Stop),
         (200, "information_daily_limit.json", ErrorClass::Stop),
         (200, "bulk_quotes_sample_notice.json", ErrorClass::Stop),
-        (200, "error_invalid_symbol.json", ErrorClass::Symbol),
         (406, "detail_not_acceptable.json", ErrorClass::Stop),
         (404, "html_error.html", ErrorClass::Stop),
     ] {
@@ -122,6 +133,11 @@ async fn what_is_permanent_is_not_tried_again() {
             "{name}"
         );
     }
+    assert_eq!(
+        against(vec![Reply::File(200, "error_invalid_symbol.json")]).await,
+        (0, vec![ErrorClass::Symbol, ErrorClass::Stop], 1),
+        "no symbol is left"
+    );
     for name in [
         "empty_object.json",
         "global_quote_empty.json",
@@ -144,16 +160,12 @@ async fn limits_are_waited_for() {
         ])
         .await;
         let mut source = AlphaVantage::new(settings(&server, &["IBM"])).expect("good settings");
-        let early = tokio::time::timeout(Duration::from_millis(400), source.poll()).await;
+        let early: Result<Result<Option<Batch>, _>, _> =
+            tokio::time::timeout(Duration::from_millis(400), source.poll()).await;
         assert!(early.is_err() && server.asked().len() == 1, "{name}");
-        let now = Instant::now();
-        let Next::Wait(until) = source.schedule.next(now) else {
-            panic!("{name}")
-        };
-        assert!(
-            until > now + Duration::from_secs(wait) - Duration::from_secs(1),
-            "{name}"
-        );
+        let now = Utc::now();
+        let until = source.ledger.known().spent.ready_at(&source.limits(), now);
+        assert!(until > now + TimeDelta::seconds(wait - 1), "{name}");
     }
 }
 
@@ -210,11 +222,14 @@ async fn no_answer_and_endless_answers_end() {
     let (_, errors) = drain(hasty).await;
     assert!(matches!(
         errors.as_slice(),
-        [SourceError::AlphaVantage {
-            fault: Fault::TimedOut { .. },
-            class: ErrorClass::Retriable,
-            ..
-        }]
+        [
+            SourceError::AlphaVantage {
+                fault: Fault::TimedOut { .. },
+                class: ErrorClass::Retriable,
+                ..
+            },
+            SourceError::Incomplete { .. }
+        ]
     ));
 
     let server = Server::start(vec![Reply::Endless]).await;
@@ -225,10 +240,13 @@ async fn no_answer_and_endless_answers_end() {
     .await;
     assert!(matches!(
         errors.as_slice(),
-        [SourceError::AlphaVantage {
-            fault: Fault::TooLarge { .. },
-            ..
-        }]
+        [
+            SourceError::AlphaVantage {
+                fault: Fault::TooLarge { .. },
+                ..
+            },
+            SourceError::Incomplete { .. }
+        ]
     ));
     assert_eq!(server.asked().len(), 1);
 }
@@ -299,10 +317,10 @@ async fn a_bad_bar_is_counted_once() {
     let server = Server::start(vec![Reply::File(200, "bars_with_bad_values.json")]).await;
     let often = Settings {
         once: false,
-        poll: Duration::from_millis(1),
         ..settings(&server, &["IBM"])
     };
-    let mut source = AlphaVantage::new(often).expect("good settings");
+    let clock = clock("2025-11-06T21:00:30Z");
+    let mut source = AlphaVantage::with_clock(often, clock).expect("good settings");
     let mut bad = Vec::new();
     for _ in 0..3 {
         let batch = source.poll().await.expect("no error").expect("no end");
@@ -361,4 +379,256 @@ async fn settings_that_cannot_work_are_refused() {
         })
         .is_ok()
     );
+}
+
+#[tokio::test]
+async fn a_free_key_goes_on_with_daily_bars_and_need_not_learn_it_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::start(vec![
+        Reply::File(200, "information_premium.json"),
+        Reply::File(200, "daily.json"),
+    ])
+    .await;
+    let kept = || Settings {
+        state_directory: Some(directory.path().to_owned()),
+        ..settings(&server, &["IBM", "MSFT"])
+    };
+    let (events, errors) = drain(kept()).await;
+    assert_eq!((events, errors.len()), (10, 0), "{errors:?}");
+    let functions = || -> Vec<String> {
+        let asked = server.asked();
+        asked
+            .iter()
+            .map(|query| {
+                query
+                    .split('&')
+                    .next()
+                    .unwrap_or_default()
+                    .replace("function=TIME_SERIES_", "")
+            })
+            .collect()
+    };
+    assert_eq!(functions(), ["INTRADAY", "DAILY", "DAILY"]);
+    let (events, _) = drain(kept()).await;
+    assert_eq!(events, 10);
+    assert_eq!(functions()[3..], ["DAILY", "DAILY"]);
+    // Asked for by name, it is asked again.
+    let by_name = Settings {
+        function: Function::Intraday,
+        max_retries: 0,
+        ..kept()
+    };
+    let (events, _) = drain(by_name).await;
+    assert_eq!(
+        (events, functions()[5..].to_vec()),
+        (0, vec!["INTRADAY".to_owned(); 2])
+    );
+}
+
+#[tokio::test]
+async fn a_function_is_never_mixed_with_another() {
+    let server = Server::start(vec![
+        Reply::File(200, "intraday.csv"),
+        Reply::File(200, "information_premium.json"),
+    ])
+    .await;
+    let (events, errors) = drain(settings(&server, &["IBM", "MSFT"])).await;
+    assert_eq!(events, 100);
+    let [error] = errors.as_slice() else {
+        panic!("{errors:?}")
+    };
+    assert!(error.to_string().contains("not mixed in"), "{error}");
+    assert_eq!(error.class(), ErrorClass::Stop);
+}
+
+#[tokio::test]
+async fn a_used_up_budget_survives_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::start(vec![Reply::File(200, "daily.json")]).await;
+    let two = || Settings {
+        function: Function::Daily,
+        requests_per_day: Limit::Of(2),
+        state_directory: Some(directory.path().to_owned()),
+        ..settings(&server, &["IBM"])
+    };
+    assert_eq!(drain(two()).await.0, 5);
+    assert_eq!(drain(two()).await.0, 5);
+    let (events, errors) = drain(two()).await;
+    assert_eq!((events, server.asked().len()), (0, 2));
+    assert!(
+        errors[0]
+            .to_string()
+            .contains("AlphaVantage.RequestsPerDay"),
+        "{errors:?}"
+    );
+    assert_eq!(errors[0].class(), ErrorClass::Stop);
+    let outlook = AlphaVantage::outlook(two()).expect("good settings");
+    assert_eq!((outlook.left(), outlook.day.used), (Some(0), 2));
+    assert!(outlook.runs_out.is_some() && outlook.renewed > Utc::now());
+    // A day's limit that the service names is kept as well.
+    let server = Server::start(vec![Reply::File(200, "information_daily_limit.json")]).await;
+    let place = || Settings {
+        base_url: format!("http://{}", server.address),
+        requests_per_day: Limit::Unlimited,
+        ..two()
+    };
+    assert_eq!(drain(place()).await.1.len(), 1);
+    assert_eq!(drain(place()).await.1.len(), 1);
+    assert_eq!(server.asked().len(), 1, "a restart asks nothing");
+}
+
+#[tokio::test]
+async fn quotes_one_by_one_and_in_bulk() {
+    let server = Server::start(vec![Reply::File(200, "global_quote.json")]).await;
+    let quote = Settings {
+        function: Function::Quote,
+        ..settings(&server, &["IBM"])
+    };
+    assert_eq!(drain(quote).await.0, 1);
+    assert_eq!(
+        server.asked(),
+        [format!("function=GLOBAL_QUOTE&symbol=IBM&apikey={KEY}")]
+    );
+
+    let server = Server::start(vec![Reply::File(200, "bulk_quotes.json")]).await;
+    let names: Vec<String> = (0..98)
+        .map(|number| format!("S{number}"))
+        .chain(["BRK.B".into(), "IBM".into(), "MSFT".into()])
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let bulk = || Settings {
+        function: Function::BulkQuotes,
+        ..settings(&server, &names)
+    };
+    assert_eq!(
+        drain(bulk()).await.0,
+        3,
+        "the 101st is asked for in a second request"
+    );
+    let asked = server.asked();
+    assert!(
+        asked.len() == 2
+            && asked[0].contains("symbol=S0%2CS1%2C")
+            && asked[1].contains("symbol=MSFT&"),
+        "{asked:?}"
+    );
+
+    // A chunk with a wrong symbol is halved until that one is found.
+    let server = Server::start(vec![
+        Reply::File(200, "error_invalid_symbol.json"),
+        Reply::File(200, "bulk_quotes.json"),
+        Reply::File(200, "error_invalid_symbol.json"),
+    ])
+    .await;
+    let bulk = Settings {
+        function: Function::BulkQuotes,
+        ..settings(&server, &["IBM", "NOPE"])
+    };
+    let (events, errors) = drain(bulk).await;
+    assert_eq!(events, 1);
+    assert!(
+        matches!(errors.as_slice(), [SourceError::AlphaVantage { symbol, class: ErrorClass::Symbol, .. }] if symbol == "NOPE"),
+        "{errors:?}"
+    );
+}
+
+#[tokio::test]
+async fn months_are_filled_back_and_not_twice() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::start(vec![Reply::File(200, "intraday_full_day.json")]).await;
+    let months = |destination: &str| Settings {
+        state_directory: Some(directory.path().to_owned()),
+        months: Some(Months {
+            from: "2025-10".parse().expect("a month"),
+            to: "2025-11".parse().expect("a month"),
+            destination: destination.to_owned(),
+            again: false,
+        }),
+        ..settings(&server, &["IBM"])
+    };
+    let fill = async |destination: &str, acknowledged: bool| {
+        let clock = clock("2026-01-15T12:00:00Z");
+        let mut source =
+            AlphaVantage::with_clock(months(destination), clock).expect("good settings");
+        let mut events = 0;
+        while let Some(batch) = source.poll().await.expect("no error") {
+            events += batch.events.len();
+            if acknowledged {
+                source.settled();
+            }
+        }
+        events
+    };
+    assert_eq!(fill("a", false).await, 1920);
+    let asked = server.asked();
+    assert!(
+        asked[0].contains("month=2025-10&outputsize=full") && asked[1].contains("month=2025-11"),
+        "{asked:?}"
+    );
+    assert_eq!(
+        fill("a", true).await,
+        1920,
+        "what was not acknowledged is asked for again"
+    );
+    assert_eq!(fill("a", true).await, 0);
+    assert_eq!(server.asked().len(), 4);
+    assert_eq!(fill("b", true).await, 1920, "another topic");
+}
+
+#[tokio::test]
+async fn the_key_is_read_again_when_its_file_is_replaced() {
+    let server = Server::start(vec![Reply::File(200, "intraday.csv")]).await;
+    let keys = Arc::new(parking_lot::Mutex::new(vec!["SECOND", "FIRST", "FIRST"]));
+    let source = move || {
+        keys.lock()
+            .pop()
+            .map(SecretString::from)
+            .ok_or_else(|| "no file".to_owned())
+    };
+    let rotating = Settings {
+        key_source: Some(KeySource(Arc::new(source))),
+        ..settings(&server, &["A", "B", "C", "D"])
+    };
+    assert_eq!(drain(rotating).await.0, 400);
+    let sent: Vec<_> = server
+        .asked()
+        .iter()
+        .map(|query| query.rsplit('=').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(sent, ["FIRST", "FIRST", "SECOND", "SECOND"]);
+}
+
+#[tokio::test]
+async fn one_request_tells_what_a_key_may() {
+    let server = Server::start(vec![Reply::File(200, "information_premium.json")]).await;
+    let probe = AlphaVantage::probe(settings(&server, &["IBM", "MSFT"]))
+        .await
+        .expect("a usable key");
+    assert!(
+        probe.finding.contains("no intraday data"),
+        "{}",
+        probe.finding
+    );
+    let server = Server::start(vec![Reply::File(200, "intraday.csv")]).await;
+    let probe = AlphaVantage::probe(settings(&server, &["IBM"]))
+        .await
+        .expect("a usable key");
+    assert!(
+        probe.finding.contains("100 events of intraday/1min") && probe.outlook.paid,
+        "{}",
+        probe.finding
+    );
+    let server = Server::start(vec![Reply::File(200, "error_invalid_apikey.json")]).await;
+    let error = AlphaVantage::probe(settings(&server, &["IBM"]))
+        .await
+        .expect_err("a refused key");
+    assert_eq!(
+        (error.class(), server.asked().len()),
+        (ErrorClass::WrongKey, 1)
+    );
+    let server = Server::start(vec![Reply::File(503, "html_error.html")]).await;
+    AlphaVantage::probe(settings(&server, &["IBM"]))
+        .await
+        .expect_err("no data");
+    assert_eq!(server.asked().len(), 1, "one request, whatever it brings");
 }

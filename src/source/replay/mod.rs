@@ -1,19 +1,25 @@
-//! Replays saved files: Alpha Vantage bodies (JSON or CSV) and newline-delimited TradeEvents, told apart by content.
+//! Replays saved files: Alpha Vantage bodies (JSON or CSV) and newline-delimited TradeEvents, plain, gzip or zstd, told
+//! apart by content.
 //!
-//! Invariants: files go in their order; nothing is read before each of them was found; events of lines are streamed,
-//! so a file of any size takes little memory; every bar of a saved body counts as closed.
+//! Invariants: files go in their order, those of a directory in the order of their names; nothing is read before each of
+//! them was found; events of lines are streamed, so a file of any size takes little memory; every bar of a saved body
+//! counts as closed.
 
 mod form;
+mod inputs;
 mod lines;
+mod pace;
+mod progress;
 mod reader;
+mod unpack;
 
-use std::fs::File;
 use std::io;
 
 use compact_str::CompactString;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::{Receiver, channel};
 
+use self::pace::Pace;
 use self::reader::{Message, read_all};
 use super::alpha_vantage::{Interval, Notice};
 use super::{Batch, Source, SourceError};
@@ -33,6 +39,8 @@ pub struct Settings {
     pub symbol: Option<CompactString>,
     /// The interval of CSV bodies of minutes, which do not say it either.
     pub interval: Interval,
+    /// By the events' own times, so many times as fast; `None` is as fast as they are taken.
+    pub speed: Option<f64>,
 }
 
 /// Why a file cannot be replayed.
@@ -41,9 +49,9 @@ pub enum ReplayFault {
     /// It cannot be opened or read.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It is a directory.
-    #[error("it is a directory; name the files in it")]
-    Directory,
+    /// It is a directory without anything to replay.
+    #[error("there is nothing to replay in the directory: no {} files, plain, .gz or .zst", inputs::EXTENSIONS.join(", "))]
+    NothingInIt,
     /// The standard input is named twice.
     #[error("the standard input can be read only once")]
     Twice,
@@ -67,6 +75,9 @@ pub struct Replay {
     /// Taken by the reading thread, which starts with the first poll.
     waiting: Option<Settings>,
     batches: Option<Receiver<Message>>,
+    pace: Option<Pace>,
+    /// Waits for its time.
+    pending: Option<Batch>,
 }
 
 impl Replay {
@@ -74,7 +85,7 @@ impl Replay {
     ///
     /// # Errors
     /// The first file that cannot be opened.
-    pub fn new(settings: Settings) -> Result<Self, SourceError> {
+    pub fn new(mut settings: Settings) -> Result<Self, SourceError> {
         if settings.inputs.is_empty() {
             return Err(SourceError::Setting {
                 setting: "Source.Input",
@@ -82,27 +93,60 @@ impl Replay {
                     .to_owned(),
             });
         }
-        let mut stdin = false;
-        for path in &settings.inputs {
-            let fault = if path == STDIN {
-                std::mem::replace(&mut stdin, true).then_some(ReplayFault::Twice)
+        let mut files = Vec::new();
+        for path in settings.inputs {
+            let found = if path != STDIN {
+                inputs::find(&path)
+            } else if files.contains(&path) {
+                Err(ReplayFault::Twice)
             } else {
-                openable(path).err()
+                Ok(vec![path.clone()])
             };
-            if let Some(fault) = fault {
-                return Err(SourceError::Replay {
-                    path: path.clone(),
-                    fault,
-                });
+            match found {
+                Ok(found) => files.extend(found),
+                Err(fault) => return Err(SourceError::Replay { path, fault }),
             }
         }
+        settings.inputs = files;
         Ok(Self {
+            pace: settings.speed.map(Pace::new),
             waiting: Some(settings),
             batches: None,
+            pending: None,
         })
     }
 
     async fn advance(&mut self) -> Result<Option<Batch>, SourceError> {
+        loop {
+            let (Some(pace), Some(batch)) = (&mut self.pace, &mut self.pending) else {
+                let next = self.receive().await?;
+                if self.pace.is_none() || next.as_ref().is_none_or(|batch| batch.events.is_empty())
+                {
+                    return Ok(next);
+                }
+                self.pending = next;
+                continue;
+            };
+            let now = tokio::time::Instant::now();
+            let due = pace.due(&batch.events, now);
+            if due == 0 {
+                if let Some(event) = batch.events.first() {
+                    tokio::time::sleep_until(pace.at(event, now)).await;
+                }
+                continue;
+            }
+            let later = batch.events.split_off(due);
+            let later = (!later.is_empty()).then(|| Batch {
+                events: later,
+                origin: batch.origin.clone(),
+                bad: super::BadCounts::default(),
+                more: batch.more,
+            });
+            return Ok(std::mem::replace(&mut self.pending, later));
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Option<Batch>, SourceError> {
         if let Some(settings) = self.waiting.take() {
             let (sender, receiver) = channel(MAX_WAITING_BATCHES);
             let first = settings.inputs.first().cloned().unwrap_or_default();
@@ -125,18 +169,6 @@ impl Replay {
         }
         message.transpose()
     }
-}
-
-fn openable(path: &str) -> Result<(), ReplayFault> {
-    // A named pipe waits for its writer when it is opened, so only what is a file is tried.
-    let kind = std::fs::metadata(path)?;
-    if kind.is_dir() {
-        return Err(ReplayFault::Directory);
-    }
-    if kind.is_file() {
-        File::open(path)?;
-    }
-    Ok(())
 }
 
 impl Source for Replay {

@@ -10,6 +10,8 @@ use tokio::sync::mpsc::Sender;
 
 use super::form::{Form, MAX_LOOK_BYTES, form};
 use super::lines::{Line, next_line};
+use super::progress::Progress;
+use super::unpack::unpack;
 use super::{ReplayFault, STDIN, Settings};
 use crate::event::{NotATrade, TradeEvent};
 use crate::source::alpha_vantage::body::{self, Ask, MAX_BODY_BYTES, Refusal};
@@ -26,41 +28,47 @@ struct Gone;
 
 /// Reads every input, until the end, an error, or until nobody listens any more.
 pub(super) fn read_all(settings: &Settings, out: &Sender<Message>) {
+    let progress = Progress::of(&settings.inputs);
     for path in &settings.inputs {
         let reader = Reader {
             path,
             settings,
             out,
+            progress: &progress,
         };
         match reader.read() {
             Ok(Ok(())) => {}
-            Ok(Err(Gone)) => return,
+            Ok(Err(Gone)) => return progress.end(),
             Err(fault) => {
                 let error = SourceError::Replay {
                     path: path.clone(),
                     fault,
                 };
+                progress.end();
                 // Nobody listens: nobody has to know.
                 let _ = out.blocking_send(Err(error));
                 return;
             }
         }
     }
+    progress.end();
 }
 
 struct Reader<'a> {
     path: &'a str,
     settings: &'a Settings,
     out: &'a Sender<Message>,
+    progress: &'a Progress,
 }
 
 impl Reader<'_> {
     fn read(&self) -> Result<Result<(), Gone>, ReplayFault> {
-        let mut input: Box<dyn Read> = if self.path == STDIN {
+        let input: Box<dyn Read> = if self.path == STDIN {
             Box::new(io::stdin())
         } else {
             Box::new(File::open(self.path)?)
         };
+        let mut input = unpack(self.progress.count(input))?;
         let mut start = Vec::new();
         let form = loop {
             let before = start.len();
@@ -101,9 +109,14 @@ impl Reader<'_> {
         // JSON bodies name their symbol, and that is the one that counts.
         let csv = bytes.trim_ascii_start().first() != Some(&b'{');
         let ask = Ask {
-            symbol: self.settings.symbol.as_deref().filter(|_| csv),
+            symbols: if csv {
+                self.settings.symbol.as_slice()
+            } else {
+                &[]
+            },
             interval: self.settings.interval,
             now: None,
+            delayed: false,
             key: None,
         };
         let bars = body::parse(&bytes, &ask).map_err(|refusal| match refusal {

@@ -21,6 +21,7 @@ fn settings(inputs: &[&str]) -> Settings {
             .collect(),
         symbol: Some("IBM".into()),
         interval: Interval::Min1,
+        speed: None,
     }
 }
 
@@ -123,7 +124,6 @@ async fn what_is_no_data_is_said_so() {
         ("notice_as_csv_row.csv", "CSV"),
         ("error_invalid_apikey.json", "invalid"),
         ("empty_object.json", "no data"),
-        ("global_quote.json", "quote"),
         ("README.md", "neither JSON"),
     ] {
         let (batches, error) = all(settings(&[name])).await;
@@ -151,7 +151,12 @@ fn a_file_that_is_not_there_is_named_before_anything_is_read() {
             .to_string()
     };
     assert!(error(&["intraday.csv", "missing.json"]).contains("missing.json"));
-    assert!(error(&["/"]).contains("directory"));
+    let empty = tempfile::tempdir().expect("a directory");
+    let error_of = error(&[empty.path().to_str().expect("UTF-8")]);
+    assert!(
+        error_of.contains("directory") && error_of.contains("ndjson"),
+        "{error_of}"
+    );
     assert!(error(&[]).contains("--input"));
     let twice = Settings {
         inputs: vec![STDIN.to_owned(), STDIN.to_owned()],
@@ -180,4 +185,72 @@ async fn a_cancelled_poll_loses_nothing() {
         }
     }
     assert_eq!(events, 960);
+}
+
+#[tokio::test]
+async fn a_directory_is_replayed_in_the_order_of_names_packed_or_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let body = std::fs::read(format!("{FIXTURES}intraday.csv")).expect("a fixture");
+    let quote = std::fs::read(format!("{FIXTURES}global_quote.json")).expect("a fixture");
+    std::fs::create_dir(place("b")).expect("a directory");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&body).expect("memory");
+    std::fs::write(place("b/1.csv.gz"), gzip.finish().expect("memory")).expect("a file");
+    let zstd = ruzstd::encoding::compress_to_vec(
+        body.as_slice(),
+        ruzstd::encoding::CompressionLevel::Fastest,
+    );
+    std::fs::write(place("c.csv.zst"), zstd).expect("a file");
+    std::fs::write(place("a.json"), quote).expect("a file");
+    std::fs::write(place("notes.md"), "no data").expect("a file");
+    std::fs::write(place(".hidden.json"), "no data").expect("a file");
+    let (batches, error) = all(settings(&[directory.path().to_str().expect("UTF-8")])).await;
+    assert!(error.is_none(), "{error:?}");
+    let seen: Vec<_> = batches
+        .iter()
+        .map(|batch| (batch.origin.as_ref(), batch.events.len()))
+        .collect();
+    assert_eq!(
+        seen,
+        [("quote", 1), ("intraday/1min", 100), ("intraday/1min", 100)]
+    );
+    assert_eq!(batches[1], batches[2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_by_the_events_own_times_keeps_their_distances() {
+    let paced = Settings {
+        speed: Some(60.0),
+        ..settings(&["intraday_ibm_1min.json", "intraday.csv"])
+    };
+    let began = tokio::time::Instant::now();
+    let mut replay = Replay::new(paced).expect("files");
+    let (mut events, mut waits) = (Vec::new(), 0);
+    // The reading thread is not part of the paused time, so it may take its own.
+    loop {
+        match tokio::time::timeout(std::time::Duration::from_millis(300), replay.poll()).await {
+            Ok(Ok(Some(batch))) => {
+                for event in &batch.events {
+                    // 100 bars of a minute, at 60 times: each is due its second after the first.
+                    let due =
+                        (event.timestamp.instant - batch.events[0].timestamp.instant).num_seconds();
+                    assert!(due == 0 || events.len() >= 99, "one bar at a time");
+                }
+                events.extend(batch.events);
+            }
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => panic!("{error}"),
+            Err(_) => {
+                waits += 1;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+    }
+    assert_eq!(events.len(), 200);
+    assert!(
+        began.elapsed() >= std::time::Duration::from_secs(99),
+        "{:?} {waits}",
+        began.elapsed()
+    );
 }

@@ -1,5 +1,9 @@
-//! A random walk per symbol. Pure: the same seed and symbols give the same events for ever, on every machine
-//! (PCG-64, and integers only).
+//! A random walk per symbol, in ticks of a cent. Pure: the same seed and symbols give the same events for ever, on every
+//! machine (PCG-64, and integers only).
+//!
+//! Half of the trades are at the price before; the others move it by some ticks, the dearer the stock the more. A market
+//! with session hours trades in those of New York alone: its clock goes from the close to the next opening, where prices
+//! begin with a gap.
 
 use chrono::{DateTime, Utc};
 use compact_str::CompactString;
@@ -8,12 +12,16 @@ use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
 use uuid::{Builder, Variant, Version};
 
 use crate::event::{Side, TradeEvent, TradeId};
+use crate::source::alpha_vantage::calendar::US;
 
 /// The cheapest and the dearest price, in cents; the walk turns there.
 const PRICES: std::ops::RangeInclusive<i64> = 100..=500_000;
 
 /// The largest step of a price, in hundredths of a percent.
 const MAX_STEP_BASIS_POINTS: u64 = 8;
+
+/// The part of a price by which it may change from a close to the next opening: 2 %.
+const MAX_GAP_DIVISOR: u64 = 50;
 
 #[derive(Clone, Debug)]
 struct Walk {
@@ -30,6 +38,8 @@ pub(super) struct Market {
     sequence: u64,
     clock_micros: i64,
     mean_gap_micros: u64,
+    /// When the session ends, in microseconds; `None` trades around the clock.
+    close_micros: Option<i64>,
 }
 
 impl Market {
@@ -39,6 +49,7 @@ impl Market {
         symbols: &[CompactString],
         start: DateTime<Utc>,
         mean_gap_micros: u64,
+        session_hours: bool,
     ) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let walks = symbols
@@ -60,6 +71,27 @@ impl Market {
             sequence: 0,
             clock_micros: start.timestamp_micros(),
             mean_gap_micros,
+            // The first event finds the session that it is in.
+            close_micros: session_hours.then_some(i64::MIN),
+        }
+    }
+
+    /// Goes on to the session that is open, or else to the next opening.
+    fn open_session(&mut self) {
+        let Some(now) = DateTime::from_timestamp_micros(self.clock_micros) else {
+            return;
+        };
+        let session = US.session_after(now, false);
+        let open = session.open.timestamp_micros();
+        self.close_micros = Some(session.close.timestamp_micros());
+        if open <= self.clock_micros {
+            return;
+        }
+        self.clock_micros = open;
+        for walk in &mut self.walks {
+            let reach = (walk.cents.unsigned_abs() / MAX_GAP_DIVISOR).max(1);
+            let gap = below(&mut self.random, 2 * reach + 1).cast_signed() - reach.cast_signed();
+            walk.cents = (walk.cents + gap).clamp(*PRICES.start(), *PRICES.end());
         }
     }
 }
@@ -69,13 +101,21 @@ impl Iterator for Market {
 
     /// The next trade; the market never ends, but where it has no symbols.
     fn next(&mut self) -> Option<TradeEvent> {
+        if self
+            .close_micros
+            .is_some_and(|close| self.clock_micros >= close)
+        {
+            self.open_session();
+        }
         let places = u64::try_from(self.walks.len()).unwrap_or(u64::MAX);
         let place = usize::try_from(below(&mut self.random, places)).ok()?;
         let walk = self.walks.get_mut(place)?;
         let dice = self.random.next_u64();
 
         let reach = (walk.cents.unsigned_abs() * MAX_STEP_BASIS_POINTS / 10_000).max(1);
+        let quiet = dice >> 63 == 0;
         let step = ((dice & 0xffff) % (2 * reach + 1)).cast_signed() - reach.cast_signed();
+        let step = if quiet { 0 } else { step };
         let cents = walk.cents + step;
         walk.cents = if PRICES.contains(&cents) {
             cents
@@ -95,7 +135,11 @@ impl Iterator for Market {
         Some(TradeEvent {
             trade_id: TradeId::Uuid(id(self.run, self.sequence)),
             symbol: walk.symbol.clone(),
-            side: if step >= 0 { Side::Buy } else { Side::Sell },
+            side: if step > 0 || (step == 0 && dice >> 62 & 1 == 0) {
+                Side::Buy
+            } else {
+                Side::Sell
+            },
             quantity,
             price: price(walk.cents.unsigned_abs()),
             timestamp: instant.into(),
@@ -160,7 +204,22 @@ mod tests {
             &super::super::tickers(symbols),
             "2025-01-02T14:30:00Z".parse().expect("a time"),
             1_000,
+            false,
         )
+    }
+
+    #[test]
+    fn session_hours_are_kept_and_prices_open_with_a_gap() {
+        let start = "2025-01-02T14:30:00Z".parse().expect("a time");
+        // An event every ten minutes: some 40 a day.
+        let market = Market::new(7, &super::super::tickers(1), start, 600_000_000, true);
+        let mut days = HashSet::new();
+        for event in market.take(2_000) {
+            let at = event.timestamp.instant;
+            assert!(US.is_open(at, false), "{at}");
+            days.insert(at.date_naive());
+        }
+        assert!(days.len() > 40, "{}", days.len());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A market that needs no network: a seeded random walk, as fast or as slow as wanted.
 //!
 //! With a seed that was given, the events depend on the seed and the symbols alone: their times begin at a fixed
-//! instant, whatever the rate. With a random seed they are new events, whose times begin now and go at the rate.
+//! instant, whatever the rate, and keep the session hours of New York. With a random seed they are new events, whose times begin now and go at the rate.
 
 mod market;
 
@@ -121,7 +121,8 @@ impl Simulated {
             }
         };
         Ok(Self {
-            market: Market::new(seed, &settings.symbols, start, gap),
+            // One that begins now is watched now, also at night.
+            market: Market::new(seed, &settings.symbols, start, gap, repeats),
             origin: "simulated".into(),
             rate: settings.rate,
             repeats,

@@ -23,7 +23,10 @@ mod primitives;
 
 mod add_partitions_to_txn;
 mod api_versions;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_topics;
+mod delete_groups;
 mod delete_topics;
 mod describe_configs;
 mod describe_groups;
@@ -46,7 +49,10 @@ mod sync_group;
 
 pub use add_partitions_to_txn::*;
 pub use api_versions::*;
+pub use consumer_group_describe::*;
+pub use consumer_group_heartbeat::*;
 pub use create_topics::*;
+pub use delete_groups::*;
 pub use delete_topics::*;
 pub use describe_configs::*;
 pub use describe_groups::*;
@@ -64,7 +70,7 @@ pub use metadata::*;
 pub use offset_commit::*;
 pub use offset_fetch::*;
 pub use offset_for_leader_epoch::*;
-pub use primitives::{DecodeError, Field, Reader, Str, Version};
+pub use primitives::{DecodeError, Field, Nullable, Reader, Str, Version};
 pub use produce::*;
 pub use sync_group::*;
 

@@ -4,11 +4,11 @@
 //! read, the framed one is written, because brokers accept no other. LZ4 is the frame format with the header checksum
 //! that KIP-57 demands. Whatever the input claims about its size, memory grows with the bytes that really come out.
 
-use super::EncodeError;
+use super::{EncodeError, lz4};
 use flate2::Compression as GzipLevel;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
+use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use ruzstd::decoding::StreamingDecoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use std::fmt;
@@ -105,34 +105,53 @@ impl Scratch {
         if self.buffer.capacity() > SCRATCH_KEPT {
             self.buffer = Vec::new();
         }
-        self.buffer.clear();
         let out = &mut self.buffer;
-        match codec {
-            Codec::None => {
+        let end = match codec {
+            // What is in the buffer stays there: it is longer than what it holds.
+            Codec::Lz4 => lz4::decompress(input, out, limit).map_err(|what| match what {
+                lz4::TOO_LARGE => too_large(limit),
+                what => what.to_owned(),
+            })?,
+            Codec::None => appended(out, |out| {
                 within(input.len(), limit)?;
                 out.extend_from_slice(input);
-            }
-            Codec::Gzip => drain(MultiGzDecoder::new(input), out, limit)?,
-            Codec::Lz4 => drain(FrameDecoder::new(input), out, limit)?,
-            Codec::Snappy => unsnap(input, out, limit)?,
-            Codec::Zstd => {
+                Ok(())
+            })?,
+            Codec::Gzip => appended(out, |out| drain(MultiGzDecoder::new(input), out, limit))?,
+            Codec::Snappy => appended(out, |out| unsnap(input, out, limit))?,
+            Codec::Zstd => appended(out, |out| {
                 let mut rest = input;
                 while !rest.is_empty() {
                     let frame =
                         StreamingDecoder::new(&mut rest).map_err(|error| error.to_string())?;
                     drain(frame, out, limit)?;
                 }
-            }
-        }
-        Ok(&self.buffer)
+                Ok(())
+            })?,
+        };
+        Ok(out.get(..end).unwrap_or_default())
     }
+}
+
+/// Empties a buffer and fills it; how long it is then.
+fn appended(
+    out: &mut Vec<u8>,
+    fill: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
+) -> Result<usize, String> {
+    out.clear();
+    fill(out)?;
+    Ok(out.len())
 }
 
 fn within(size: usize, limit: usize) -> Result<(), String> {
     if size > limit {
-        return Err(format!("it comes to more than {limit} bytes"));
+        return Err(too_large(limit));
     }
     Ok(())
+}
+
+fn too_large(limit: usize) -> String {
+    format!("it comes to more than {limit} bytes")
 }
 
 /// Reads to the end: the vector doubles as bytes arrive, and one byte above the limit is enough to know.

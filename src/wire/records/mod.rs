@@ -16,6 +16,7 @@ mod codec;
 mod decode;
 mod encode;
 mod error;
+mod lz4;
 mod varint;
 
 #[cfg(test)]

@@ -7,11 +7,14 @@ use crate::source::ErrorClass;
 use crate::source::alpha_vantage::fault::{Fault, Reaction, reaction};
 
 const ASK: Ask<'_> = Ask {
-    symbol: None,
+    symbols: &[],
     interval: Interval::Min1,
     now: None,
+    delayed: false,
     key: None,
 };
+
+const IBM: &[CompactString] = &[CompactString::const_new("IBM")];
 
 fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(format!(
@@ -79,7 +82,7 @@ fn csv_gives_the_same_events_as_json() {
     let csv = parse(
         &fixture("intraday.csv"),
         &Ask {
-            symbol: Some("IBM"),
+            symbols: IBM,
             ..ASK
         },
     )
@@ -89,7 +92,7 @@ fn csv_gives_the_same_events_as_json() {
         parse(&fixture("intraday.csv"), &ASK),
         Err(Refusal::SymbolMissing)
     );
-    let daily = parse(b"timestamp,open,high,low,close,volume\n2025-11-06,308.1206,308.5173,304.8595,305.0496,4812652\n", &Ask { symbol: Some("IBM"), ..ASK });
+    let daily = parse(b"timestamp,open,high,low,close,volume\n2025-11-06,308.1206,308.5173,304.8595,305.0496,4812652\n", &Ask { symbols: IBM, ..ASK });
     assert_eq!(
         daily.expect("bars").events.last(),
         bars("daily.json").events.last()
@@ -156,7 +159,7 @@ fn the_symbol_is_the_one_asked_for() {
     let bars = parse(
         &fixture("intraday_ibm_1min.json"),
         &Ask {
-            symbol: Some("ibm"),
+            symbols: &["ibm".into()],
             ..ASK
         },
     )
@@ -220,13 +223,6 @@ fn every_notice_is_told_apart_and_has_its_handling() {
             NoticeKind::SampleData,
             Reaction::Stop(ErrorClass::Stop),
         ),
-        ("bulk_quotes.json", NoticeKind::Quote, Reaction::Backoff),
-        ("global_quote.json", NoticeKind::Quote, Reaction::Backoff),
-        (
-            "global_quote_delayed.json",
-            NoticeKind::Quote,
-            Reaction::Backoff,
-        ),
         (
             "global_quote_empty.json",
             NoticeKind::NoData,
@@ -280,6 +276,119 @@ fn broken_text_costs_only_its_own_bar() {
     assert_eq!((bars.events.len(), bars.bad.len()), (99, 1));
 }
 
+#[test]
+fn quotes_are_events_of_their_trading_day() {
+    let quote = bars("global_quote.json");
+    let [event] = quote.events.as_slice() else {
+        panic!("{quote:?}")
+    };
+    let mut json = Vec::new();
+    event.write_json(&mut json);
+    let json = String::from_utf8(json).expect("UTF-8");
+    let rest = r#""Symbol":"IBM","Side":"Buy","Quantity":3817264,"Price":312.74,"Timestamp":"2025-11-06T05:00:00Z"}"#;
+    assert!(json.ends_with(rest), "{json}");
+    assert_eq!(
+        (quote.series.origin().as_str(), quote.delayed),
+        ("quote", false)
+    );
+    let delayed = bars("global_quote_delayed.json");
+    assert!(delayed.delayed && delayed.events[0].trade_id != event.trade_id);
+    let falling = String::from_utf8(fixture("global_quote.json"))
+        .expect("UTF-8")
+        .replace("\"2.6900\"", "\"-0.01\"");
+    let falling = parse(falling.as_bytes(), &ASK).expect("a quote");
+    assert_eq!(falling.events[0].side, crate::event::Side::Sell);
+
+    let bulk = bars("bulk_quotes.json");
+    let times: Vec<_> = bulk
+        .events
+        .iter()
+        .map(|event| {
+            (
+                event.symbol.as_str(),
+                event.timestamp.text.as_str(),
+                event.price.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        times,
+        [
+            ("MSFT", "2025-11-07T00:59:51.204Z", "499.02"),
+            ("IBM", "2025-11-07T00:55:08.617Z", "312.74"),
+            ("BRK-B", "2025-11-07T00:41:30.090Z", "490.11"),
+        ]
+    );
+    let asked = parse(
+        &fixture("bulk_quotes.json"),
+        &Ask {
+            symbols: &["BRK.B".into(), "IBM".into()],
+            ..ASK
+        },
+    )
+    .expect("quotes");
+    assert_eq!(
+        asked
+            .events
+            .iter()
+            .map(|event| event.symbol.as_str())
+            .collect::<Vec<_>>(),
+        ["IBM", "BRK.B"]
+    );
+    assert_eq!(asked.bad.len(), 1, "a symbol that was not asked for");
+}
+
+#[test]
+fn bodies_in_another_order_and_wrongly_nested_ones() {
+    let whole: serde_json::Value =
+        serde_json::from_slice(&fixture("intraday_ibm_1min.json")).expect("JSON");
+    let (meta, series) = (&whole["Meta Data"], &whole["Time Series (1min)"]);
+    let expected = bars("intraday_ibm_1min.json");
+    for text in [
+        format!("{{\"Time Series (1min)\":{series},\"Meta Data\":{meta}}}"),
+        format!("{{\"Time Series (1min)\":{series},\"New\":[{{}}],\"Meta Data\":{meta}}}"),
+    ] {
+        assert_eq!(
+            parse(text.as_bytes(), &ASK).expect("bars").events,
+            expected.events
+        );
+    }
+    for text in [
+        format!("{{\"Meta Data\":{meta},\"Time Series (1min)\":[{series}]}}"),
+        format!("{{\"Meta Data\":{{\"Time Series (1min)\":{series}}}}}"),
+        format!("{{\"Meta Data\":[{meta}],\"Time Series (1min)\":{series}}}"),
+        format!("{{\"Time Series (1min)\":{{\"Meta Data\":{meta}}}}}"),
+        format!("[{whole}]"),
+    ] {
+        if let Ok(bars) = parse(text.as_bytes(), &ASK) {
+            assert!(bars.events.is_empty(), "{}", &text[..60]);
+        }
+    }
+    let nested = format!(
+        "{{\"Meta Data\":{meta},\"Time Series (1min)\":{{\"2025-11-06 15:59:00\":{{\"1. open\":{{\"a\":1}},\"4. close\":[1],\"5. volume\":null}},\"2025-11-06 15:58:00\":7}}}}"
+    );
+    let reasons: Vec<_> = parse(nested.as_bytes(), &ASK)
+        .expect("bars")
+        .bad
+        .iter()
+        .map(|bar| bar.reason)
+        .collect();
+    assert_eq!(reasons, [BadReason::Price, BadReason::Malformed]);
+}
+
+#[test]
+fn a_body_of_bars_without_end_is_cut_off() {
+    let meta =
+        r#""Meta Data":{"2. Symbol":"IBM","4. Interval":"1min","6. Time Zone":"US/Eastern"}"#;
+    let many = "\"a\":0,".repeat(1_000_000);
+    let bars = parse(
+        format!("{{{meta},\"Time Series (1min)\":{{{many}").as_bytes(),
+        &ASK,
+    )
+    .expect("bars");
+    assert!(bars.bad.len() <= 250_000 && bars.broken.is_some_and(|why| why.contains("more bars")));
+}
+
 proptest! {
     #[test]
     fn a_cut_body_keeps_the_bars_before_the_cut(cut in 0_usize..22_029) {
@@ -313,7 +422,7 @@ proptest! {
     #[test]
     fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..300), head in prop::sample::select(vec!["", "{", "<", "timestamp,open,close,volume\n", "{\"Meta Data\":", "{\"Time Series (1min)\":{"])) {
         let body = [head.as_bytes(), &bytes].concat();
-        let _ = parse(&body, &Ask { symbol: Some("IBM"), ..ASK });
+        let _ = parse(&body, &Ask { symbols: IBM, ..ASK });
     }
 
     #[test]
@@ -321,6 +430,76 @@ proptest! {
         let mut body = fixture("intraday.csv");
         body[at] = byte;
         body.truncate(cut);
-        let _ = parse(&body, &Ask { symbol: Some("IBM"), ..ASK });
+        let _ = parse(&body, &Ask { symbols: IBM, ..ASK });
     }
+}
+
+/// Bodies that were mutated at random, for as long as `STOCKFLOW_FUZZ_SECONDS` says: `scripts/fuzz-bodies` runs it.
+#[test]
+fn mutated_bodies_are_answered() {
+    use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
+
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let seconds = number("STOCKFLOW_FUZZ_SECONDS").unwrap_or(1);
+    let seed = number("STOCKFLOW_FUZZ_SEED").unwrap_or(1);
+    let directory = format!("{}/tests/fixtures/alphavantage", env!("CARGO_MANIFEST_DIR"));
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .expect("fixtures")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    names.sort();
+    let bodies: Vec<Vec<u8>> = names
+        .iter()
+        .map(|name| std::fs::read(name).expect("a fixture"))
+        .collect();
+    let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(seed);
+    let mut below = move |bound: usize| {
+        usize::try_from(random.next_u64() % bound.max(1) as u64).expect("small")
+    };
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    let (mut tried, mut events) = (0_u64, 0_u64);
+    while std::time::Instant::now() < end {
+        let mut body = bodies[below(bodies.len())].clone();
+        for _ in 0..=below(6) {
+            let (at, other) = (below(body.len()), below(body.len()));
+            match below(6) {
+                0 => body.truncate(at),
+                1 => body
+                    .splice(at..at, [b"{}[]\":,\\\n0-.eN"[below(15)]])
+                    .for_each(drop),
+                2 if at < body.len() => body[at] = u8::try_from(below(256)).expect("a byte"),
+                3 => drop(body.drain(at.min(other)..at.max(other))),
+                4 => {
+                    let part = body[at.min(other)..at.max(other).min(at.min(other) + 500)].to_vec();
+                    body.splice(at..at, part).for_each(drop);
+                }
+                _ => {
+                    let donor = &bodies[below(bodies.len())];
+                    let from = below(donor.len());
+                    body.truncate(at);
+                    body.extend_from_slice(&donor[from..]);
+                }
+            }
+        }
+        let ask = Ask {
+            symbols: if below(2) == 0 { IBM } else { &[] },
+            now: (below(2) == 0).then(|| "2025-11-06T21:00:02Z".parse().expect("a time")),
+            delayed: below(4) == 0,
+            key: Some("EXAMPLEKEY000001"),
+            ..ASK
+        };
+        match parse(&body, &ask) {
+            Ok(bars) => events += bars.events.len() as u64,
+            Err(refusal) => assert!(
+                !format!("{refusal:?}").contains("EXAMPLEKEY000001"),
+                "seed {seed}, number {tried}"
+            ),
+        }
+        tried += 1;
+    }
+    println!("{tried} bodies, {events} events, seed {seed}");
 }

@@ -1,0 +1,42 @@
+//! `stockflow check`.
+
+use clap::Args;
+
+use super::common::{FormatArgument, KafkaArguments};
+use crate::config::Override;
+use crate::pipeline::options::CheckOptions;
+
+const EXAMPLES: &str = "\
+Examples:
+  stockflow check                                  everything that appsettings.json names
+  stockflow check --offline                        the configuration alone, without any connection
+  stockflow check -b kafka:9092 -t stock-trades --format json";
+
+/// Try what a run needs: configuration, brokers, topic, group, directories, API key
+///
+/// Tries one thing after the other and says of each that fails what is wrong and what to do. The API key is tried with
+/// one request, which counts. Exit code 1 when a check failed.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Look at the configuration alone, without any connection
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    kafka: KafkaArguments,
+    #[command(flatten)]
+    format: FormatArgument,
+}
+
+impl Arguments {
+    pub(super) fn options(&self) -> CheckOptions {
+        CheckOptions {
+            offline: self.offline,
+            format: self.format.get(),
+        }
+    }
+
+    pub(super) fn overrides(&self) -> Vec<Override> {
+        self.kafka.overrides().collect()
+    }
+}

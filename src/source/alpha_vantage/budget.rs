@@ -1,0 +1,268 @@
+//! How many requests a key has: a second, a minute, a day. Pure; what is used up is data that a file keeps.
+//!
+//! Invariants: whatever is asked, and whenever the process starts anew, no window of a second or a minute and no day of
+//! the service holds more requests than its limit. Windows slide; days end at midnight of `DayResetTimeZone`. A clock
+//! that is set back frees nothing.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+/// What free keys have: requests a minute and a day.
+pub(super) const FREE_MINUTE: u32 = 5;
+pub(super) const FREE_DAY: u32 = 25;
+
+/// What the smallest paid plan has in a minute; none has a limit a day.
+const PAID_MINUTE: u32 = 75;
+
+/// Added to the next midnight, against clocks that do not agree.
+const AFTER_MIDNIGHT: TimeDelta = TimeDelta::minutes(1);
+
+/// Added to the windows of a second and a minute, against delays that differ on the way.
+const SLACK_PERCENT: i32 = 5;
+
+/// A limit as it is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The free limit, until the key proves to be a paid one.
+    Auto,
+    /// No limit.
+    Unlimited,
+    /// So many requests.
+    Of(u32),
+}
+
+/// The limits that are in force.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Limits {
+    /// The least distance of two requests.
+    pub(super) gap: TimeDelta,
+    pub(super) minute: Option<u32>,
+    pub(super) day: Option<u32>,
+    pub(super) zone: Tz,
+}
+
+impl Limits {
+    /// `paid` is whether the key has proved to be a paid one.
+    pub(super) fn new(per_second: f64, minute: Limit, day: Limit, paid: bool, zone: Tz) -> Self {
+        let of = |limit, free, paid_limit| match limit {
+            Limit::Auto if paid => paid_limit,
+            Limit::Auto => Some(free),
+            Limit::Unlimited => None,
+            Limit::Of(number) => Some(number),
+        };
+        let micros = (1e6 / per_second).clamp(0.0, 86_400e6) as i64;
+        Self {
+            gap: with_slack(TimeDelta::microseconds(micros)),
+            minute: of(minute, FREE_MINUTE, Some(PAID_MINUTE)),
+            day: of(day, FREE_DAY, None),
+            zone,
+        }
+    }
+}
+
+fn with_slack(span: TimeDelta) -> TimeDelta {
+    span * (100 + SLACK_PERCENT) / 100
+}
+
+/// What was used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Spent {
+    /// The service's day that `used` counts.
+    day: NaiveDate,
+    used: u32,
+    /// Requests of the last minute, oldest first; at least the latest one, whenever it was.
+    recent: VecDeque<DateTime<Utc>>,
+    /// The service said that it will not answer before.
+    shut_until: Option<DateTime<Utc>>,
+}
+
+/// The most requests of a minute that are remembered one by one.
+const MAX_RECENT: usize = 6_000;
+
+impl Spent {
+    /// When the next request may go out; `now` or earlier is at once.
+    pub(super) fn ready_at(&self, limits: &Limits, now: DateTime<Utc>) -> DateTime<Utc> {
+        let mut at = self.shut_until.unwrap_or(now).max(now);
+        if let Some(last) = self.recent.back() {
+            at = at.max(*last + limits.gap);
+        }
+        if let Some(minute) = limits.minute {
+            let minute = usize::try_from(minute).unwrap_or(usize::MAX);
+            if minute == 0 {
+                at = at.max(next_day(limits.zone, now));
+            } else if let Some(first) = self
+                .recent
+                .len()
+                .checked_sub(minute)
+                .and_then(|place| self.recent.get(place))
+            {
+                at = at.max(*first + with_slack(TimeDelta::minutes(1)));
+            }
+        }
+        if self.left_today(limits, now) == Some(0) {
+            at = at.max(next_day(limits.zone, now.max(self.midday(limits.zone))));
+        }
+        at
+    }
+
+    /// A request goes out.
+    pub(super) fn spend(&mut self, limits: &Limits, now: DateTime<Utc>) {
+        let today = day_of(limits.zone, now);
+        // Not `!=`: a clock that was set back does not begin a day anew.
+        if today > self.day {
+            self.day = today;
+            self.used = 0;
+        }
+        self.used = self.used.saturating_add(1);
+        let last = self.recent.back().copied().unwrap_or(now);
+        self.recent.push_back(now.max(last));
+        let minute_ago = now - with_slack(TimeDelta::minutes(1));
+        while self.recent.len() > MAX_RECENT
+            || self.recent.front().is_some_and(|first| *first < minute_ago)
+        {
+            self.recent.pop_front();
+        }
+    }
+
+    /// The last request never reached the service.
+    pub(super) fn refund(&mut self) {
+        self.used = self.used.saturating_sub(1);
+    }
+
+    /// Nothing goes out before then.
+    pub(super) fn shut(&mut self, until: DateTime<Utc>) {
+        self.shut_until = self.shut_until.max(Some(until));
+    }
+
+    /// When the service opens again, if it is shut.
+    pub(super) fn shut_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.shut_until.filter(|until| *until > now)
+    }
+
+    /// Requests used on the service's present day.
+    pub(super) fn used_today(&self, zone: Tz, now: DateTime<Utc>) -> u32 {
+        if day_of(zone, now) > self.day {
+            0
+        } else {
+            self.used
+        }
+    }
+
+    /// Requests left on the service's present day; `None` is no limit.
+    pub(super) fn left_today(&self, limits: &Limits, now: DateTime<Utc>) -> Option<u32> {
+        let used = self.used_today(limits.zone, now);
+        limits.day.map(|day| day.saturating_sub(used))
+    }
+
+    /// Some time within the day that is counted.
+    fn midday(&self, zone: Tz) -> DateTime<Utc> {
+        let local = self.day.and_time(NaiveTime::MIN) + TimeDelta::hours(12);
+        let time = zone.from_local_datetime(&local).earliest();
+        time.map_or(DateTime::UNIX_EPOCH, |time| time.to_utc())
+    }
+}
+
+fn day_of(zone: Tz, now: DateTime<Utc>) -> NaiveDate {
+    now.with_timezone(&zone).date_naive()
+}
+
+/// When the next day of requests begins for sure.
+pub(super) fn next_day(zone: Tz, now: DateTime<Utc>) -> DateTime<Utc> {
+    let tomorrow = day_of(zone, now)
+        .succ_opt()
+        .map(|day| day.and_time(NaiveTime::MIN));
+    let midnight = tomorrow.and_then(|midnight| {
+        // Where the clock skips midnight, the hour after it.
+        (0..3).find_map(|hours| {
+            zone.from_local_datetime(&(midnight + TimeDelta::hours(hours)))
+                .earliest()
+        })
+    });
+    midnight.map_or(now + TimeDelta::days(1), |time| time.to_utc()) + AFTER_MIDNIGHT
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NEW_YORK: Tz = chrono_tz::America::New_York;
+
+    fn time(text: &str) -> DateTime<Utc> {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn the_next_day_begins_at_midnight_there() {
+        let wait = |now: &str| (next_day(NEW_YORK, time(now)) - time(now)).num_seconds();
+        assert_eq!(wait("2025-11-07T04:59:00Z"), 60 + 60);
+        assert_eq!(wait("2025-11-07T05:00:00Z"), 24 * 3600 + 60);
+        // The day on which the clocks go back has 25 hours, the one on which they go forward 23.
+        assert_eq!(wait("2025-11-02T04:00:00Z"), 25 * 3600 + 60);
+        assert_eq!(wait("2026-03-08T05:00:00Z"), 23 * 3600 + 60);
+    }
+
+    #[test]
+    fn auto_is_free_until_the_key_proves_to_be_paid() {
+        let limits = |minute, day, paid| {
+            let limits = Limits::new(1.0, minute, day, paid, NEW_YORK);
+            (limits.minute, limits.day)
+        };
+        assert_eq!(limits(Limit::Auto, Limit::Auto, false), (Some(5), Some(25)));
+        assert_eq!(limits(Limit::Auto, Limit::Auto, true), (Some(75), None));
+        assert_eq!(
+            limits(Limit::Unlimited, Limit::Of(500), true),
+            (None, Some(500))
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_frees_nothing() {
+        let limits = Limits::new(1.0, Limit::Unlimited, Limit::Of(1), false, NEW_YORK);
+        let mut spent = Spent::default();
+        spent.spend(&limits, time("2025-11-07T12:00:00Z"));
+        let before = time("2025-11-06T12:00:00Z");
+        assert_eq!(spent.left_today(&limits, before), Some(0));
+        assert_eq!(
+            spent.ready_at(&limits, before),
+            time("2025-11-08T05:01:00Z")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_ever_holds_more_than_its_limit(
+            minute in 1_u32..8, day in 1_u32..40, per_second in prop::sample::select(vec![0.2, 1.0, 3.0]),
+            waits in prop::collection::vec(0_i64..5_000_000, 1..120), restarts in 1_usize..10,
+        ) {
+            let limits = Limits::new(per_second, Limit::Of(minute), Limit::Of(day), false, NEW_YORK);
+            let mut spent = Spent::default();
+            let mut now = time("2025-11-01T20:00:00Z");
+            let mut sent: Vec<DateTime<Utc>> = Vec::new();
+            for (number, wait) in waits.into_iter().enumerate() {
+                now = spent.ready_at(&limits, now + TimeDelta::milliseconds(wait));
+                prop_assert!(spent.ready_at(&limits, now) <= now, "it is ready when it said so");
+                spent.spend(&limits, now);
+                sent.push(now);
+                if number % restarts == 0 {
+                    let json = serde_json::to_string(&spent).expect("JSON");
+                    let again: Spent = serde_json::from_str(&json).expect("JSON");
+                    prop_assert_eq!(&again, &spent);
+                    spent = again;
+                }
+            }
+            for (place, at) in sent.iter().enumerate() {
+                let within = |span: TimeDelta| sent[..=place].iter().filter(|other| **other > *at - span).count();
+                prop_assert!(within(TimeDelta::minutes(1)) <= minute as usize);
+                prop_assert!(within(TimeDelta::microseconds((1e6 / per_second) as i64)) <= 1);
+                let today = |time: &&DateTime<Utc>| day_of(NEW_YORK, **time) == day_of(NEW_YORK, *at);
+                prop_assert!(sent.iter().filter(today).count() <= day as usize);
+            }
+        }
+    }
+}
