@@ -4,5 +4,6 @@ mod alpha_vantage;
 mod config;
 mod errors;
 mod foreign_clients;
+mod own_ca;
 mod pipeline;
 mod support;
