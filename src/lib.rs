@@ -21,10 +21,12 @@
 //! | [`consumer`] | group membership, fetching, offsets | `wire` |
 //! | [`sink`] | CSV files that hold every record exactly once | `event` |
 //! | [`broker`] | the embedded broker: memory only, for `demo`, `broker` and the tests | `wire` |
+//! | [`admin`] | groups seen from outside: lag, offset reset | `wire`, `consumer` |
 //! | [`wire`] | Kafka's protocol: messages, record batches, connections, the cluster | nobody; the only room that names rskafka |
 //!
 //! `tests/rooms.rs` reads the `use` lines and holds this table.
 
+pub mod admin;
 pub mod broker;
 pub mod cli;
 pub mod config;

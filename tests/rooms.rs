@@ -17,11 +17,12 @@ const MAY_CALL: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "source", "producer", "consumer", "sink", "event", "broker", "config", "wire",
+            "source", "producer", "consumer", "sink", "event", "broker", "config", "wire", "admin",
         ],
     ),
     ("producer", &["wire"]),
     ("consumer", &["wire"]),
+    ("admin", &["wire", "consumer"]),
     ("broker", &["wire"]),
     ("source", &["event"]),
     ("sink", &["event"]),

@@ -70,6 +70,12 @@ async fn pipeline(Invocation { config, command }: &Invocation, stop: &Stop) -> E
                 Err(error) => failed(&error),
             };
         }
+        Command::Group(action, format) => {
+            return match pipeline::group(config, action, *format).await {
+                Ok(text) => printed(output::print(&text), Exit::Done),
+                Err(error) => failed(&error),
+            };
+        }
         Command::Check(options) => {
             let report = pipeline::check(config, *options).await;
             let exit = if report.is_good() {

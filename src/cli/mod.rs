@@ -13,6 +13,7 @@ mod consume;
 mod demo;
 mod execute;
 mod exit;
+mod group;
 mod logging;
 mod output;
 mod produce;
@@ -29,7 +30,8 @@ pub use exit::Exit;
 
 use crate::config::{Config, ConfigError, Inputs, Override};
 use crate::pipeline::options::{
-    BrokerOptions, CheckOptions, ConsumeOptions, DemoOptions, Format, ProduceOptions, RunOptions,
+    BrokerOptions, CheckOptions, ConsumeOptions, DemoOptions, Format, GroupAction, ProduceOptions,
+    RunOptions,
 };
 use common::Global;
 
@@ -59,6 +61,7 @@ enum Commands {
     Run(run::Arguments),
     Demo(demo::Arguments),
     Broker(broker::Arguments),
+    Group(group::Arguments),
     Check(check::Arguments),
     Config(config::Arguments),
 }
@@ -76,6 +79,8 @@ pub enum Command {
     Demo(DemoOptions),
     /// The embedded broker alone.
     Broker(BrokerOptions),
+    /// Consumer groups, looked at or changed.
+    Group(GroupAction, Format),
     /// Whether everything that a run needs is there.
     Check(CheckOptions),
     /// What is in force, and where it was set.
@@ -161,6 +166,7 @@ impl Commands {
             Self::Demo(arguments) => (Command::Demo(arguments.options()), Vec::new()),
             Self::Check(arguments) => (Command::Check(arguments.options()), arguments.overrides()),
             Self::Broker(arguments) => (Command::Broker(arguments.options()), Vec::new()),
+            Self::Group(arguments) => arguments.split(),
             Self::Config(arguments) => (Command::ConfigShow(arguments.format()), Vec::new()),
         }
     }

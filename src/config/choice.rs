@@ -76,15 +76,21 @@ choices! {
     pub enum GroupProtocol {
         /// The best that broker and program both have.
         Auto = "auto",
-        /// JoinGroup, SyncGroup, Heartbeat.
+        /// JoinGroup, SyncGroup, Heartbeat: the members share the partitions out.
         Classic = "classic",
-    } later "consumer";
+        /// KIP-848: the broker shares the partitions out.
+        Consumer = "consumer",
+    }
 
     /// How partitions are shared out in a group.
     pub enum PartitionAssignmentStrategy {
         /// Contiguous ranges of each topic.
         Range = "range",
-        /// Members keep what they have; accepted, and assigned by range in this version.
+        /// Partitions go round among the members.
+        RoundRobin = "roundrobin" | "round-robin",
+        /// Members keep what they had, and give everything up while the group is made anew.
+        Sticky = "sticky",
+        /// Members keep what they have, and give up only what moves (KIP-429).
         CooperativeSticky = "cooperative-sticky",
     }
 

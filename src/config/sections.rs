@@ -105,8 +105,8 @@ section! {
         /// Which group protocol the consumer speaks.
         now group_protocol: GroupProtocol = "GroupProtocol", choice(), "auto";
         /// A name that a member keeps across restarts (static membership).
-        later group_instance_id: Option<String> = "GroupInstanceId", optional_text(), "";
-        /// How partitions are shared out; this version assigns by range.
+        now group_instance_id: Option<String> = "GroupInstanceId", optional_text(), "";
+        /// How partitions are shared out in a classic group.
         now partition_assignment_strategy: PartitionAssignmentStrategy = "PartitionAssignmentStrategy", choice(), "cooperative-sticky";
         /// Where a group without offsets begins.
         now auto_offset_reset: AutoOffsetReset = "AutoOffsetReset", choice(), "earliest";
@@ -116,14 +116,14 @@ section! {
         now session_timeout: Duration = "SessionTimeoutMs", millis(1_000, 3_600_000), "45000";
         /// How often a member says that it is alive, in milliseconds; less than SessionTimeoutMs.
         now heartbeat_interval: Duration = "HeartbeatIntervalMs", millis(1, 3_600_000), "3000";
-        /// How long records may take to become durable before the member leaves, in milliseconds.
+        /// How long a rebalance may wait for this member to make durable what it gives up, in milliseconds; longer pauses of the disk are reported.
         now max_poll_interval: Duration = "MaxPollIntervalMs", millis(1_000, 86_400_000), "300000";
         /// The most that one Fetch may bring, in bytes.
         now fetch_max_bytes: u64 = "FetchMaxBytes", whole(1_024, 1_073_741_824, "bytes"), "52428800";
         /// The most that one Fetch may bring of one partition, in bytes.
         now max_partition_fetch_bytes: u64 = "MaxPartitionFetchBytes", whole(1_024, 1_000_000_000, "bytes"), "4194304";
         /// The rack or zone of this host, for reading from a near replica.
-        later client_rack: Option<String> = "ClientRack", optional_text(), "";
+        now client_rack: Option<String> = "ClientRack", optional_text(), "";
     }
 }
 

@@ -228,7 +228,6 @@ fn what_this_version_does_not_have_is_refused() {
         ("Kafka.SchemaRegistryUrl", "http://r"),
         ("Kafka.CompressionType", "Zstd"),
         ("Kafka.EnableIdempotence", "false"),
-        ("Kafka.GroupProtocol", "consumer"),
         ("Output.Compression", "gzip"),
         ("Server.Address", ":8080"),
     ] {

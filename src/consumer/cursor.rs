@@ -19,10 +19,12 @@ use crate::wire::{
     records::{Batch, Batches, RecordsError},
 };
 
-/// The next offset to read of one partition.
+/// The next offset to read of one partition, and the leader epoch of the record before it: by that the leader notices
+/// when its log and ours have parted (KIP-320).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     position: i64,
+    leader_epoch: Option<i32>,
 }
 
 /// What an answer brought.
@@ -50,8 +52,16 @@ pub(super) enum Fault {
 }
 
 impl Cursor {
-    pub(super) const fn at(position: i64) -> Self {
-        Self { position }
+    /// The epoch is that of the record before, where known.
+    pub(super) const fn at(position: i64, leader_epoch: Option<i32>) -> Self {
+        Self {
+            position,
+            leader_epoch,
+        }
+    }
+
+    pub(super) const fn leader_epoch(self) -> Option<i32> {
+        self.leader_epoch
     }
 
     pub(super) const fn position(self) -> i64 {
@@ -87,6 +97,7 @@ impl Cursor {
             }
             self.position = header.next_offset();
             taken.leader_epoch = Some(header.partition_leader_epoch).filter(|epoch| *epoch >= 0);
+            self.leader_epoch = taken.leader_epoch;
             if shown && header.record_count != 0 {
                 taken.batches.push(batch);
             }

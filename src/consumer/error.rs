@@ -69,6 +69,18 @@ pub enum ConsumeError {
         /// The position that is not there.
         offset: i64,
     },
+    /// The topic was deleted, and made again under its name.
+    #[error(
+        "topic {topic} was deleted and made again while it was read (topic id {wanted}, now {found})"
+    )]
+    MadeAnew {
+        /// The topic.
+        topic: Arc<str>,
+        /// The id of the topic that was read.
+        wanted: uuid::Uuid,
+        /// The id of the one that has its name now.
+        found: uuid::Uuid,
+    },
     /// Record data arrived damaged, again and again.
     #[error(
         "topic {topic}, partition {partition}: the data at offset {offset} cannot be read: {source}; the log segment on the broker is damaged, or something between here and there changes bytes"
@@ -109,7 +121,10 @@ impl From<CallError> for ConsumeError {
 fn advice(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::INCONSISTENT_GROUP_PROTOCOL => {
-            "; this program offers the assignor `range`: give the other members it as well (partition.assignment.strategy), or take another Kafka.GroupId"
+            "; the members of a group need an assignor in common: see Kafka.PartitionAssignmentStrategy and the other members' partition.assignment.strategy, or take another Kafka.GroupId"
+        }
+        ErrorCode::UNSUPPORTED_VERSION | ErrorCode::GROUP_ID_NOT_FOUND => {
+            "; set Kafka.GroupProtocol to classic or auto"
         }
         ErrorCode::INVALID_SESSION_TIMEOUT => "; change Kafka.SessionTimeoutMs",
         ErrorCode::FENCED_INSTANCE_ID => "; give each process a Kafka.GroupInstanceId of its own",

@@ -1,8 +1,8 @@
 //! Group membership, fetching and offsets: one member of a consumer group that reads one topic.
 //!
 //! ```text
-//!  Consumer ──► membership   who reads what: a pure state machine, its driver, the heartbeat (classic protocol, KIP-62)
-//!     │             └── assignor   range, as Java's; used when this member leads the group
+//!  Consumer ──► membership   who reads what: pure machines of both group protocols, and their drivers
+//!     │             └── assignor   Java's four; used when this member leads a classic group
 //!     ├───────► fetch        one task a leader, a board of positions and leaders, bounded memory
 //!     │             └── cursor     what of an answer is new; aborted transactions, markers, holes
 //!     └───────► offsets      what is committed, and committing it
@@ -12,11 +12,13 @@
 //!
 //! Of the four positions of a partition (`committed ≤ durable ≤ written ≤ fetched`) this room knows the first and the
 //! last; what lies between is the caller's. It never commits by itself, and it never says where to begin: the caller
-//! gives positions with [`Consumer::start`].
+//! gives positions with [`Consumer::read`].
 //!
-//! One turn of the caller's loop: [`Consumer::join`], positions from [`Consumer::committed`] and
-//! [`Consumer::list_offsets`], [`Consumer::start`], then [`Consumer::next`] until it says [`Event::Rebalance`] (make
-//! durable, commit, join again) or [`Event::Lost`] (what is not committed may be read by another member; join again).
+//! The caller's loop: [`Consumer::enter`] the group, then [`Consumer::next`] until it says [`Event::Assigned`]. Of the
+//! partitions that are not assigned any more: [`Consumer::stop`] them, make durable and commit what was read, and say so
+//! with [`Consumer::owns`]. The new ones: ask where they stand with [`Consumer::committed`], [`Consumer::read`] them, and
+//! say so likewise. All others are read on without a stop, whatever the group does. [`Event::Lost`] ends all of this at
+//! once: another member may have any of the partitions now.
 //!
 //! Trouble that passes is retried for ever with growing pauses, and told once when it begins and once when it is over.
 
@@ -31,20 +33,30 @@ mod offsets;
 mod reader;
 mod retry;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::task::JoinHandle;
 
+pub use assignor::Assignor;
 pub use chunk::{Chunk, ChunkBatch, ChunkRecords};
 pub use error::ConsumeError;
-pub use membership::{Assignment, LostReason, fence};
-pub use offsets::{Bound, CommitOutcome, Committed, Committer, committed, list_offsets};
+pub use membership::{Former, LostReason, fence, read_assignment};
+pub use offsets::{
+    Bound, CommitOutcome, Committed, Committer, Offset, committed, committed_everywhere,
+    list_offsets,
+};
 pub use reader::Reader;
 
 use self::{
     coordinator::Coordinator,
-    fetch::{FetchSettings, Fetched, Fetcher},
-    membership::{Membership, Status},
+    fetch::{FetchSettings, Fetched, Fetcher, Positions},
+    membership::Membership,
 };
 use crate::wire::{cluster::Cluster, messages::Str};
 
@@ -80,6 +92,18 @@ pub enum Reset {
     Fail,
 }
 
+/// Which group protocol to speak (`Kafka.GroupProtocol`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// KIP-848 where the coordinator has it, otherwise the classic one.
+    #[default]
+    Auto,
+    /// JoinGroup, SyncGroup, Heartbeat: the members share the partitions out.
+    Classic,
+    /// KIP-848: the broker shares the partitions out.
+    Consumer,
+}
+
 /// What a [`Consumer`] has to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -87,8 +111,16 @@ pub struct Settings {
     pub group: Str,
     /// `Kafka.Topic`.
     pub topic: Str,
+    /// The topic's id where the brokers have such: another topic of the same name is not read.
+    pub topic_id: Option<uuid::Uuid>,
+    /// `Kafka.GroupProtocol`.
+    pub protocol: GroupProtocol,
+    /// `Kafka.PartitionAssignmentStrategy`, of a classic group.
+    pub assignor: Assignor,
     /// `Kafka.GroupInstanceId` (KIP-345).
     pub group_instance_id: Option<Str>,
+    /// `Kafka.ClientRack` (KIP-392).
+    pub rack: Option<Str>,
     /// After how long without a heartbeat the group goes on without this member (`Kafka.SessionTimeoutMs`).
     pub session_timeout: Duration,
     /// How often to beat (`Kafka.HeartbeatIntervalMs`); at most a third of the session.
@@ -120,11 +152,19 @@ pub enum Event {
         /// Where reading goes on.
         to: i64,
     },
-    /// The group is making a new generation. Fetching has stopped. Make durable what was handed out, commit it (that
-    /// still counts), then [`Consumer::join`] again, all within [`Settings::rebalance_timeout`].
-    Rebalance,
+    /// The group lets this member read exactly these partitions, in this tenure, until it says otherwise. Within
+    /// [`Settings::rebalance_timeout`] give up what is not among them, and begin what is new: see the module.
+    Assigned {
+        /// Counts the memberships that were lost before this one; commits and [`Consumer::owns`] name it.
+        tenure: u64,
+        /// Counts what the group has said: [`Consumer::owns`] names the last that was heard.
+        serial: u64,
+        /// The partitions.
+        partitions: BTreeSet<i32>,
+    },
     /// The membership is lost, and fetching has stopped. What is not committed may be read by another member: it may be
-    /// kept only of partitions that come back, and only where their committed offsets say so. [`Consumer::join`] again.
+    /// kept only where the committed offsets say so. Nothing of the former process's or tenure's commits is under way
+    /// any more. The group is joined again, and says what is assigned.
     Lost(LostReason),
     /// No way to go on with a partition, or at all.
     Fatal(ConsumeError),
@@ -133,6 +173,12 @@ pub enum Event {
 /// Ends a task with its owner.
 #[derive(Debug)]
 struct Task(JoinHandle<()>);
+
+impl Task {
+    fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(task))
+    }
+}
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -148,10 +194,14 @@ pub struct Consumer {
     membership: Arc<Membership>,
     committer: Committer,
     fetcher: Option<Fetcher>,
-    heartbeat: Option<Task>,
-    watch: Option<Task>,
-    /// What [`Consumer::next`] said last about the membership.
-    told: Status,
+    driver: Option<Task>,
+    /// Where the next chunk of each partition begins: what does not, was fetched before the partition was given up or
+    /// begun anew.
+    expected: BTreeMap<i32, i64>,
+    /// The tenure and serial number that [`Consumer::next`] told last.
+    told: (u64, u64),
+    /// What the caller has said that it has.
+    owned: BTreeSet<i32>,
 }
 
 impl Consumer {
@@ -166,43 +216,23 @@ impl Consumer {
             topic,
             membership,
             fetcher: None,
-            heartbeat: None,
-            watch: None,
-            told: Status::Outside,
+            driver: None,
+            expected: BTreeMap::new(),
+            told: Default::default(),
+            owned: BTreeSet::new(),
         }
     }
 
-    /// Becomes a member of the group's next generation, waiting for the other members and trying for ever.
+    /// Becomes a member of the group, and stays one until [`Self::leave`], in a task of its own.
     ///
-    /// `remember` is called with the member id before it is first used, and has to store it durably, so that the process
-    /// that comes after a crash can [`fence`] this one. It blocks the task.
-    ///
-    /// Stops fetching. Cancel-safe in that a later call goes on with the same member id; until then the group may wait
-    /// for this member.
-    ///
-    /// # Errors
-    /// When the group refuses this member for good, the topic does not exist, or the id cannot be stored.
-    pub async fn join(
-        &mut self,
-        remember: impl FnMut(&str) -> io::Result<()>,
-    ) -> Result<Assignment, ConsumeError> {
-        self.stop_fetching();
-        self.watch = None;
-        if self.heartbeat.is_none() {
-            let beat = Arc::clone(&self.membership).beat();
-            self.heartbeat = Some(Task(tokio::spawn(beat)));
-        }
-        let (assignment, counted) = self.membership.join(remember).await?;
-        self.told = Status::Member;
-        if let Some(counted) = counted {
-            let watch =
-                Arc::clone(&self.membership).watch_partitions(assignment.generation, counted);
-            self.watch = Some(Task(tokio::spawn(watch)));
-        }
-        Ok(assignment)
+    /// `remember` is called with each member id before it is first used, and has to store it durably, so that the
+    /// process that comes after a crash can [`fence`] this one. It may block.
+    pub fn enter(&mut self, remember: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static) {
+        let membership = Arc::clone(&self.membership);
+        self.driver = Some(Task::spawn(membership.drive(Arc::new(remember))));
     }
 
-    /// What the group has committed for these partitions; also before [`Self::join`]. Tries for ever.
+    /// What the group has committed for these partitions; also before [`Self::enter`]. Tries for ever.
     ///
     /// # Errors
     /// When the broker refuses for good.
@@ -226,8 +256,21 @@ impl Consumer {
         list_offsets(&self.cluster, &self.topic, isolation, partitions, bound).await
     }
 
-    /// Reads the partitions from these offsets on, in place of what was read before.
-    pub fn start(&mut self, positions: &BTreeMap<i32, i64>) {
+    /// Reads these partitions too, from these offsets on; the leader epoch is that of the record before, where known
+    /// (KIP-320).
+    pub fn read(&mut self, positions: &BTreeMap<i32, (i64, Option<i32>)>) {
+        self.expected.extend(
+            positions
+                .iter()
+                .map(|(partition, (from, _))| (*partition, *from)),
+        );
+        match &self.fetcher {
+            Some(fetcher) => fetcher.add(positions),
+            None => self.fetcher = Some(self.fetcher(positions)),
+        }
+    }
+
+    fn fetcher(&self, positions: &Positions) -> Fetcher {
         let settings = self.membership.settings();
         let fetch = FetchSettings {
             topic: Arc::clone(&self.topic),
@@ -235,25 +278,41 @@ impl Consumer {
             reset: settings.reset,
             max_bytes: settings.fetch_max_bytes,
             max_partition_bytes: settings.max_partition_fetch_bytes,
+            rack: settings.rack.clone(),
+            topic_id: settings.topic_id,
         };
-        self.fetcher = Some(Fetcher::start(Arc::clone(&self.cluster), fetch, positions));
+        Fetcher::start(Arc::clone(&self.cluster), fetch, positions)
+    }
+
+    /// Reads these partitions no more; what was fetched of them and not taken is forgotten.
+    pub fn stop(&mut self, partitions: &BTreeSet<i32>) {
+        self.expected
+            .retain(|partition, _| !partitions.contains(partition));
+        if let Some(fetcher) = &self.fetcher {
+            fetcher.remove(partitions);
+        }
+    }
+
+    /// Says that exactly these partitions are being read, or have something that is not committed, or are about to be
+    /// begun: the group takes back what it wants of the others. `serial` is that of the last [`Event::Assigned`]; no
+    /// partition that is not named here may be begun before the next one.
+    pub fn owns(&mut self, tenure: u64, serial: u64, partitions: &BTreeSet<i32>) {
+        self.owned.clone_from(partitions);
+        self.membership.owns(tenure, serial, partitions);
     }
 
     /// Stops reading; what was fetched and not taken is forgotten. The membership goes on.
     pub fn stop_fetching(&mut self) {
         self.fetcher = None;
+        self.expected.clear();
     }
 
     /// What happens next. Cancel-safe. While it is not called, at most half of what memory allows is fetched ahead, and
     /// heartbeats go on.
     pub async fn next(&mut self) -> Event {
         loop {
-            let status = self.membership.status();
-            if status != self.told {
-                self.told = status;
-                if let Some(event) = self.turned(status) {
-                    return event;
-                }
+            if let Some(event) = self.turned() {
+                return event;
             }
             let Self {
                 membership,
@@ -269,34 +328,91 @@ impl Consumer {
             tokio::select! {
                 biased;
                 () = membership.changed() => {}
-                fetched = fetched => return match fetched {
-                    Fetched::Chunk(chunk) => Event::Chunk(chunk),
-                    Fetched::Moved { partition, from, to } => Event::Moved { partition, from, to },
-                    Fetched::Failed(error) => Event::Fatal(error),
+                fetched = fetched => if let Some(event) = self.current(fetched) {
+                    return event;
                 },
             }
         }
     }
 
-    /// The membership became another one.
-    fn turned(&mut self, status: Status) -> Option<Event> {
-        let event = match status {
-            Status::Outside | Status::Member => return None,
-            Status::Revoking => Event::Rebalance,
-            Status::Lost(why) => Event::Lost(why),
-            Status::Failed(api, code) => Event::Fatal(self.membership.refused(api, code)),
-        };
+    /// Waits until the membership is lost, for a caller whose commit was fenced.
+    ///
+    /// # Errors
+    /// When there will be no membership any more.
+    pub async fn lost(&mut self) -> Result<LostReason, ConsumeError> {
         self.stop_fetching();
-        Some(event)
+        loop {
+            match self.turned() {
+                Some(Event::Lost(reason)) => return Ok(reason),
+                Some(Event::Fatal(error)) => return Err(error),
+                // Said of a membership that is about to be lost.
+                _ => self.membership.changed().await,
+            }
+        }
     }
 
-    /// Commits partition, next offset and leader epoch of the record before it: see [`Committer::commit`].
-    pub async fn commit(
-        &self,
-        offsets: &[(i32, i64, Option<i32>)],
-        metadata: &str,
-    ) -> BTreeMap<i32, CommitOutcome> {
-        self.committer.commit(offsets, metadata).await
+    /// What was fetched, if it is still wanted.
+    fn current(&mut self, fetched: Fetched) -> Option<Event> {
+        match fetched {
+            Fetched::Chunk(chunk) => {
+                let expected = self.expected.get_mut(&chunk.partition())?;
+                if *expected != chunk.from() {
+                    return None;
+                }
+                *expected = chunk.next_offset();
+                Some(Event::Chunk(chunk))
+            }
+            Fetched::Moved {
+                partition,
+                from,
+                to,
+            } => {
+                let expected = self.expected.get_mut(&partition)?;
+                if *expected != from {
+                    return None;
+                }
+                *expected = to;
+                Some(Event::Moved {
+                    partition,
+                    from,
+                    to,
+                })
+            }
+            Fetched::Failed(error) => Some(Event::Fatal(error)),
+        }
+    }
+
+    /// What the membership has become since it was last told.
+    fn turned(&mut self) -> Option<Event> {
+        let standing = self.membership.standing();
+        if standing.tenure != self.told.0 {
+            let had_some = !self.owned.is_empty();
+            self.told.0 = standing.tenure;
+            self.owned.clear();
+            if let Some(reason) = standing.lost.filter(|_| had_some) {
+                self.stop_fetching();
+                return Some(Event::Lost(reason));
+            }
+        }
+        if let Some(error) = self.membership.take_end() {
+            self.stop_fetching();
+            return Some(Event::Fatal(error));
+        }
+        if standing.serial == self.told.1 {
+            return None;
+        }
+        self.told.1 = standing.serial;
+        self.owned.extend(&standing.assigned);
+        Some(Event::Assigned {
+            tenure: standing.tenure,
+            serial: standing.serial,
+            partitions: standing.assigned,
+        })
+    }
+
+    /// Commits for partitions of a tenure: see [`Committer::commit`].
+    pub async fn commit(&self, tenure: u64, offsets: &[Offset]) -> BTreeMap<i32, CommitOutcome> {
+        self.committer.commit(tenure, offsets).await
     }
 
     /// A handle that commits while this consumer is busy with [`Self::next`].
@@ -311,9 +427,7 @@ impl Consumer {
     /// When the coordinator could not be told; the group then goes on when the session ends.
     pub async fn leave(&mut self) -> Result<(), ConsumeError> {
         self.stop_fetching();
-        self.heartbeat = None;
-        self.watch = None;
-        self.told = Status::Outside;
+        self.driver = None;
         self.membership.leave().await
     }
 }

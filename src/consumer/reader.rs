@@ -31,14 +31,19 @@ impl Reader {
     ) -> Self {
         let mut ends = ends.clone();
         ends.retain(|partition, end| starts.get(partition).is_some_and(|start| start < end));
-        let mut positions = starts.clone();
-        positions.retain(|partition, _| ends.contains_key(partition));
+        let positions = starts
+            .iter()
+            .filter(|(partition, _)| ends.contains_key(partition))
+            .map(|(&partition, &start)| (partition, (start, None)))
+            .collect();
         let settings = FetchSettings {
             topic: Arc::clone(topic),
             isolation,
             reset: Reset::Earliest,
             max_bytes: MAX_BYTES,
             max_partition_bytes: MAX_PARTITION_BYTES,
+            rack: None,
+            topic_id: None,
         };
         Self {
             fetcher: Fetcher::start(Arc::clone(cluster), settings, &positions),

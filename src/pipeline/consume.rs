@@ -1,7 +1,9 @@
 //! The consuming half, from opening the directory to leaving the group.
 //!
 //! ```text
-//!  open the directory ──► fence its former member ──► committed offsets ──► recover ──► sessions, one an assignment
+//!  open the directory ──► fence its former member ──► committed offsets ──► recover ──► session
+//!         ▲                                                                               │
+//!         └──────────────────── the topic was deleted and made anew ──────────────────────┘
 //! ```
 //!
 //! The former incarnation is fenced before anything is asked: a commit that still sits in a dead process's socket could
@@ -10,19 +12,15 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{
-    PipelineError, Stop,
-    pace::Pace,
-    reach::Reach,
-    session::{Ended, Session},
-    settings,
-    summary::Written,
-    writer::Writer,
+    PipelineError, Stop, pace::Pace, reach::Reach, rebalance::Held, session::Session, settings,
+    summary::Written, watchdog::Watchdog, writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
-    consumer::{self, Consumer},
+    consumer::{self, ConsumeError, Consumer, Former},
     wire::{cluster::Cluster, records::Scratch},
 };
 
@@ -49,40 +47,49 @@ pub(super) async fn consume(
     progress: &watch::Sender<Written>,
 ) -> Result<(), PipelineError> {
     let reach = Reach::new(cluster, options.one_shot);
-    let prepared = prepare(config, cluster, options, &reach);
-    let writer = tokio::select! {
-        prepared = prepared => prepared?,
-        lost = reach.watch() => return Err(lost),
-        () = stop.requested() => return Ok(()),
-    };
-    let consumer = Consumer::new(Arc::clone(cluster), settings::consumer(config));
-    let mut session = Session {
-        config,
-        cluster,
-        consumer,
-        writer,
-        stop,
-        at_end,
-        left: options.count,
-        from: options.from,
-        progress,
-        settled: Written::default(),
-        pace: Pace::new(config.output.commit_interval),
-        scratch: Scratch::default(),
-    };
-    let ended = loop {
-        tokio::select! {
-            ended = session.run() => match ended {
-                Ok(Ended::Rebalance) => {}
-                Ok(Ended::Done) => break Ok(()),
-                Err(error) => break Err(error),
-            },
-            lost = reach.watch() => break Err(lost),
+    let mut left = options.count;
+    loop {
+        let prepared = prepare(config, cluster, options, &reach);
+        let (writer, topic_id, recovered) = tokio::select! {
+            prepared = prepared => prepared?,
+            lost = reach.watch() => return Err(lost),
+            () = stop.requested() => return Ok(()),
+        };
+        let mut consumer = Consumer::new(Arc::clone(cluster), settings::consumer(config, topic_id));
+        let memory = writer.clone();
+        consumer.enter(move |member_id| memory.remember_member(member_id));
+        let watchdog = Watchdog::default();
+        let mut session = Session {
+            config,
+            cluster,
+            consumer,
+            writer,
+            stop,
+            at_end: at_end.clone(),
+            left,
+            from: options.from,
+            progress,
+            settled: *progress.borrow(),
+            pace: Pace::new(config.output.commit_interval),
+            scratch: Scratch::default(),
+            watchdog: watchdog.clone(),
+            held: Held::new(topic_id, recovered),
+        };
+        let ended = tokio::select! {
+            ended = session.run() => ended,
+            lost = reach.watch() => Err(lost),
+            () = watchdog.watch(config.kafka.max_poll_interval) => Ok(()),
+        };
+        left = session.left;
+        let gone = session.leave().await;
+        match ended {
+            Ok(()) => return gone,
+            Err(PipelineError::Consumer(error @ ConsumeError::MadeAnew { .. })) => {
+                tracing::warn!("{error}; going on with the new one");
+            }
+            Err(error) => return Err(error),
         }
-    };
-    let left = session.leave().await;
-    ended?;
-    left
+    }
 }
 
 /// Opens the directory and resolves what the former process left open.
@@ -91,7 +98,7 @@ async fn prepare(
     cluster: &Arc<Cluster>,
     options: &ConsumeOptions,
     reach: &Reach,
-) -> Result<Writer, PipelineError> {
+) -> Result<(Writer, Option<Uuid>, bool), PipelineError> {
     let name = &config.kafka.topic;
     let topic = reach
         .ask(|| async move {
@@ -113,11 +120,21 @@ async fn prepare(
     let (former, known) = writer
         .with(|sink| (sink.former_member().cloned(), sink.known_partitions()))
         .await?;
+    let instance = config.kafka.group_instance_id.as_deref();
     if let Some(former) = former {
-        consumer::fence(cluster, &former.group, &former.member_id).await?;
+        let former = Former {
+            group: &former.group,
+            member_id: &former.member_id,
+            instance,
+        };
+        consumer::fence(cluster, former).await?;
     }
-    recover(config, cluster, &writer, known).await?;
-    Ok(writer)
+    // A static member's predecessor is fenced only when this one has joined.
+    let recovered = instance.is_none();
+    if recovered {
+        recover(config, cluster, &writer, known).await?;
+    }
+    Ok((writer, topic.id, recovered))
 }
 
 /// Asks what was committed, and takes out the rows whose commit did not count.

@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use crate::{
+    admin::AdminError,
     broker::BrokerError,
     consumer::ConsumeError,
     producer::{DeliveryError, SendError},
@@ -57,6 +58,9 @@ pub enum PipelineError {
         /// What became of the first of them.
         source: DeliveryError,
     },
+    /// A group cannot be looked at or changed.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The group cannot be joined, read or committed to.
     #[error(transparent)]
     Consumer(#[from] ConsumeError),

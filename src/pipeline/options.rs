@@ -103,3 +103,40 @@ pub struct BrokerOptions {
     /// What clients are told to connect to; `None` is the address it listens on.
     pub advertise: Option<HostPort>,
 }
+
+/// What `group` was asked to do, with the group and topic of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupAction {
+    /// Which groups there are.
+    List,
+    /// Members and lag.
+    Describe,
+    /// Move the group's offsets of the topic.
+    Reset {
+        /// Where to.
+        to: ResetTo,
+        /// Whether to do it, instead of saying what would be done.
+        execute: bool,
+    },
+    /// Remove the group with its offsets.
+    Delete,
+}
+
+/// Where `group reset` goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResetTo {
+    /// To the first record that is there.
+    Earliest,
+    /// Behind the last record.
+    Latest,
+    /// To this offset.
+    Offset(i64),
+    /// To the first record that is not older, in milliseconds since 1970.
+    Since(i64),
+    /// So many records forwards, or backwards where negative.
+    Shift(i64),
+    /// To the first record that is not older than this time ago.
+    Ago(Duration),
+    /// Each partition to an offset of its own: lines of `topic,partition,offset`, as Kafka's own tool exports them.
+    File(PathBuf),
+}

@@ -1,37 +1,35 @@
-//! One assignment of the consuming half: from joining the group to the next rebalance.
+//! The consuming half at work: from the first assignment to the end.
 //!
-//! Every `Output.CommitIntervalMs`: flush the sink (rows durable) → commit to Kafka until the outcome is certain → tell
-//! the sink. On a rebalance the same is done before the group is joined again. When the group no longer takes our commits, the
-//! rows of the pending batch are judged anew from what is committed, as after a crash.
+//! When it is due ([`Pace`]): flush the sink (rows durable) → commit to Kafka until the outcome is certain → tell the sink.
+//! Partitions come and go in between ([`super::rebalance`]) without a pause for those that stay. When the membership is
+//! lost, the rows of the pending batch are judged anew from what is committed, as after a crash.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use chrono::Utc;
 use tokio::sync::watch;
 
 use super::{
-    PipelineError, Stop,
-    consume::{as_sink, recover},
-    pace::Pace,
-    summary::Written,
+    PipelineError, Stop, pace::Pace, rebalance::Held, summary::Written, watchdog::Watchdog,
     writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
-    consumer::{Bound, Chunk, CommitOutcome, Consumer, Event},
-    sink::{Appended, DurableBatch, InputRecord, Sink, SinkError, Start},
-    wire::{cluster::Cluster, records::Scratch},
+    consumer::{Chunk, CommitOutcome, ConsumeError, Consumer, Event, Offset},
+    sink::{self, Appended, DurableBatch, DurableOffset, InputRecord, Sink, SinkError},
+    wire::{cluster::Cluster, error::ErrorCode, records::Scratch},
 };
 
 /// How many bytes of rows may wait for a flush before one is made ahead of time: what recovery may have to hold.
 const FLUSH_BYTES: u64 = 64 << 20;
 
-/// How a session ended.
-pub(super) enum Ended {
-    /// The group is being rebalanced: join again.
-    Rebalance,
-    /// All that was asked for is done.
-    Done,
+/// Whether what was to be committed is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Committed {
+    /// For certain.
+    All,
+    /// The membership is lost, and with it all that is not certain.
+    Lost,
 }
 
 pub(super) struct Session<'a> {
@@ -50,6 +48,18 @@ pub(super) struct Session<'a> {
     pub(super) pace: Pace,
     /// Where compressed batches are decompressed.
     pub(super) scratch: Scratch,
+    pub(super) watchdog: Watchdog,
+    /// What this member has of the group.
+    pub(super) held: Held,
+}
+
+fn offset(durable: DurableOffset) -> Offset {
+    Offset {
+        partition: durable.partition,
+        next_offset: durable.next,
+        leader_epoch: durable.leader_epoch,
+        metadata: durable.metadata,
+    }
 }
 
 async fn until(due: Option<Instant>) {
@@ -131,157 +141,88 @@ fn take_in(
 }
 
 impl Session<'_> {
-    /// Joins, reads and commits until the assignment ends.
-    pub(super) async fn run(&mut self) -> Result<Ended, PipelineError> {
-        let writer = self.writer.clone();
-        let assignment = tokio::select! {
-            assignment = self.consumer.join(|member_id| writer.remember_member(member_id)) => assignment?,
-            () = self.stop.requested() => return Ok(Ended::Done),
-        };
-        let mut positions = self.begin(&assignment.partitions).await?;
-        tracing::info!(
-            group = self.config.kafka.group_id,
-            generation = assignment.generation,
-            partitions = ?assignment.partitions,
-            "assigned"
-        );
-        self.consumer.start(&positions);
-        let mut ends = None;
+    /// Reads and commits until all that was asked for is done.
+    pub(super) async fn run(&mut self) -> Result<(), PipelineError> {
         loop {
-            if *self.at_end.borrow_and_update() && ends.is_none() {
-                ends = Some(
-                    self.consumer
-                        .list_offsets(&assignment.partitions, Bound::Latest)
-                        .await?,
-                );
+            if *self.at_end.borrow_and_update() {
+                self.learn_ends().await?;
             }
-            let reached = ends.as_ref().is_some_and(|ends: &BTreeMap<i32, i64>| {
-                ends.iter()
-                    .all(|(partition, end)| positions.get(partition).is_some_and(|at| at >= end))
-            });
-            if reached || self.left == Some(0) {
+            if self.held.is_at_end() || self.left == Some(0) {
                 return self.finish().await;
             }
-            tokio::select! {
+            self.watchdog.end();
+            let event = tokio::select! {
                 biased;
                 () = self.stop.requested() => return self.finish().await,
                 // Before what was fetched: a topic that always has more must not put commits off.
-                () = until(self.pace.due()) => if !self.flush_and_commit().await? {
-                    return self.judge_again().await;
-                },
-                event = self.consumer.next() => match event {
-                    Event::Chunk(chunk) => {
-                        let partition = chunk.partition();
-                        let (position, unflushed) = self.append(chunk).await?;
-                        positions.insert(partition, position);
-                        if unflushed > FLUSH_BYTES && !self.flush_and_commit().await? {
-                            return self.judge_again().await;
-                        }
-                    }
-                    Event::Rebalance => {
-                        self.consumer.stop_fetching();
-                        if !self.flush_and_commit().await? {
-                            return self.judge_again().await;
-                        }
-                        return Ok(Ended::Rebalance);
-                    }
-                    Event::Lost(reason) => {
-                        tracing::warn!(
-                            group = self.config.kafka.group_id,
-                            %reason,
-                            "the group went on without this member; what was not committed is read again"
-                        );
-                        return self.judge_again().await;
-                    }
-                    Event::Moved { partition, from, to } => {
-                        tracing::warn!(
-                            topic = self.config.kafka.topic,
-                            partition,
-                            from,
-                            to,
-                            "the records from here on are not on the topic any more; going on where it begins now"
-                        );
-                        if !self.flush_and_commit().await? {
-                            return self.judge_again().await;
-                        }
-                        self.writer.with(move |sink| sink.start_at(partition, to)).await??;
-                        positions.insert(partition, to);
-                    }
-                    Event::Fatal(error) => return Err(error.into()),
-                },
+                () = until(self.pace.due()) => None,
+                event = self.consumer.next() => Some(event),
                 // Looked at above; an error means that nobody will ask any more.
-                Ok(()) = self.at_end.changed() => {}
+                Ok(()) = self.at_end.changed() => continue,
+            };
+            self.watchdog.begin();
+            let Some(event) = event else {
+                self.flush_or_judge().await?;
+                continue;
+            };
+            match event {
+                Event::Chunk(chunk) => {
+                    let partition = chunk.partition();
+                    let (position, unflushed) = self.append(chunk).await?;
+                    self.held.reached(partition, position);
+                    if unflushed > FLUSH_BYTES {
+                        self.flush_or_judge().await?;
+                    }
+                }
+                Event::Assigned {
+                    tenure,
+                    serial,
+                    partitions,
+                } => self.reassign(tenure, serial, &partitions).await?,
+                Event::Lost(reason) => self.judge_again(reason).await?,
+                Event::Moved {
+                    partition,
+                    from,
+                    to,
+                } => self.moved(partition, from, to).await?,
+                Event::Fatal(error) => {
+                    if let ConsumeError::MadeAnew { .. } = error {
+                        // The old topic's records cannot be read again: what is durable of them stays.
+                        self.writer.with(|sink| sink.flush()).await??;
+                    }
+                    return Err(error.into());
+                }
             }
         }
     }
 
-    /// Where each assigned partition begins; the sink is told.
-    async fn begin(&mut self, assigned: &[i32]) -> Result<BTreeMap<i32, i64>, PipelineError> {
-        let kafka = &self.config.kafka;
-        let pending = self
+    async fn moved(&mut self, partition: i32, from: i64, to: i64) -> Result<(), PipelineError> {
+        tracing::warn!(
+            topic = self.config.kafka.topic,
+            partition,
+            from,
+            to,
+            "reading of the partition goes on elsewhere"
+        );
+        if self.flush_and_commit().await? == Committed::Lost {
+            let reason = self.consumer.lost().await?;
+            return self.judge_again(reason).await;
+        }
+        let begun = self
             .writer
-            .with(|sink| {
-                sink.pending_batch()
-                    .is_some()
-                    .then(|| sink.known_partitions())
-            })
+            .with(move |sink| sink.start_at(partition, to))
             .await?;
-        if let Some(known) = pending {
-            recover(self.config, self.cluster, &self.writer, known).await?;
-        }
-        let committed = self.consumer.committed(assigned).await?;
-        if self.from.take().is_some()
-            && committed
-                .values()
-                .any(|committed| committed.offset.is_some())
-        {
-            tracing::warn!(
-                group = kafka.group_id,
-                "--from is for groups without offsets; this one has some, and goes on from them"
-            );
-        }
-        let starts = self
-            .writer
-            .with(move |sink| {
-                committed
-                    .into_iter()
-                    .map(|(partition, committed)| {
-                        Ok((
-                            partition,
-                            sink.start_position(partition, &as_sink(committed))?,
-                        ))
-                    })
-                    .collect::<Result<Vec<_>, SinkError>>()
-            })
-            .await??;
-        let mut positions = BTreeMap::new();
-        let mut fresh = Vec::new();
-        for (partition, start) in starts {
-            match start {
-                Start::At(offset) => {
-                    positions.insert(partition, offset);
-                }
-                Start::Reset => {
-                    fresh.push(partition);
-                }
+        match begun {
+            Err(SinkError::ResetBackwards { .. }) => {
+                self.supersede([(partition, to)].into()).await?;
+                self.writer
+                    .with(move |sink| sink.start_at(partition, to))
+                    .await??;
             }
+            begun => begun?,
         }
-        if !fresh.is_empty() {
-            let bound = match kafka.auto_offset_reset {
-                AutoOffsetReset::Earliest => Bound::Earliest,
-                AutoOffsetReset::Latest => Bound::Latest,
-            };
-            let begun = self.consumer.list_offsets(&fresh, bound).await?;
-            positions.extend(&begun);
-            self.writer
-                .with(move |sink| {
-                    begun
-                        .into_iter()
-                        .try_for_each(|(partition, offset)| sink.start_at(partition, offset))
-                })
-                .await??;
-        }
-        Ok(positions)
+        self.held.reached(partition, to);
+        Ok(())
     }
 
     /// Takes a chunk in; says where its partition stands now, and how many bytes wait for a flush.
@@ -310,17 +251,25 @@ impl Session<'_> {
         Ok((position, unflushed))
     }
 
-    /// Makes durable and commits. `false` when the group does not take the commit from this member any more.
-    async fn flush_and_commit(&mut self) -> Result<bool, PipelineError> {
+    async fn flush_or_judge(&mut self) -> Result<(), PipelineError> {
+        if self.flush_and_commit().await? == Committed::Lost {
+            let reason = self.consumer.lost().await?;
+            self.judge_again(reason).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes durable and commits.
+    pub(super) async fn flush_and_commit(&mut self) -> Result<Committed, PipelineError> {
         // Counted before the flush: what is appended meanwhile belongs to the next batch.
         let done = *self.progress.borrow();
         let Some(batch) = self.writer.with(|sink| sink.flush()).await?? else {
             self.pace.flushed(Instant::now());
-            return Ok(true);
+            return Ok(Committed::All);
         };
         let certain = self.commit(batch).await?;
         self.pace.flushed(Instant::now());
-        if certain {
+        if certain == Committed::All {
             let committed = done.rows + done.dead_letters + done.tombstones + done.skipped;
             self.settled = Written { committed, ..done };
             self.progress
@@ -329,58 +278,72 @@ impl Session<'_> {
         Ok(certain)
     }
 
-    async fn commit(&mut self, batch: DurableBatch) -> Result<bool, PipelineError> {
-        let mut offsets = batch.offsets;
+    async fn commit(&mut self, batch: DurableBatch) -> Result<Committed, PipelineError> {
+        let mut offsets = batch.offsets.into_iter().map(offset).collect();
         loop {
-            let outcomes = self.consumer.commit(&offsets, &batch.metadata).await;
-            let counted: Vec<i32> = offsets
-                .iter()
-                .map(|(partition, ..)| *partition)
-                .filter(|partition| outcomes.get(partition) == Some(&CommitOutcome::Counted))
-                .collect();
+            let (counted, certain) = self.commit_some(&mut offsets).await?;
             let number = batch.number;
-            let done = counted.clone();
             self.writer
-                .with(move |sink| sink.committed(number, &done))
+                .with(move |sink| sink.committed(number, &counted))
                 .await?;
-            offsets.retain(|(partition, ..)| !counted.contains(partition));
-            if offsets.is_empty() {
-                return Ok(true);
+            match certain {
+                Some(certain) => return Ok(certain),
+                // The committer has waited; trying the same again is harmless, and tells.
+                None => continue,
             }
-            for (partition, outcome) in &outcomes {
-                match outcome {
-                    CommitOutcome::Fenced(_) => return Ok(false),
-                    CommitOutcome::Refused(code) => {
-                        return Err(PipelineError::Commit {
-                            group: self.config.kafka.group_id.clone(),
-                            topic: self.config.kafka.topic.clone(),
-                            partition: *partition,
-                            code: *code,
-                        });
-                    }
-                    // The committer has waited; trying the same again is harmless, and tells.
-                    CommitOutcome::Counted | CommitOutcome::Retry(_) | CommitOutcome::Unknown => {}
+        }
+    }
+
+    /// Tries once to commit `offsets`, taking those out that count: which, and whether that settles the matter.
+    pub(super) async fn commit_some(
+        &self,
+        offsets: &mut Vec<Offset>,
+    ) -> Result<(Vec<i32>, Option<Committed>), PipelineError> {
+        let outcomes = self.consumer.commit(self.held.tenure, offsets).await;
+        let outcome = |offset: &Offset| outcomes.get(&offset.partition).copied();
+        let counted = offsets
+            .iter()
+            .filter(|offset| outcome(offset) == Some(CommitOutcome::Counted))
+            .map(|offset| offset.partition)
+            .collect();
+        offsets.retain(|offset| outcome(offset) != Some(CommitOutcome::Counted));
+        if offsets.is_empty() {
+            return Ok((counted, Some(Committed::All)));
+        }
+        let mut lost = false;
+        for offset in &mut *offsets {
+            match outcome(offset) {
+                Some(CommitOutcome::Fenced(_)) => lost = true,
+                Some(CommitOutcome::Refused(ErrorCode::OFFSET_METADATA_TOO_LARGE))
+                    if offset.metadata != sink::shortened(&offset.metadata) =>
+                {
+                    offset.metadata = sink::shortened(&offset.metadata);
                 }
+                Some(CommitOutcome::Refused(code)) => {
+                    return Err(PipelineError::Commit {
+                        group: self.config.kafka.group_id.clone(),
+                        topic: self.config.kafka.topic.clone(),
+                        partition: offset.partition,
+                        code,
+                    });
+                }
+                _ => {}
             }
         }
+        Ok((counted, lost.then_some(Committed::Lost)))
     }
 
-    /// After commits that the group did not take: what is committed decides which rows stay.
-    async fn judge_again(&mut self) -> Result<Ended, PipelineError> {
+    async fn finish(&mut self) -> Result<(), PipelineError> {
         self.consumer.stop_fetching();
-        let known = self.writer.with(|sink| sink.known_partitions()).await?;
-        recover(self.config, self.cluster, &self.writer, known).await?;
-        // The rows since then are gone, or were never told as committed.
-        self.progress.send_replace(self.settled);
-        Ok(Ended::Rebalance)
-    }
-
-    async fn finish(&mut self) -> Result<Ended, PipelineError> {
-        self.consumer.stop_fetching();
-        if self.flush_and_commit().await? || self.stop.is_requested() {
-            return Ok(Ended::Done);
+        if !self.held.recovered
+            || self.flush_and_commit().await? == Committed::All
+            || self.stop.is_requested()
+        {
+            return Ok(());
         }
-        self.judge_again().await
+        // What was not committed is another member's now, or is read at the next start.
+        let reason = self.consumer.lost().await?;
+        self.judge_again(reason).await
     }
 
     /// Leaves the group and gives the directory up.

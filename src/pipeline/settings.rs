@@ -50,12 +50,27 @@ pub(super) fn producer(config: &Config) -> producer::Settings {
     }
 }
 
-pub(super) fn consumer(config: &Config) -> consumer::Settings {
+/// `topic_id` is that of the topic that the output directory belongs to.
+pub(super) fn consumer(config: &Config, topic_id: Option<uuid::Uuid>) -> consumer::Settings {
+    use config::PartitionAssignmentStrategy as Strategy;
     let kafka = &config.kafka;
     consumer::Settings {
         group: kafka.group_id.as_str().into(),
         topic: kafka.topic.as_str().into(),
-        group_instance_id: None,
+        topic_id,
+        protocol: match kafka.group_protocol {
+            config::GroupProtocol::Auto => consumer::GroupProtocol::Auto,
+            config::GroupProtocol::Classic => consumer::GroupProtocol::Classic,
+            config::GroupProtocol::Consumer => consumer::GroupProtocol::Consumer,
+        },
+        assignor: match kafka.partition_assignment_strategy {
+            Strategy::Range => consumer::Assignor::Range,
+            Strategy::RoundRobin => consumer::Assignor::RoundRobin,
+            Strategy::Sticky => consumer::Assignor::Sticky,
+            Strategy::CooperativeSticky => consumer::Assignor::CooperativeSticky,
+        },
+        group_instance_id: kafka.group_instance_id.as_deref().map(Into::into),
+        rack: kafka.client_rack.as_deref().map(Into::into),
         session_timeout: kafka.session_timeout,
         heartbeat_interval: kafka.heartbeat_interval,
         rebalance_timeout: kafka.max_poll_interval,
@@ -102,6 +117,9 @@ pub(super) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
             config::BadRecords::Fail => sink::BadRecords::Fail,
             config::BadRecords::Skip => sink::BadRecords::Skip,
         },
+        roll: sink::Roll::default(),
+        publish: sink::Publish::Append,
+        compression: sink::Compression::None,
     })
 }
 

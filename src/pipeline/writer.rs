@@ -31,9 +31,11 @@ impl Writer {
         blocking(move || work(&mut sink.lock())).await
     }
 
-    /// Makes a member id durable, for the hook that is called in the middle of joining.
+    /// Makes a member id durable. Blocks, as long as the disk does.
     pub(super) fn remember_member(&self, member_id: &str) -> std::io::Result<()> {
-        tokio::task::block_in_place(|| self.sink.lock().remember_member(member_id))
+        self.sink
+            .lock()
+            .remember_member(member_id)
             .map_err(std::io::Error::other)
     }
 

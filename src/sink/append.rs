@@ -5,11 +5,11 @@ use std::ops::Range;
 use chrono::{DateTime, Utc};
 
 use super::error::SinkError;
+use super::index::Why;
 use super::naming::{Kind, Purpose};
 use super::outputs::{Due, Output};
 use super::row::{self, InputRecord};
 use super::settings::{BadRecords, FileDate};
-use super::tail::Tail;
 use super::{Progress, Sink};
 use crate::event::{self, BadRecord};
 
@@ -26,6 +26,34 @@ pub struct Appended {
     pub skipped: u64,
 }
 
+/// A bad record on its way to the dead letters topic. It has to be durable there before the batch that its offset is in
+/// is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The partition that it came from.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// Its key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// Why it is no trade.
+    pub reason: BadRecord,
+}
+
+impl Forwarded {
+    fn new(partition: i32, record: &InputRecord<'_>, reason: BadRecord) -> Self {
+        Self {
+            partition,
+            offset: record.offset,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.unwrap_or_default().to_vec(),
+            reason,
+        }
+    }
+}
+
 impl Appended {
     pub(super) fn add(&mut self, more: Self) {
         self.rows += more.rows;
@@ -36,6 +64,12 @@ impl Appended {
 }
 
 impl Sink {
+    /// The bad records since the last call, when they are to go to a topic ([`BadRecords::Forward`]).
+    pub fn take_forwarded(&mut self) -> Vec<Forwarded> {
+        self.forwarded_bytes = 0;
+        std::mem::take(&mut self.forwarded)
+    }
+
     /// Appends records of a partition, in the order of their offsets. Those before the partition's position are passed
     /// over (a broker answers with whole batches); afterwards the position is `next_offset`, which lies behind markers
     /// and holes that have no record.
@@ -61,8 +95,11 @@ impl Sink {
         let mut next = position.next;
         let mut outcome = Ok(());
         for record in records {
-            if record.offset < next {
-                continue;
+            if record.offset != next {
+                if record.offset < next {
+                    continue;
+                }
+                self.pass(partition, next, record.offset, Why::Hole);
             }
             outcome = self.take(partition, &record, now, &mut appended);
             if outcome.is_err() {
@@ -71,8 +108,9 @@ impl Sink {
             }
             next = record.offset.saturating_add(1);
         }
-        if outcome.is_ok() {
-            next = next.max(next_offset);
+        if outcome.is_ok() && next_offset > next {
+            self.pass(partition, next, next_offset, Why::Hole);
+            next = next_offset;
         }
         if let Some(progress) = self.progress.get_mut(&partition) {
             if next != progress.position.next {
@@ -98,6 +136,12 @@ impl Sink {
     ) -> Result<(), SinkError> {
         let Some(value) = record.value else {
             appended.tombstones += 1;
+            self.pass(
+                partition,
+                record.offset,
+                record.offset.saturating_add(1),
+                Why::Tombstone,
+            );
             return Ok(());
         };
         let trade = match event::read_trade(value) {
@@ -108,10 +152,13 @@ impl Sink {
             FileDate::Event => trade.date,
             FileDate::Processing => now.date_naive(),
         };
-        let at = self.output(Purpose {
-            kind: Kind::Trades,
-            date,
-        })?;
+        let at = self.output(
+            Purpose {
+                kind: Kind::Trades,
+                date,
+            },
+            now,
+        )?;
         let Some(output) = self.outputs.list.get_mut(at) else {
             return Ok(());
         };
@@ -155,17 +202,41 @@ impl Sink {
                     reason,
                 })
             }
+            BadRecords::Forward => {
+                tracing::debug!(topic, partition, offset = record.offset, %reason, "a bad record goes to the dead letters topic");
+                appended.dead_letters += 1;
+                self.forwarded_bytes +=
+                    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+                self.forwarded
+                    .push(Forwarded::new(partition, record, reason));
+                self.pass(
+                    partition,
+                    record.offset,
+                    record.offset.saturating_add(1),
+                    Why::Forwarded,
+                );
+                Ok(())
+            }
             BadRecords::Skip => {
                 tracing::debug!(topic, partition, offset = record.offset, %reason, "passed a bad record over");
                 appended.skipped += 1;
+                self.pass(
+                    partition,
+                    record.offset,
+                    record.offset.saturating_add(1),
+                    Why::Skipped,
+                );
                 Ok(())
             }
             BadRecords::DeadLetter => {
                 tracing::debug!(topic, partition, offset = record.offset, %reason, "a bad record becomes a dead letter");
-                let at = self.output(Purpose {
-                    kind: Kind::DeadLetters,
-                    date: now.date_naive(),
-                })?;
+                let at = self.output(
+                    Purpose {
+                        kind: Kind::DeadLetters,
+                        date: now.date_naive(),
+                    },
+                    now,
+                )?;
                 let Some(output) = self.outputs.list.get_mut(at) else {
                     return Ok(());
                 };
@@ -197,15 +268,15 @@ impl Sink {
 
     /// The file that takes a purpose's lines: the one in use, the one that is continued, or a new one.
     #[inline]
-    fn output(&mut self, purpose: Purpose) -> Result<usize, SinkError> {
+    fn output(&mut self, purpose: Purpose, now: DateTime<Utc>) -> Result<usize, SinkError> {
         match self.outputs.find(purpose) {
             Some(at) => Ok(at),
-            None => self.begin_output(purpose),
+            None => self.begin_output(purpose, now),
         }
     }
 
     #[cold]
-    fn begin_output(&mut self, purpose: Purpose) -> Result<usize, SinkError> {
+    fn begin_output(&mut self, purpose: Purpose, now: DateTime<Utc>) -> Result<usize, SinkError> {
         let instance = self.settings.instance.as_deref();
         let header = match purpose.kind {
             Kind::Trades => self.header.as_slice(),
@@ -224,18 +295,14 @@ impl Sink {
                 .file(&name)
                 .filter(|s| !s.gone && s.header == crc32c::crc32c(header))
             {
-                let output = Output::continued(
-                    name,
-                    purpose,
-                    state.len,
-                    Tail { crc: state.tail },
-                    state.header,
-                );
+                let output = Output::continued(name, purpose, state);
                 return Ok(self.outputs.add(output));
             }
         }
         let name = self.free_name(purpose)?;
-        Ok(self.outputs.add(Output::new(name, purpose, header)))
+        Ok(self
+            .outputs
+            .add(Output::new(name, purpose, header, now.timestamp())))
     }
 
     /// A name of the purpose that no file has.

@@ -34,6 +34,10 @@ pub(super) struct Checkpoint {
     pub(super) counting: State,
     pub(super) pending: Option<Pending>,
     pub(super) creating: BTreeSet<String>,
+    /// The directory was closed, and everything in its files counts or waits in `pending`: whatever stands behind a
+    /// file's length since then is somebody else's.
+    #[serde(default)]
+    pub(super) clean: bool,
 }
 
 /// What the directory holds.
@@ -46,13 +50,21 @@ pub(super) struct State {
 }
 
 /// One file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileState {
     pub(super) len: u64,
     /// CRC-32C of its last block, see [`Tail`](super::tail::Tail).
     pub(super) tail: u32,
+    /// CRC-32C of the whole file.
+    pub(super) crc: u32,
     /// CRC-32C of its header: rows with other columns go to another file.
     pub(super) header: u32,
+    /// When it was begun, in seconds since 1970.
+    #[serde(default)]
+    pub(super) begun: i64,
+    /// It takes no more lines, and is to be closed when all of them count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) closing: bool,
     /// Its owner took it away; the name is not used again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) gone: bool,

@@ -3,19 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::checkpoint::{FileState, Moved, Pending};
+use super::checkpoint::{Moved, Pending};
 use super::error::SinkError;
-use super::index::{self, Batch, Run, Span};
-use super::metadata::Author;
+use super::index::{self, Batch, Passed, Run, Span};
+use super::metadata::{self, Author, Chain};
 use super::{Appended, Sink};
 
-/// A batch that is durable and now has to be committed, with exactly this metadata.
+/// A batch that is durable and now has to be committed, with exactly the metadata that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DurableBatch {
     /// Its number, never used again in this directory.
     pub number: u64,
-    /// partition, next offset, leader epoch of the last record where known.
-    pub offsets: Vec<(i32, i64, Option<i32>)>,
+    /// What to commit.
+    pub offsets: Vec<DurableOffset>,
+}
+
+/// What is durable of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurableOffset {
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to be read.
+    pub next: i64,
+    /// The leader epoch of the last record, where known.
+    pub leader_epoch: Option<i32>,
     /// The metadata of the commit.
     pub metadata: String,
 }
@@ -65,7 +76,8 @@ impl Sink {
             .iter()
             .map(super::outputs::Output::buffered)
             .sum();
-        runs.map(|run| run.len).sum::<u64>() + buffered as u64
+        let passed = self.passed.len() * size_of::<Passed>();
+        runs.map(|run| run.len).sum::<u64>() + (buffered + passed + self.forwarded_bytes) as u64
     }
 
     fn write_batch(&mut self, moved: BTreeMap<i32, Moved>) -> Result<DurableBatch, SinkError> {
@@ -96,15 +108,7 @@ impl Sink {
         let files = touched
             .iter()
             .filter_map(|at| self.outputs.list.get(*at))
-            .map(|output| {
-                let state = FileState {
-                    len: output.len,
-                    tail: output.tail.crc,
-                    header: output.header,
-                    gone: false,
-                };
-                (output.name.clone(), state)
-            });
+            .map(|output| (output.name.clone(), output.state()));
         self.checkpoint.pending = Some(Pending {
             number,
             files: files.collect(),
@@ -113,6 +117,7 @@ impl Sink {
             counted: BTreeSet::new(),
         });
         self.checkpoint.next_batch = number + 1;
+        self.checkpoint.clean = false;
         self.checkpoint.creating.clear();
         self.save()?;
 
@@ -126,17 +131,27 @@ impl Sink {
             progress.counts = Appended::default();
         }
         self.gaps.retain(|gap| !moved.contains_key(&gap.0));
+        self.passed.clear();
+        let author = Author {
+            directory: self.checkpoint.directory,
+            batch: number,
+            begun: false,
+        };
+        let none = Chain::default();
+        let offsets = moved.iter().map(|(partition, moved)| DurableOffset {
+            partition: *partition,
+            next: moved.to.next,
+            leader_epoch: moved.to.epoch,
+            metadata: metadata::encode(
+                author,
+                self.tenancies
+                    .get(partition)
+                    .map_or(&none, |tenancy| &tenancy.chain),
+            ),
+        });
         Ok(DurableBatch {
             number,
-            offsets: moved
-                .iter()
-                .map(|(partition, moved)| (*partition, moved.to.next, moved.to.epoch))
-                .collect(),
-            metadata: Author {
-                directory: self.checkpoint.directory,
-                batch: number,
-            }
-            .encode(),
+            offsets: offsets.collect(),
         })
     }
 
@@ -176,14 +191,21 @@ impl Sink {
             files: outputs().map(|output| output.name.clone()).collect(),
             runs: outputs()
                 .enumerate()
-                .flat_map(|(file, output)| output.runs.iter().map(move |run| Run { file, ..*run }))
+                .flat_map(|(file, output)| {
+                    output.runs.iter().map(move |run| Run {
+                        file,
+                        ..run.clone()
+                    })
+                })
                 .collect(),
+            passed: self.passed.clone(),
             gaps: self
                 .gaps
                 .iter()
                 .filter(|gap| moved.contains_key(&gap.0))
                 .copied()
                 .collect(),
+            ..Batch::default()
         }
     }
 

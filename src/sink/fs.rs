@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// A file system.
-pub(super) trait Fs: Send {
+pub(super) trait Fs: Send + Sync {
     /// Makes the directory and those above it.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes a file that must not be there yet.
@@ -15,6 +15,8 @@ pub(super) trait Fs: Send {
     fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// Opens a file that is there, for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+    /// Opens a file that is there, for reading alone.
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// The length of the file, or `None` when nothing has that name. A directory counts as a file of no length.
     fn len(&self, path: &Path) -> io::Result<Option<u64>>;
     /// Gives a file another name, in place of the file that has it.
@@ -74,6 +76,10 @@ impl Fs for Disk {
         Ok(Box::new(
             OpenOptions::new().read(true).write(true).open(path)?,
         ))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(File::open(path)?))
     }
 
     fn len(&self, path: &Path) -> io::Result<Option<u64>> {

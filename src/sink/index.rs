@@ -5,12 +5,15 @@
 //! that are there. Recovery reads the pending batch's line to take single partitions out of it; a proof that the
 //! directory holds every record once reads all of them.
 
-use std::path::Path;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::content::Sequential;
 use super::error::SinkError;
+use super::fs::Fs;
 
 pub(super) const FILE: &str = "index";
 
@@ -28,9 +31,22 @@ pub(super) struct Batch {
     /// Names that `runs` refer to by their place.
     pub(super) files: Vec<String>,
     pub(super) runs: Vec<Run>,
-    /// Offsets that were passed over because the group's offset was set forwards by somebody else.
+    /// Offsets of the spans that have no line in a file, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) passed: Vec<Passed>,
+    /// Offsets that are not in this directory because the partition went on behind them: the group's offset was set
+    /// forwards by somebody else, or the records were not on the topic any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) gaps: Vec<Gap>,
+    /// Offsets whose rows lie in `undecided/`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) undecided: Vec<Gap>,
+    /// Files that take no more lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) closed: Vec<Closed>,
+    /// Rows of dead letters that were repaired: their offsets stand in earlier batches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) replayed: bool,
 }
 
 fn is_zero(n: &u32) -> bool {
@@ -50,8 +66,47 @@ pub(super) struct Span(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Gap(pub(super) i32, pub(super) i64, pub(super) i64);
 
-/// Consecutive bytes of a file that are records of one partition, in the order of their offsets.
+/// partition, first offset, offset after the last, why there is no line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Passed(
+    pub(super) i32,
+    pub(super) i64,
+    pub(super) i64,
+    pub(super) Why,
+);
+
+/// Why offsets have no line in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Why {
+    /// The topic has no record there: a marker, an aborted transaction, or compaction.
+    #[serde(rename = "h")]
+    Hole,
+    /// A record without a value.
+    #[serde(rename = "t")]
+    Tombstone,
+    /// A record that is no trade, passed over because the settings say so.
+    #[serde(rename = "s")]
+    Skipped,
+    /// A record that is no trade, sent to the dead letters topic.
+    #[serde(rename = "f")]
+    Forwarded,
+}
+
+/// A file that takes no more lines, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Closed {
+    /// The name that runs call it by.
+    pub(super) name: String,
+    /// Its name now; it ends in `.gz` or `.zst` when it was compressed.
+    pub(super) to: String,
+    /// Bytes of lines and header, before compression.
+    pub(super) len: u64,
+    /// CRC-32C of these.
+    pub(super) crc: u32,
+}
+
+/// Consecutive bytes of a file that are records of one partition, in the order of their offsets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "RunFields", into = "RunFields")]
 pub(super) struct Run {
     /// The file's place in [`Batch::files`].
@@ -64,13 +119,39 @@ pub(super) struct Run {
     pub(super) rows: u64,
     /// CRC-32C of the bytes.
     pub(super) crc: u32,
+    /// Where offsets are left out; so the offset of each row is known.
+    pub(super) skips: Vec<Skip>,
+}
+
+/// Before this row of the run, counted from 0, so many offsets are not in the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Skip(pub(super) u64, pub(super) i64);
+
+impl Run {
+    /// The offsets of its rows, as ranges `first..=last` that do not touch.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (i64, i64)> {
+        let ends = self.skips.iter().map(|skip| (skip.0, Some(skip.1)));
+        let mut row = 0_u64;
+        let mut first = self.first;
+        ends.chain([(self.rows, None)])
+            .map(move |(before, missing)| {
+                let count = i64::try_from(before.saturating_sub(row)).unwrap_or(i64::MAX);
+                let range = (first, first.saturating_add(count).saturating_sub(1));
+                row = before;
+                first = range
+                    .1
+                    .saturating_add(1)
+                    .saturating_add(missing.unwrap_or_default());
+                range
+            })
+    }
 }
 
 /// A run as it stands in the file: without names, to keep the index short.
-type RunFields = (usize, u64, u64, i32, i64, i64, u64, u32);
+type RunFields = (usize, u64, u64, i32, i64, i64, u64, u32, Vec<Skip>);
 
 impl From<RunFields> for Run {
-    fn from((file, start, len, partition, first, last, rows, crc): RunFields) -> Self {
+    fn from((file, start, len, partition, first, last, rows, crc, skips): RunFields) -> Self {
         Self {
             file,
             start,
@@ -80,6 +161,7 @@ impl From<RunFields> for Run {
             last,
             rows,
             crc,
+            skips,
         }
     }
 }
@@ -95,11 +177,79 @@ impl From<Run> for RunFields {
             run.last,
             run.rows,
             run.crc,
+            run.skips,
         )
     }
 }
 
+/// The lines of an index, one after the other, each with the byte at which it begins.
+pub(super) struct Lines {
+    path: PathBuf,
+    reader: BufReader<Sequential>,
+    at: u64,
+    end: u64,
+}
+
+impl Lines {
+    /// Reads the first `end` bytes; an index of that length need not be there when `end` is 0.
+    pub(super) fn open(fs: &dyn Fs, path: &Path, end: u64) -> Result<Self, SinkError> {
+        let open = || -> io::Result<_> {
+            if end == 0 {
+                return Ok((Sequential::nothing(), 0));
+            }
+            let mut file = fs.open_to_read(path)?;
+            let len = file.len()?;
+            Ok((Sequential::new(file, end), len))
+        };
+        let (reader, len) = open().map_err(SinkError::io("read", path))?;
+        if len < end {
+            return Err(SinkError::damaged(
+                path,
+                format!("it is {len} bytes long and was {end}"),
+            ));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            reader: BufReader::with_capacity(64 * 1024, reader),
+            at: 0,
+            end,
+        })
+    }
+}
+
+impl Iterator for Lines {
+    type Item = Result<(u64, Batch), SinkError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.end {
+            return None;
+        }
+        let at = self.at;
+        let mut line = Vec::new();
+        let read = self.reader.read_until(b'\n', &mut line);
+        self.at += line.len() as u64;
+        Some(match read {
+            Err(error) => {
+                self.at = self.end;
+                Err(SinkError::io("read", &self.path)(error))
+            }
+            Ok(_) => Batch::decode(&self.path, &line)
+                .map(|batch| (at, batch))
+                .inspect_err(|_| self.at = self.end),
+        })
+    }
+}
+
 impl Batch {
+    /// Whether nothing is left of it.
+    pub(super) fn says_nothing(&self) -> bool {
+        self.partitions.is_empty()
+            && self.runs.is_empty()
+            && self.gaps.is_empty()
+            && self.undecided.is_empty()
+            && self.closed.is_empty()
+    }
+
     /// The batch's line.
     pub(super) fn encode(&self) -> Result<Vec<u8>, SinkError> {
         let json =

@@ -1,50 +1,250 @@
-//! What a commit carries beside its offset, so that recovery can tell whose it is: `stockflow/1 dir=UUID batch=N`,
-//! some 70 bytes of the 4,096 that brokers allow (`offset.metadata.max.bytes`).
+//! What a commit carries beside its offset, so that recovery can tell whose it is, on this host and on others:
+//!
+//! ```text
+//! stockflow/1 dir=UUID batch=N owners=UUID/N,UUID/-,+
+//! ```
+//!
+//! - `dir` is the directory that committed, `batch` the batch it was made for; `begun=N` stands in its place where the
+//!   directory took the partition over and has committed nothing of its own yet (N is its next batch).
+//! - `owners` is the chain of directories that had the partition before, the latest first, each with the last of its
+//!   batches that counted (`-` for none). A host that comes back after others have gone on finds itself there, and knows
+//!   whether its pending batch counted. Each directory is in it once at most: who takes over again leaves the chain.
+//! - `+` at the end says that owners are missing: the text is bounded by what brokers take (`offset.metadata.max.bytes`),
+//!   or another program has committed in between.
+//!
+//! Why a take-over is committed before the first row: otherwise a host that died with rows in doubt could be followed
+//! by one that knows nothing of it, and nobody could tell later whose rows those are.
 
 use uuid::Uuid;
+
+/// The most bytes that brokers take by default.
+const MOST_BYTES: usize = 4_096;
 
 /// The directory and batch that a commit was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Author {
     pub(super) directory: Uuid,
+    /// The batch, or the next one where none was committed since the partition was taken over.
     pub(super) batch: u64,
+    /// Whether it is the next one.
+    pub(super) begun: bool,
 }
 
 impl Author {
-    pub(super) fn encode(self) -> String {
-        format!("stockflow/1 dir={} batch={}", self.directory, self.batch)
+    /// Whether the commit was made for exactly this batch.
+    pub(super) fn is_of(self, directory: Uuid, batch: u64) -> bool {
+        self.directory == directory && !self.begun && self.batch == batch
+    }
+}
+
+/// A directory that had a partition before, and the last of its batches that counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) directory: Uuid,
+    pub(super) batch: Option<u64>,
+}
+
+/// The directories that had a partition before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chain {
+    /// The latest first.
+    owners: Vec<Owner>,
+    /// Whether there were others.
+    shortened: bool,
+}
+
+impl Chain {
+    pub(super) fn find(&self, directory: Uuid) -> Option<Owner> {
+        self.owners
+            .iter()
+            .find(|owner| owner.directory == directory)
+            .copied()
     }
 
-    /// `None` when the commit is another program's.
-    pub(super) fn decode(metadata: &str) -> Option<Self> {
-        let (directory, batch) = metadata
-            .strip_prefix("stockflow/1 dir=")?
-            .split_once(" batch=")?;
-        Some(Self {
-            directory: directory.parse().ok()?,
-            batch: batch.parse().ok()?,
-        })
+    /// The chain that `directory` has to carry on, after what was committed last; `None` there is no commit at all.
+    pub(super) fn carried_on(directory: Uuid, committed: Option<&str>) -> Self {
+        let Some(text) = committed else {
+            return Self::default();
+        };
+        let Some((author, mut chain)) = decode(text) else {
+            // Another program's commit: who was before it, nobody knows.
+            return Self {
+                owners: Vec::new(),
+                shortened: true,
+            };
+        };
+        chain
+            .owners
+            .retain(|owner| ![directory, author.directory].contains(&owner.directory));
+        if author.directory != directory {
+            let owner = Owner {
+                directory: author.directory,
+                batch: (!author.begun).then_some(author.batch),
+            };
+            chain.owners.insert(0, owner);
+        }
+        chain
+    }
+}
+
+/// The text of a commit.
+pub(super) fn encode(author: Author, chain: &Chain) -> String {
+    let what = if author.begun { "begun" } else { "batch" };
+    let mut text = format!(
+        "stockflow/1 dir={} {what}={}",
+        author.directory, author.batch
+    );
+    let (mut list, mut shortened) = (String::new(), chain.shortened);
+    for owner in &chain.owners {
+        let batch = owner
+            .batch
+            .map_or_else(|| "-".to_owned(), |batch| batch.to_string());
+        let entry = format!("{}/{batch},", owner.directory.simple());
+        // Room for ` owners=` and `+`.
+        if text.len() + list.len() + entry.len() + 9 > MOST_BYTES {
+            shortened = true;
+            break;
+        }
+        list.push_str(&entry);
+    }
+    if shortened {
+        list.push('+');
+    }
+    let list = list.trim_end_matches(',');
+    if !list.is_empty() {
+        text.push_str(" owners=");
+        text.push_str(list);
+    }
+    text
+}
+
+/// `None` when the commit is another program's.
+pub(super) fn decode(text: &str) -> Option<(Author, Chain)> {
+    let mut words = text.strip_prefix("stockflow/1 dir=")?.split(' ');
+    let directory = words.next()?.parse().ok()?;
+    let (what, number) = words.next()?.split_once('=')?;
+    let begun = match what {
+        "batch" => false,
+        "begun" => true,
+        _ => return None,
+    };
+    let author = Author {
+        directory,
+        batch: number.parse().ok()?,
+        begun,
+    };
+    let mut chain = Chain::default();
+    if let Some(list) = words.next() {
+        for entry in list.strip_prefix("owners=")?.split(',') {
+            if entry == "+" {
+                chain.shortened = true;
+                continue;
+            }
+            let (directory, batch) = entry.split_once('/')?;
+            chain.owners.push(Owner {
+                directory: directory.parse().ok()?,
+                batch: match batch {
+                    "-" => None,
+                    batch => Some(batch.parse().ok()?),
+                },
+            });
+        }
+    }
+    words.next().is_none().then_some((author, chain))
+}
+
+/// The same text without its chain, for a broker that finds it too long.
+pub fn shortened(text: &str) -> String {
+    match decode(text) {
+        Some((author, _)) => {
+            let chain = Chain {
+                owners: Vec::new(),
+                shortened: true,
+            };
+            encode(author, &chain)
+        }
+        None => text.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn author(directory: u128, batch: u64, begun: bool) -> Author {
+        Author {
+            directory: Uuid::from_u128(directory),
+            batch,
+            begun,
+        }
+    }
 
     #[test]
     fn only_our_own_form_is_ours() {
-        let author = Author {
-            directory: Uuid::from_u128(7),
-            batch: u64::MAX,
-        };
-        assert_eq!(Author::decode(&author.encode()), Some(author));
+        let ours = author(7, u64::MAX, false);
+        let text = encode(ours, &Chain::default());
+        assert_eq!(
+            text,
+            "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=18446744073709551615"
+        );
+        assert_eq!(decode(&text), Some((ours, Chain::default())));
         for foreign in [
             "",
             "x",
             "stockflow/1 dir=7 batch=x",
             "stockflow/2 dir=00000000-0000-0000-0000-000000000007 batch=1",
+            "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 owners=x",
+            "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 owners=+ more",
         ] {
-            assert_eq!(Author::decode(foreign), None);
+            assert_eq!(decode(foreign), None);
+        }
+    }
+
+    #[test]
+    fn a_host_that_comes_back_finds_itself() {
+        let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
+        let first = encode(author(1, 5, false), &Chain::default());
+        let chain = Chain::carried_on(b, Some(&first));
+        let taken = encode(author(2, 0, true), &chain);
+        let chain = Chain::carried_on(c, Some(&taken));
+        assert_eq!(
+            chain.find(a),
+            Some(Owner {
+                directory: a,
+                batch: Some(5)
+            })
+        );
+        assert_eq!(
+            chain.find(b),
+            Some(Owner {
+                directory: b,
+                batch: None
+            })
+        );
+        let third = encode(author(3, 9, false), &chain);
+        let chain = Chain::carried_on(a, Some(&third));
+        assert_eq!(chain.find(a), None, "who takes over again leaves the chain");
+        assert!(chain.find(b).is_some() && chain.find(c).is_some() && !chain.shortened);
+        assert!(Chain::carried_on(a, Some("another program's")).shortened);
+        assert!(!Chain::carried_on(a, None).shortened);
+    }
+
+    proptest! {
+        #[test]
+        fn texts_come_back_and_fit(batch: u64, begun: bool, owners in prop::collection::vec((any::<u128>(), any::<Option<u64>>()), 0..200), cut: bool) {
+            let chain = Chain {
+                owners: owners.iter().map(|(directory, batch)| Owner { directory: Uuid::from_u128(*directory), batch: *batch }).collect(),
+                shortened: cut,
+            };
+            let text = encode(author(9, batch, begun), &chain);
+            prop_assert!(text.len() <= MOST_BYTES);
+            let (back, read) = decode(&text).expect("ours");
+            prop_assert_eq!(back, author(9, batch, begun));
+            prop_assert!(chain.owners.starts_with(&read.owners));
+            prop_assert_eq!(read.shortened, cut || read.owners.len() < chain.owners.len());
+            prop_assert!(decode(&shortened(&text)).is_some_and(|(back, read)| back == author(9, batch, begun) && read.shortened));
         }
     }
 }

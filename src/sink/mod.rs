@@ -12,6 +12,7 @@
 //! DIR/.stockflow/checkpoint               what is certain, the pending batch (checkpoint)
 //! DIR/.stockflow/index                    which bytes are which records (index)
 //! DIR/.stockflow/redo                     a recovery that is being carried out (redo)
+//! DIR/.stockflow/superseded/              rows that are read again after a deliberate reset backwards (supersede)
 //! DIR/.stockflow/undecided/               rows of which nobody can tell whether they counted (recover)
 //! ```
 //!
@@ -20,6 +21,7 @@
 
 mod append;
 mod checkpoint;
+mod content;
 mod error;
 mod flush;
 mod fs;
@@ -31,31 +33,40 @@ mod outputs;
 mod recover;
 mod recovery;
 mod redo;
+mod rewrite;
 mod row;
 mod sealed;
 mod settings;
 #[cfg(test)]
 mod sim;
+mod supersede;
 mod tail;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-pub use append::Appended;
+pub use append::{Appended, Forwarded};
 use checkpoint::{Checkpoint, Position};
 pub use error::SinkError;
-pub use flush::DurableBatch;
+pub use flush::{DurableBatch, DurableOffset};
 use fs::{Fs, FsFile};
-use index::Gap;
+use index::{Gap, Passed, Why};
+pub use metadata::shortened;
+use metadata::{Author, Chain};
 pub use open::FormerMember;
 use outputs::Outputs;
 use recover::StartRule;
 pub use recover::{Committed, Start, Verdict};
 pub use recovery::Recovery;
 pub use row::InputRecord;
-pub use settings::{BadRecords, Binding, Column, FileDate, Settings, UnknownColumn};
+pub use settings::{
+    BadRecords, Binding, Column, Compression, FileDate, Publish, Roll, Settings, UnknownColumn,
+};
+pub use supersede::Superseded;
 
 /// An output directory, opened for writing.
 ///
@@ -64,7 +75,7 @@ pub use settings::{BadRecords, Binding, Column, FileDate, Settings, UnknownColum
 /// assigned [`start_position`](Self::start_position); then any number of [`append`](Self::append),
 /// [`flush`](Self::flush) and [`committed`](Self::committed).
 pub struct Sink {
-    fs: Box<dyn Fs>,
+    fs: Arc<dyn Fs>,
     settings: Settings,
     directory: PathBuf,
     state_directory: PathBuf,
@@ -79,10 +90,25 @@ pub struct Sink {
     progress: BTreeMap<i32, Progress>,
     /// Jumps that the next batch records.
     gaps: Vec<Gap>,
+    /// Who had the partitions before.
+    tenancies: BTreeMap<i32, Tenancy>,
+    /// Offsets without a line since the last batch.
+    passed: Vec<Passed>,
+    /// Bad records that the caller has not taken yet.
+    forwarded: Vec<Forwarded>,
+    forwarded_bytes: usize,
     recovered: bool,
     failed: bool,
     /// Held as long as the directory is in use.
     _lock: Box<dyn Send>,
+}
+
+/// Who had a partition before, as its last commit said when it was begun.
+#[derive(Clone, Debug, Default)]
+struct Tenancy {
+    chain: Chain,
+    /// Whether the last commit was this directory's.
+    ours: bool,
 }
 
 /// A partition since the last batch.
@@ -129,7 +155,8 @@ impl Sink {
     /// The caller has flushed the partition and knows the outcome of its commit, or has called [`recover`](Self::recover).
     ///
     /// # Errors
-    /// [`SinkError::ResetBackwards`] when reading from the committed offset would double rows.
+    /// [`SinkError::ResetBackwards`] when reading from the committed offset would double rows; after
+    /// [`supersede`](Self::supersede) it does not.
     pub fn start_position(
         &mut self,
         partition: i32,
@@ -137,6 +164,15 @@ impl Sink {
     ) -> Result<Start, SinkError> {
         self.ready()?;
         self.settled(partition)?;
+        let text = committed.offset.map(|_| committed.metadata.as_str());
+        let tenancy = Tenancy {
+            chain: Chain::carried_on(self.checkpoint.directory, text),
+            ours: text.and_then(metadata::decode).is_some_and(|(author, _)| {
+                author.directory == self.checkpoint.directory
+                    && author.batch >= self.checkpoint.born
+            }),
+        };
+        self.tenancies.insert(partition, tenancy);
         let begun = self
             .progress
             .get(&partition)
@@ -165,14 +201,24 @@ impl Sink {
                 );
                 held
             }
-            StartRule::Forwards(held, offset) => {
-                tracing::warn!(
-                    topic,
-                    partition,
-                    from = held,
-                    to = offset,
-                    "the group's offset was moved forwards by another program; the records between are not in this directory"
-                );
+            StartRule::Forwards(held, offset, in_another_directory) => {
+                if in_another_directory {
+                    tracing::debug!(
+                        topic,
+                        partition,
+                        from = held,
+                        to = offset,
+                        "another directory of this group has the records between"
+                    );
+                } else {
+                    tracing::warn!(
+                        topic,
+                        partition,
+                        from = held,
+                        to = offset,
+                        "the group's offset was moved forwards by another program; the records between are not in this directory"
+                    );
+                }
                 self.gaps.retain(|gap| gap.0 != partition);
                 self.gaps.push(Gap(partition, held, offset));
                 offset
@@ -192,16 +238,59 @@ impl Sink {
         Ok(Start::At(offset))
     }
 
+    /// What has to be committed, at the offset where the partition was begun and before the first of its rows is taken in,
+    /// so that others can tell later whose rows are whose; `None` where the last commit is this directory's already.
+    pub fn claim(&self, partition: i32) -> Option<String> {
+        let tenancy = self.tenancies.get(&partition)?;
+        let author = Author {
+            directory: self.checkpoint.directory,
+            batch: self.checkpoint.next_batch,
+            begun: true,
+        };
+        (!tenancy.ours).then(|| metadata::encode(author, &tenancy.chain))
+    }
+
     /// Begins a partition for which [`start_position`](Self::start_position) said [`Start::Reset`] at the offset that
     /// `Kafka.AutoOffsetReset` leads to.
     ///
     /// # Errors
-    /// [`SinkError::OutOfOrder`] when rows of the partition wait to be flushed or committed.
+    /// [`SinkError::OutOfOrder`] when rows of the partition wait to be flushed or committed;
+    /// [`SinkError::ResetBackwards`] when rows from that offset on are there: [`supersede`](Self::supersede) moves them.
     pub fn start_at(&mut self, partition: i32, offset: i64) -> Result<(), SinkError> {
         self.ready()?;
         self.settled(partition)?;
+        let held = self
+            .checkpoint
+            .durable(partition)
+            .map(|position| position.next);
+        match held.map(|held| (held, offset.cmp(&held))) {
+            Some((held, Ordering::Less)) => {
+                return Err(SinkError::ResetBackwards {
+                    path: self.directory.clone(),
+                    topic: self.checkpoint.topic.clone(),
+                    group: self.checkpoint.group.clone(),
+                    partition,
+                    committed: offset,
+                    durable: held,
+                });
+            }
+            // What lies between is not on the topic any more.
+            Some((held, Ordering::Greater)) => {
+                self.gaps.retain(|gap| gap.0 != partition);
+                self.gaps.push(Gap(partition, held, offset));
+            }
+            _ => {}
+        }
         self.begin(partition, offset);
         Ok(())
+    }
+
+    /// Notes that offsets of a partition, the next ones after those noted before, have no line in a file.
+    fn pass(&mut self, partition: i32, from: i64, to: i64, why: Why) {
+        match self.passed.last_mut() {
+            Some(last) if (last.0, last.2, last.3) == (partition, from, why) => last.2 = to,
+            _ => self.passed.push(Passed(partition, from, to, why)),
+        }
     }
 
     fn begin(&mut self, partition: i32, offset: i64) {
@@ -243,8 +332,12 @@ impl Sink {
     /// # Errors
     /// When the checkpoint cannot be written; nothing is lost then, the next start asks Kafka.
     pub fn close(mut self) -> Result<(), SinkError> {
-        if self.unsaved && self.recovered && !self.failed {
-            self.save()?;
+        if self.recovered && !self.failed {
+            self.checkpoint.clean =
+                self.unflushed_bytes() == 0 && self.checkpoint.creating.is_empty();
+            if self.unsaved || self.checkpoint.clean {
+                self.save()?;
+            }
         }
         Ok(())
     }

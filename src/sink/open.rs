@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -36,11 +37,11 @@ impl Sink {
     /// [`SinkError::Settings`] and [`SinkError::Io`]; no file was changed then, unless to
     /// finish a recovery that was stopped half-way.
     pub fn open(settings: Settings, binding: Binding) -> Result<Self, SinkError> {
-        Self::open_on(Box::new(Disk), Limits::DEFAULT, settings, binding)
+        Self::open_on(Arc::new(Disk), Limits::DEFAULT, settings, binding)
     }
 
     pub(super) fn open_on(
-        fs: Box<dyn Fs>,
+        fs: Arc<dyn Fs>,
         limits: Limits,
         settings: Settings,
         binding: Binding,
@@ -87,6 +88,10 @@ impl Sink {
             index: None,
             progress: BTreeMap::new(),
             gaps: Vec::new(),
+            tenancies: BTreeMap::new(),
+            passed: Vec::new(),
+            forwarded: Vec::new(),
+            forwarded_bytes: 0,
             recovered: false,
             failed: false,
             _lock: lock,
@@ -172,6 +177,7 @@ fn load(
         counting: State::default(),
         pending: None,
         creating: BTreeSet::new(),
+        clean: false,
     };
     fresh.write(fs, state_directory)?;
     // The names of the directories themselves.
@@ -265,7 +271,7 @@ fn look(
             gone.push(name.clone());
             continue;
         };
-        if len < state.len {
+        if len < state.len || (checkpoint.clean && len > state.len) {
             return Err(SinkError::edited(
                 &path,
                 format!("it is {len} bytes long and was {}", state.len),

@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::checkpoint::FileState;
 use super::error::SinkError;
 use super::fs::{Fs, FsFile};
-use super::index::Run;
+use super::index::{Run, Skip};
 use super::naming::Purpose;
 use super::tail::Tail;
 
@@ -30,6 +31,12 @@ impl Limits {
     };
 }
 
+/// The most rows of a run: an edited row is found to within so many.
+const RUN_ROWS: u64 = 1000;
+
+/// From so many bytes on, combining two checksums is cheaper than going over the bytes twice.
+const COMBINE_FROM: usize = 8 * 1024;
+
 /// One file.
 pub(super) struct Output {
     pub(super) name: String,
@@ -41,7 +48,11 @@ pub(super) struct Output {
     buffer: Vec<u8>,
     absorbed: usize,
     pub(super) tail: Tail,
+    /// CRC-32C of all that was absorbed since the file began.
+    pub(super) crc: u32,
     pub(super) header: u32,
+    /// When the file was begun, in seconds since 1970.
+    pub(super) begun: i64,
     /// What was written since the last batch.
     pub(super) runs: Vec<Run>,
     handle: Option<Box<dyn FsFile>>,
@@ -59,22 +70,18 @@ struct Zones {
 
 impl Output {
     /// A file that is continued.
-    pub(super) fn continued(
-        name: String,
-        purpose: Purpose,
-        len: u64,
-        tail: Tail,
-        header: u32,
-    ) -> Self {
+    pub(super) fn continued(name: String, purpose: Purpose, state: &FileState) -> Self {
         Self {
             name,
             purpose,
             created: true,
-            len,
+            len: state.len,
             buffer: Vec::new(),
             absorbed: 0,
-            tail,
-            header,
+            tail: Tail { crc: state.tail },
+            crc: state.crc,
+            header: state.header,
+            begun: state.begun,
             runs: Vec::new(),
             handle: None,
             dirty: false,
@@ -84,8 +91,13 @@ impl Output {
     }
 
     /// A file that is yet to be made, with its header.
-    pub(super) fn new(name: String, purpose: Purpose, header: &[u8]) -> Self {
-        let mut output = Self::continued(name, purpose, 0, Tail::default(), crc32c::crc32c(header));
+    pub(super) fn new(name: String, purpose: Purpose, header: &[u8], begun: i64) -> Self {
+        let state = FileState {
+            header: crc32c::crc32c(header),
+            begun,
+            ..FileState::default()
+        };
+        let mut output = Self::continued(name, purpose, &state);
         output.created = false;
         output.buffer.extend_from_slice(header);
         output.absorb();
@@ -96,7 +108,10 @@ impl Output {
     #[inline]
     pub(super) fn line(&mut self, partition: i32, offset: i64) -> &mut Vec<u8> {
         match self.runs.last_mut() {
-            Some(run) if run.partition == partition => {
+            Some(run) if run.partition == partition && run.rows < RUN_ROWS => {
+                if offset != run.last + 1 {
+                    run.skips.push(Skip(run.rows, offset - run.last - 1));
+                }
                 run.last = offset;
                 run.rows += 1;
             }
@@ -117,6 +132,7 @@ impl Output {
             last: offset,
             rows: 1,
             crc: 0,
+            skips: Vec::new(),
         });
     }
 
@@ -142,11 +158,34 @@ impl Output {
     fn absorb(&mut self) {
         let fresh = self.buffer.get(self.absorbed..).unwrap_or_default();
         self.tail.extend(self.len + self.absorbed as u64, fresh);
+        let before = self.crc;
         if let Some(run) = self.runs.last_mut() {
-            run.crc = crc32c::crc32c_append(run.crc, fresh);
+            if fresh.len() < COMBINE_FROM {
+                run.crc = crc32c::crc32c_append(run.crc, fresh);
+                self.crc = crc32c::crc32c_append(before, fresh);
+            } else {
+                let crc = crc32c::crc32c(fresh);
+                run.crc = crc32c::crc32c_combine(run.crc, crc, fresh.len());
+                self.crc = crc32c::crc32c_combine(before, crc, fresh.len());
+            }
             run.len += fresh.len() as u64;
+        } else {
+            self.crc = crc32c::crc32c_append(before, fresh);
         }
         self.absorbed = self.buffer.len();
+    }
+
+    /// What the checkpoint says of the file, once its buffer is written out.
+    pub(super) fn state(&self) -> FileState {
+        FileState {
+            len: self.len,
+            tail: self.tail.crc,
+            crc: self.crc,
+            header: self.header,
+            begun: self.begun,
+            closing: false,
+            gone: false,
+        }
     }
 
     fn sync(&mut self, path: &Path) -> Result<(), SinkError> {

@@ -3,8 +3,9 @@
 //! Pure. The rules:
 //! - The pending batch counts on a partition only if the commit there names exactly this directory and this batch.
 //! - Where it does not count its rows are taken out; they will be read again from the offset at which they began.
-//! - If somebody else has moved the partition's offset since, nobody can tell whether the batch counted: its rows are
-//!   taken out too, but set aside.
+//! - Where another directory has gone on since, the chain of owners in its commits says which of our batches was the last
+//!   that counted. Where there is none (another program's commits, a chain that was cut), nobody can tell whether the
+//!   batch counted: its rows are taken out too, but set aside.
 //! - A commit that names this directory never moves a position: the checkpoint knows better (a commit of an abandoned
 //!   batch may have landed late).
 
@@ -14,8 +15,8 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::checkpoint::{Checkpoint, FileState, Moved, Pending, Position, State};
-use super::index::{Batch, Run};
-use super::metadata::Author;
+use super::index::{Batch, Gap, Run};
+use super::metadata;
 
 /// What OffsetFetch said of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,21 +46,29 @@ pub(super) fn judge(
     directory: Uuid,
     committed: &BTreeMap<i32, Committed>,
 ) -> Result<BTreeMap<i32, Verdict>, i32> {
-    let us = Author {
-        directory,
-        batch: pending.number,
-    };
     let judge = |(&partition, moved): (&i32, &Moved)| {
         if pending.counted.contains(&partition) {
             return Ok((partition, Verdict::Counted));
         }
         let committed = committed.get(&partition).ok_or(partition)?;
-        let verdict = match (committed.offset, Author::decode(&committed.metadata)) {
-            (None, _) => Verdict::Abandoned,
-            (Some(_), Some(author)) if author == us => Verdict::Counted,
-            (Some(_), Some(author)) if author.directory == directory => Verdict::Abandoned,
-            (Some(offset), _) if offset == moved.from => Verdict::Abandoned,
-            (Some(_), _) => Verdict::Undecided,
+        let Some(offset) = committed.offset else {
+            return Ok((partition, Verdict::Abandoned));
+        };
+        let counted = match metadata::decode(&committed.metadata) {
+            Some((author, _)) if author.directory == directory => {
+                Some(author.is_of(directory, pending.number))
+            }
+            // Others have gone on since: their chain says where we left.
+            Some((_, chain)) => chain
+                .find(directory)
+                .map(|owner| owner.batch == Some(pending.number)),
+            None => None,
+        };
+        let verdict = match counted {
+            Some(true) => Verdict::Counted,
+            Some(false) => Verdict::Abandoned,
+            None if offset == moved.from => Verdict::Abandoned,
+            None => Verdict::Undecided,
         };
         Ok((partition, verdict))
     };
@@ -150,7 +159,13 @@ pub(super) fn plan(
         remains.runs = kept_runs;
         remains.partitions.retain(|span| !lost(span.0));
         remains.gaps.retain(|gap| !lost(gap.0));
-        plan.batch = (!remains.partitions.is_empty()).then_some(remains);
+        remains.passed.retain(|passed| !lost(passed.0));
+        let undecided = |partition: i32| verdicts.get(&partition) == Some(&Verdict::Undecided);
+        let undecided = pending.partitions.iter().filter(|(p, _)| undecided(**p));
+        remains.undecided = undecided
+            .map(|(partition, moved)| Gap(*partition, moved.from, moved.to.next))
+            .collect();
+        plan.batch = (!remains.says_nothing()).then_some(remains);
     }
     let known: BTreeSet<_> = files
         .keys()
@@ -185,9 +200,12 @@ fn plan_file<'a>(
         }
         any = true;
         if cut.is_none() {
-            kept.push(*run);
+            kept.push(run.clone());
         } else {
-            kept.push(Run { start: end, ..*run });
+            kept.push(Run {
+                start: end,
+                ..run.clone()
+            });
             keep.push(run.start..run.start + run.len);
             end += run.len;
         }
@@ -222,8 +240,9 @@ pub(super) enum StartRule {
     Reset,
     /// The group's offset is gone (expired, or the group was deleted).
     Forgotten(i64),
-    /// The group's offset was moved forwards by somebody else: (from, to) are not in this directory.
-    Forwards(i64, i64),
+    /// The group's offset was moved forwards by somebody else: (from, to) are not in this directory. Whether it was
+    /// another directory of this group, which then has them.
+    Forwards(i64, i64, bool),
     /// The group's offset was set back behind what the directory holds: (committed, held).
     Backwards(i64, i64),
 }
@@ -236,7 +255,8 @@ pub(super) fn start(
     held: Option<i64>,
     committed: &Committed,
 ) -> StartRule {
-    let author = Author::decode(&committed.metadata).filter(|author| author.directory == directory);
+    let anyone = metadata::decode(&committed.metadata).map(|(author, _)| author);
+    let author = anyone.filter(|author| author.directory == directory);
     let offset = committed
         .offset
         .filter(|_| author.is_none_or(|author| author.batch >= born));
@@ -246,7 +266,9 @@ pub(super) fn start(
         (Some(offset), None) => StartRule::At(offset),
         (Some(_), Some(held)) if author.is_some() => StartRule::At(held),
         (Some(offset), Some(held)) if offset < held => StartRule::Backwards(offset, held),
-        (Some(offset), Some(held)) if offset > held => StartRule::Forwards(held, offset),
+        (Some(offset), Some(held)) if offset > held => {
+            StartRule::Forwards(held, offset, anyone.is_some())
+        }
         (Some(_), Some(held)) => StartRule::At(held),
     }
 }

@@ -68,6 +68,7 @@ impl Sink {
         };
         checkpoint.pending = None;
         checkpoint.creating.clear();
+        checkpoint.clean = false;
         // Where a partition was begun stays known, also when nothing of it was ever committed.
         for (partition, progress) in std::mem::take(&mut self.progress) {
             let begun = Position {
@@ -83,6 +84,8 @@ impl Sink {
             }
         }
         self.gaps.clear();
+        self.passed.clear();
+        self.take_forwarded();
 
         if !work.steps.is_empty() || self.unsaved || checkpoint != self.checkpoint {
             let redo = Redo {
@@ -173,6 +176,17 @@ impl Sink {
                 }
                 FilePlan::Rewrite { cut, keep, header } => {
                     let bytes = self.read_ranges(name, keep)?;
+                    let base = self
+                        .checkpoint
+                        .counting
+                        .files
+                        .get(name)
+                        .copied()
+                        .unwrap_or_default();
+                    let fresh = self.read_ranges(name, std::slice::from_ref(&(base.len..*cut)))?;
+                    let crc =
+                        crc32c::crc32c_append(crc32c::crc32c_append(base.crc, &fresh), &bytes);
+                    let begun = self.checkpoint.file(name).map_or(0, |state| state.begun);
                     let mut file = self.fs.open(&path).map_err(SinkError::io("open", &path))?;
                     let mut tail =
                         Tail::read(&mut *file, *cut).map_err(SinkError::io("read", &path))?;
@@ -184,7 +198,10 @@ impl Sink {
                         FileState {
                             len: after,
                             tail: tail.crc,
+                            crc,
                             header: *header,
+                            begun,
+                            closing: false,
                             gone: false,
                         },
                     );

@@ -23,6 +23,8 @@ pub(super) enum Step {
     Remove { name: String },
     /// The file is made if it is missing and `cut` is 0, cut, and the next `append` bytes are appended.
     Write { name: String, cut: u64, append: u64 },
+    /// The file `from`, which was made durable before, takes the name `to`; when it is not there, it has done so already.
+    Replace { from: String, to: String },
 }
 
 /// All that is done.
@@ -74,6 +76,22 @@ impl Redo {
                     let path = directory.join(name);
                     touched.extend(path.parent().map(Path::to_owned));
                     fs.remove(&path).map_err(SinkError::io("remove", &path))?;
+                }
+                Step::Replace { from, to } => {
+                    let (from, to) = (directory.join(from), directory.join(to));
+                    touched.extend(
+                        [&from, &to]
+                            .into_iter()
+                            .filter_map(|path| path.parent().map(Path::to_owned)),
+                    );
+                    if fs
+                        .len(&from)
+                        .map_err(SinkError::io("read", &from))?
+                        .is_some()
+                    {
+                        fs.rename(&from, &to)
+                            .map_err(SinkError::io("replace", &to))?;
+                    }
                 }
                 Step::Write { name, cut, append } => {
                     let path = directory.join(name);

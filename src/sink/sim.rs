@@ -4,7 +4,7 @@
 //! Two kinds of ends: `kill -9` keeps everything that was written; a loss of power keeps what was synced, and of the
 //! rest any part. A changed name that was not made durable with its directory may be the old or the new one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,6 +19,8 @@ struct World {
     files: Vec<Contents>,
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
+    /// Renames of which neither name was made durable: they survive as a whole or not at all, as in a journal.
+    renamed: Vec<(PathBuf, PathBuf)>,
     /// Changes that may still happen before the end.
     fuse: Option<u32>,
     dead: bool,
@@ -115,21 +117,28 @@ impl SimFs {
             .chain(world.durable_names.keys())
             .cloned()
             .collect();
+        let renamed = std::mem::take(&mut world.renamed);
+        let mut halves = BTreeMap::new();
+        for (from, to) in &renamed {
+            let fate = match halves.get(from).or_else(|| halves.get(to)) {
+                Some(fate) => *fate,
+                None => world.random().is_multiple_of(2),
+            };
+            halves.insert(from.clone(), fate);
+            halves.insert(to.clone(), fate);
+        }
         for path in paths {
-            if world.random().is_multiple_of(2) {
+            let survives = match halves.get(&path) {
+                Some(fate) => *fate,
+                None => world.random().is_multiple_of(2),
+            };
+            if survives {
                 match world.names.get(&path).copied() {
                     Some(file) => world.durable_names.insert(path, file),
                     None => world.durable_names.remove(&path),
                 };
             }
         }
-        // A rename is one step: the temporary name does not outlive it.
-        let names = world.durable_names.clone();
-        let twice = |path: &PathBuf, file: usize| {
-            path.extension().is_some_and(|e| e == "new")
-                && names.iter().any(|(p, f)| *f == file && p != path)
-        };
-        world.durable_names.retain(|path, file| !twice(path, *file));
         world.names = world.durable_names.clone();
         for at in 0..world.files.len() {
             let (now, durable) = (world.files[at].now.clone(), world.files[at].durable.clone());
@@ -227,6 +236,10 @@ impl Fs for SimFs {
         Ok(self.handle(file))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        self.open(path)
+    }
+
     fn len(&self, path: &Path) -> io::Result<Option<u64>> {
         let world = self.world();
         world.alive()?;
@@ -243,6 +256,7 @@ impl Fs for SimFs {
         if matches!(fate, Fate::Happens) || matches!(fate, Fate::Ends(random) if random % 2 == 0) {
             world.names.remove(from);
             world.names.insert(to.to_owned(), file);
+            world.renamed.push((from.to_owned(), to.to_owned()));
         }
         world.alive()
     }
@@ -261,7 +275,16 @@ impl Fs for SimFs {
         if let Fate::Ends(_) = world.change()? {
             return world.alive();
         }
-        let within = |name: &Path| name.parent() == Some(path);
+        // A rename becomes durable as a whole, with either of its directories.
+        let mut halves = BTreeSet::new();
+        world.renamed.retain(|(from, to)| {
+            let synced = [from, to].iter().any(|name| name.parent() == Some(path));
+            if synced {
+                halves.extend([from.clone(), to.clone()]);
+            }
+            !synced
+        });
+        let within = |name: &Path| name.parent() == Some(path) || halves.contains(name);
         let kept = world.durable_names.iter().filter(|(name, _)| !within(name));
         let synced = world.names.iter().filter(|(name, _)| within(name));
         world.durable_names = kept

@@ -111,6 +111,7 @@ error_codes! {
     58 SASL_AUTHENTICATION_FAILED None "the broker does not accept these credentials";
     59 UNKNOWN_PRODUCER_ID None "the broker no longer remembers this producer";
     60 REASSIGNMENT_IN_PROGRESS Retry "partitions are being moved";
+    68 NON_EMPTY_GROUP None "the group has members";
     69 GROUP_ID_NOT_FOUND None "there is no such group";
     70 FETCH_SESSION_ID_NOT_FOUND Retry "the broker has forgotten the fetch session";
     71 INVALID_FETCH_SESSION_EPOCH Retry "the fetch session is out of step";

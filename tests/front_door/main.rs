@@ -1,9 +1,11 @@
 //! Tests through the front door: the real binary, in a directory of its own, against real brokers.
 
 mod alpha_vantage;
+mod chaos;
 mod config;
 mod errors;
 mod foreign_clients;
+mod groups;
 mod own_ca;
 mod pipeline;
 mod support;

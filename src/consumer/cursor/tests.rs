@@ -218,7 +218,7 @@ proptest! {
     ) {
         let log = Log::of(&ops);
         let end = log.batches.last().map_or(0, |(_, next, _)| *next);
-        let mut cursor = Cursor::at(start);
+        let mut cursor = Cursor::at(start, None);
         let mut seen = Vec::new();
         let mut sizes = sizes.iter().cycle();
         while cursor.position() < end {
@@ -239,7 +239,7 @@ proptest! {
 
     #[test]
     fn no_bytes_panic_or_move_backwards(bytes in prop::collection::vec(any::<u8>(), 0..200), position in 0..100i64) {
-        let mut cursor = Cursor::at(position);
+        let mut cursor = Cursor::at(position, None);
         let taken = cursor.take(bytes.into(), &[]);
         prop_assert!(taken.next_offset >= position);
     }
@@ -251,7 +251,7 @@ fn takes_what_comes_before_a_damaged_batch() {
     let whole = bytes.len();
     bytes.extend(batch(2, &[b"c"], 0, 0, -1, Codec::None));
     bytes[whole + 62] ^= 1;
-    let mut cursor = Cursor::at(1);
+    let mut cursor = Cursor::at(1, None);
     let taken = cursor.take(bytes.into(), &[]);
     assert_eq!(offsets(&taken), [1]);
     assert_eq!(cursor.position(), 2);
@@ -265,11 +265,11 @@ fn takes_what_comes_before_a_damaged_batch() {
 fn says_when_nothing_moves() {
     let below = batch(0, &[b"a"], 0, 0, -1, Codec::None);
     let length = below.len();
-    let taken = Cursor::at(5).take(below.clone().into(), &[]);
+    let taken = Cursor::at(5, None).take(below.clone().into(), &[]);
     assert_eq!(taken.fault, Some(Fault::NoProgress(length)));
-    let taken = Cursor::at(0).take(Bytes::from(below).slice(..length - 1), &[]);
+    let taken = Cursor::at(0, None).take(Bytes::from(below).slice(..length - 1), &[]);
     assert_eq!(taken.fault, Some(Fault::NoProgress(length - 1)));
-    let taken = Cursor::at(0).take(Bytes::new(), &[]);
+    let taken = Cursor::at(0, None).take(Bytes::new(), &[]);
     assert_eq!(taken.fault, None);
 }
 

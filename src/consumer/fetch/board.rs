@@ -35,6 +35,14 @@ const TOLD_AFTER: u32 = 2;
 struct Home {
     node: i32,
     leader_epoch: i32,
+    /// The replica that the leader wants asked instead of itself, because it is nearer (KIP-392).
+    near: Option<i32>,
+}
+
+impl Home {
+    fn asked(self) -> i32 {
+        self.near.unwrap_or(self.node)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +74,12 @@ pub(super) struct Ask {
     pub(super) partition: i32,
     pub(super) cursor: Cursor,
     pub(super) leader_epoch: i32,
+    /// Whether it is asked of a replica that does not lead.
+    pub(super) near: bool,
 }
+
+/// Where to read partitions from: the next offset, and the leader epoch of the record before it, where known.
+pub(in crate::consumer) type Positions = BTreeMap<i32, (i64, Option<i32>)>;
 
 /// All partitions that are being read.
 #[derive(Debug, Default)]
@@ -78,22 +91,31 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(positions: &BTreeMap<i32, i64>) -> Self {
-        let slot = |position| Slot {
-            cursor: Cursor::at(position),
-            place: Place::Homeless,
-            failures: 0,
-            faults: 0,
-            told: false,
-            turn: 0,
-        };
-        Self {
-            slots: positions
-                .iter()
-                .map(|(&partition, &position)| (partition, slot(position)))
-                .collect(),
-            ..Self::default()
+    pub(super) fn new(positions: &Positions) -> Self {
+        let mut board = Self::default();
+        board.add(positions);
+        board
+    }
+
+    /// Reads these partitions too, or from elsewhere.
+    pub(super) fn add(&mut self, positions: &Positions) {
+        for (&partition, &(position, leader_epoch)) in positions {
+            let slot = Slot {
+                cursor: Cursor::at(position, leader_epoch),
+                place: Place::Homeless,
+                failures: 0,
+                faults: 0,
+                told: false,
+                turn: 0,
+            };
+            self.slots.insert(partition, slot);
         }
+    }
+
+    /// Reads these partitions no more.
+    pub(super) fn remove(&mut self, partitions: &BTreeSet<i32>) {
+        self.slots
+            .retain(|partition, _| !partitions.contains(partition));
     }
 
     /// The partitions without a leader, and how long to wait before looking for one.
@@ -132,6 +154,7 @@ impl Board {
                 Some(Home {
                     node: described.leader?,
                     leader_epoch: described.leader_epoch,
+                    near: None,
                 })
             });
             match (slot.place, home) {
@@ -159,17 +182,19 @@ impl Board {
         self.staffed.len()
     }
 
-    /// Whether a partition needs a leader or a position.
+    /// Whether a partition needs a leader, a task that asks it, or a position.
     pub(super) fn has_trouble(&self) -> bool {
-        self.slots
-            .values()
-            .any(|slot| matches!(slot.place, Place::Homeless | Place::OutOfRange))
+        self.slots.values().any(|slot| match slot.place {
+            Place::Homeless | Place::OutOfRange => true,
+            Place::At(home) => !self.staffed.contains(&home.asked()),
+            Place::Resetting | Place::Stopped => false,
+        })
     }
 
     /// Brokers that lead a partition and have no task yet; they count as having one from now on.
     pub(super) fn staff(&mut self) -> Vec<i32> {
         let nodes = self.slots.values().filter_map(|slot| match slot.place {
-            Place::At(home) => Some(home.node),
+            Place::At(home) => Some(home.asked()),
             _ => None,
         });
         let nodes: BTreeSet<_> = nodes.collect();
@@ -184,12 +209,13 @@ impl Board {
             .slots
             .iter()
             .filter_map(|(&partition, slot)| match slot.place {
-                Place::At(home) if home.node == node => Some((
+                Place::At(home) if home.asked() == node => Some((
                     slot.turn,
                     Ask {
                         partition,
                         cursor: slot.cursor,
                         leader_epoch: home.leader_epoch,
+                        near: home.near.is_some(),
                     },
                 )),
                 _ => None,
@@ -206,7 +232,7 @@ impl Board {
     /// The slot that an answer of broker `node` is about, unless the partition was moved or reset since it was asked.
     fn asked(&mut self, node: i32, ask: &Ask) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(&ask.partition)?;
-        let here = matches!(slot.place, Place::At(home) if home.node == node);
+        let here = matches!(slot.place, Place::At(home) if home.asked() == node);
         (here && slot.cursor == ask.cursor).then_some(slot)
     }
 
@@ -237,6 +263,24 @@ impl Board {
         }
     }
 
+    /// The leader wants a nearer replica to be asked.
+    pub(super) fn prefer(&mut self, node: i32, ask: &Ask, near: i32) {
+        if let Some(slot) = self.asked(node, ask)
+            && let Place::At(home) = &mut slot.place
+        {
+            home.near = Some(near);
+        }
+    }
+
+    /// Asks the leaders again which replica is the nearest.
+    pub(super) fn forget_near(&mut self) {
+        for slot in self.slots.values_mut() {
+            if let Place::At(home) = &mut slot.place {
+                home.near = None;
+            }
+        }
+    }
+
     /// Bad data: as [`Self::displace`], but not for ever. Whether that was once too often, and the partition was stopped.
     pub(super) fn suspect(&mut self, node: i32, ask: &Ask) -> bool {
         let Some(slot) = self.asked(node, ask) else {
@@ -260,11 +304,36 @@ impl Board {
         }
     }
 
+    /// None of the partitions is asked for any more; whether one was.
+    pub(super) fn stop_all(&mut self) -> bool {
+        let mut any = false;
+        for slot in self.slots.values_mut() {
+            any |= slot.place != Place::Stopped;
+            slot.place = Place::Stopped;
+        }
+        any
+    }
+
     /// The position is not in the log.
     pub(super) fn out_of_range(&mut self, node: i32, ask: &Ask) {
         if let Some(slot) = self.asked(node, ask) {
             slot.place = Place::OutOfRange;
         }
+    }
+
+    /// Goes on at another position of the same log; whether the answer counts.
+    pub(super) fn go_back(
+        &mut self,
+        node: i32,
+        ask: &Ask,
+        position: i64,
+        epoch: Option<i32>,
+    ) -> bool {
+        let Some(slot) = self.asked(node, ask) else {
+            return false;
+        };
+        slot.cursor = Cursor::at(position, epoch);
+        true
     }
 
     /// The partitions whose position is not in the log, with it; whoever takes them has to [`Self::reset`] or
@@ -283,7 +352,7 @@ impl Board {
     /// Goes on at another position.
     pub(super) fn reset(&mut self, partition: i32, position: i64) {
         if let Some(slot) = self.slots.get_mut(&partition) {
-            slot.cursor = Cursor::at(position);
+            slot.cursor = Cursor::at(position, None);
             slot.place = Place::Homeless;
         }
     }

@@ -1,8 +1,12 @@
 //! The task that asks one leader for data, in one long poll after another.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
-use super::{Fetched, Held, LONG_POLL, MOST_IN_FLIGHT, Shared, board::Ask};
+use super::{
+    Fetched, Held, LONG_POLL, MOST_IN_FLIGHT, Shared,
+    board::Ask,
+    session::{Said, Session},
+};
 use crate::{
     consumer::{
         Chunk, ConsumeError,
@@ -11,7 +15,10 @@ use crate::{
     wire::{
         cluster::Lane,
         error::{CallError, ErrorCode},
-        messages::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData},
+        messages::{
+            EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
+            ForgottenTopic, PartitionData, Str,
+        },
         records::RecordsError,
     },
 };
@@ -21,6 +28,7 @@ const MIN_BYTES: i32 = 1;
 
 /// Asks broker `node` for as long as the board has partitions there.
 pub(super) async fn serve(shared: Arc<Shared>, node: i32) {
+    let mut session = Session::default();
     loop {
         shared.gate.below(MOST_IN_FLIGHT / 2).await;
         let (asks, leaders) = {
@@ -30,14 +38,28 @@ pub(super) async fn serve(shared: Arc<Shared>, node: i32) {
             };
             (asks, board.leaders())
         };
-        match fetch(&shared, node, &asks, leaders).await {
-            Ok(answer) => shared.take(node, &asks, answer).await,
+        match fetch(&shared, node, session.say(&asks), leaders).await {
+            Ok(answer) => match ErrorCode::check(answer.error_code) {
+                Ok(()) => {
+                    session.answered(answer.session_id);
+                    shared.take(node, &asks, answer, session.is_agreed()).await;
+                }
+                Err(
+                    ErrorCode::FETCH_SESSION_ID_NOT_FOUND | ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+                ) if session.is_agreed() => {
+                    tracing::debug!(node, "the fetch session is over, beginning another");
+                    session.out_of_step();
+                }
+                Err(code) => {
+                    tracing::debug!(node, "cannot fetch: {code}");
+                    session.out_of_step();
+                    shared.displace(node, &asks);
+                }
+            },
             Err(error) => {
                 tracing::debug!(node, "cannot fetch: {error}");
-                let mut board = shared.board.lock();
-                for ask in &asks {
-                    board.displace(node, ask);
-                }
+                session.out_of_step();
+                shared.displace(node, &asks);
             }
         }
         if shared.board.lock().has_trouble() {
@@ -49,30 +71,44 @@ pub(super) async fn serve(shared: Arc<Shared>, node: i32) {
 async fn fetch(
     shared: &Shared,
     node: i32,
-    asks: &[Ask],
+    said: Said,
     leaders: usize,
 ) -> Result<FetchResponse, CallError> {
     let settings = &shared.settings;
     let share = (MOST_IN_FLIGHT / 2 / leaders.max(1)).min(settings.max_bytes);
+    let topic: Str = (&*settings.topic).into();
     let request = FetchRequest {
         max_wait_ms: i32::try_from(LONG_POLL.as_millis()).unwrap_or(i32::MAX),
         min_bytes: MIN_BYTES,
         max_bytes: i32::try_from(share).unwrap_or(i32::MAX),
         isolation_level: settings.isolation.level(),
-        topics: vec![FetchTopic {
-            topic: (&*settings.topic).into(),
-            partitions: asks
-                .iter()
-                .map(|ask| FetchPartition {
-                    partition: ask.partition,
-                    current_leader_epoch: ask.leader_epoch,
-                    fetch_offset: ask.cursor.position(),
-                    partition_max_bytes: i32::try_from(settings.max_partition_bytes)
-                        .unwrap_or(i32::MAX),
-                    ..Default::default()
-                })
-                .collect(),
-        }],
+        session_id: said.id,
+        session_epoch: said.epoch,
+        topics: Vec::from_iter((!said.asks.is_empty()).then(|| {
+            FetchTopic {
+                topic: topic.clone(),
+                partitions: said
+                    .asks
+                    .iter()
+                    .map(|ask| FetchPartition {
+                        partition: ask.partition,
+                        current_leader_epoch: ask.leader_epoch,
+                        fetch_offset: ask.cursor.position(),
+                        last_fetched_epoch: ask.cursor.leader_epoch().unwrap_or(-1),
+                        partition_max_bytes: i32::try_from(settings.max_partition_bytes)
+                            .unwrap_or(i32::MAX),
+                        ..Default::default()
+                    })
+                    .collect(),
+            }
+        })),
+        forgotten_topics_data: Vec::from_iter((!said.forgotten.is_empty()).then_some(
+            ForgottenTopic {
+                topic,
+                partitions: said.forgotten,
+            },
+        )),
+        rack_id: settings.rack.clone().unwrap_or_default(),
         ..Default::default()
     };
     let limit = shared.cluster.settings().request_timeout + LONG_POLL;
@@ -81,33 +117,42 @@ async fn fetch(
 }
 
 impl Shared {
-    /// Sorts an answer: data to the reader, trouble to the board.
-    async fn take(&self, node: i32, asks: &[Ask], answer: FetchResponse) {
-        let whole = ErrorCode::check(answer.error_code);
-        let mut answered: BTreeMap<i32, PartitionData> = answer
+    fn displace(&self, node: i32, asks: &[Ask]) {
+        let mut board = self.board.lock();
+        for ask in asks {
+            board.displace(node, ask);
+        }
+    }
+
+    /// Sorts an answer: data to the reader, trouble to the board. In a `session`, partitions without news are not in it.
+    async fn take(&self, node: i32, asks: &[Ask], answer: FetchResponse, session: bool) {
+        let mut asked: HashMap<i32, &Ask> = asks.iter().map(|ask| (ask.partition, ask)).collect();
+        let answered: Vec<PartitionData> = answer
             .responses
             .into_iter()
             .filter(|topic| topic.topic == *self.settings.topic)
             .flat_map(|topic| topic.partitions)
-            .map(|partition| (partition.partition_index, partition))
             .collect();
         let bytes = answered
-            .values()
+            .iter()
             .filter_map(|data| data.records.as_ref())
             .map(|records| records.len());
         let held = self.gate.hold(bytes.sum());
         let mut brought = Vec::new();
-        // In order of the queue, so that the first batch with data is known: that one has to be whole.
+        // In the broker's order, so that the first batch with data is known: that one has to be whole.
         let mut first = true;
-        for ask in asks {
-            match answered.remove(&ask.partition) {
-                Some(data) if whole.is_ok() => {
-                    let bytes = data.records.as_ref().map_or(0, |records| records.len());
-                    brought.extend(self.sort(node, ask, data, first, &held));
-                    first &= bytes == 0;
-                }
-                // A partition that the broker says nothing about is not asked for in a loop.
-                _ => self.board.lock().displace(node, ask),
+        for data in answered {
+            if let Some(ask) = asked.remove(&data.partition_index) {
+                let bytes = data.records.as_ref().map_or(0, |records| records.len());
+                brought.extend(self.sort(node, ask, data, first, &held));
+                first &= bytes == 0;
+            }
+        }
+        if !session {
+            // A partition that the broker says nothing about is not asked for in a loop.
+            let mut board = self.board.lock();
+            for ask in asked.into_values() {
+                board.displace(node, ask);
             }
         }
         // The chunks alone keep the memory now.
@@ -128,6 +173,17 @@ impl Shared {
     ) -> Vec<Fetched> {
         if let Err(code) = ErrorCode::check(data.error_code) {
             return self.sort_error(node, ask, code).into_iter().collect();
+        }
+        if data.preferred_read_replica >= 0 && !ask.near {
+            let mut board = self.board.lock();
+            board.prefer(node, ask, data.preferred_read_replica);
+            return Vec::new();
+        }
+        if data.diverging_epoch.end_offset >= 0 {
+            return self
+                .go_back(node, ask, &data.diverging_epoch)
+                .into_iter()
+                .collect();
         }
         let mut cursor = ask.cursor;
         let aborted = data.aborted_transactions.unwrap_or_default();
@@ -165,10 +221,36 @@ impl Shared {
         sorted
     }
 
+    /// The leader's log and what we read of it have parted: it has lost records that we had (KIP-320).
+    fn go_back(&self, node: i32, ask: &Ask, parted: &EpochEndOffset) -> Option<Fetched> {
+        let (from, to) = (
+            ask.cursor.position(),
+            parted.end_offset.min(ask.cursor.position()),
+        );
+        let epoch = Some(parted.epoch).filter(|epoch| *epoch >= 0);
+        if !self.board.lock().go_back(node, ask, to, epoch) || to == from {
+            return None;
+        }
+        tracing::warn!(
+            topic = %self.settings.topic, partition = ask.partition, from, to,
+            "the log was truncated (an unclean leader election): records that were read are not in it any more"
+        );
+        Some(Fetched::Moved {
+            partition: ask.partition,
+            from,
+            to,
+        })
+    }
+
     fn sort_error(&self, node: i32, ask: &Ask, code: ErrorCode) -> Option<Fetched> {
         match action(code) {
             Action::Refresh => {
                 tracing::debug!(node, partition = ask.partition, "cannot fetch: {code}");
+                self.board.lock().displace(node, ask);
+                return None;
+            }
+            // A replica may lag behind its leader, who knows.
+            Action::Reset if ask.near => {
                 self.board.lock().displace(node, ask);
                 return None;
             }

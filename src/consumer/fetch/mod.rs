@@ -10,8 +10,9 @@
 mod board;
 mod broker;
 mod gate;
+mod session;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -19,14 +20,15 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::sleep,
 };
+use uuid::Uuid;
 
-pub(super) use self::gate::Held;
 use self::{board::Board, gate::Gate};
+pub(super) use self::{board::Positions, gate::Held};
 use super::{
     Chunk, ConsumeError, Isolation, Reset,
     offsets::{Bound, list_offsets},
 };
-use crate::wire::cluster::Cluster;
+use crate::wire::{cluster::Cluster, messages::Str};
 
 /// Fetched data in memory at most, in bytes, however many brokers and partitions there are; single batches that are
 /// larger than their share come on top. With one leader that is one answer being read while the next one arrives.
@@ -48,6 +50,10 @@ pub(super) struct FetchSettings {
     pub(super) reset: Reset,
     pub(super) max_bytes: usize,
     pub(super) max_partition_bytes: usize,
+    /// Where this host is, for reading from a near replica (KIP-392).
+    pub(super) rack: Option<Str>,
+    /// The id of the topic that the positions belong to; another one of its name is not read.
+    pub(super) topic_id: Option<Uuid>,
 }
 
 /// What fetching brings.
@@ -74,6 +80,7 @@ struct Shared {
 #[derive(Debug)]
 pub(super) struct Fetcher {
     router: JoinHandle<()>,
+    shared: Arc<Shared>,
     fetched: mpsc::Receiver<Fetched>,
 }
 
@@ -82,7 +89,7 @@ impl Fetcher {
     pub(super) fn start(
         cluster: Arc<Cluster>,
         settings: FetchSettings,
-        positions: &BTreeMap<i32, i64>,
+        positions: &Positions,
     ) -> Self {
         let (sender, fetched) = mpsc::channel(MOST_WAITING);
         let shared = Arc::new(Shared {
@@ -94,9 +101,21 @@ impl Fetcher {
             fetched: sender,
         });
         Self {
-            router: tokio::spawn(route(shared)),
+            router: tokio::spawn(route(Arc::clone(&shared))),
+            shared,
             fetched,
         }
+    }
+
+    /// Reads these partitions too.
+    pub(super) fn add(&self, positions: &Positions) {
+        self.shared.board.lock().add(positions);
+        self.shared.trouble.notify_one();
+    }
+
+    /// Reads these partitions no more. What was fetched of them may still come.
+    pub(super) fn remove(&self, partitions: &BTreeSet<i32>) {
+        self.shared.board.lock().remove(partitions);
     }
 
     /// What was fetched next. Cancel-safe. Waits for ever when there are no partitions.
@@ -136,7 +155,10 @@ async fn route(shared: Arc<Shared>) {
         if homeless.is_none() {
             tokio::select! {
                 () = shared.trouble.notified() => {}
-                () = sleep(shared.cluster.settings().metadata_max_age) => find_leaders(&shared).await,
+                () = sleep(shared.cluster.settings().metadata_max_age) => {
+                    shared.board.lock().forget_near();
+                    find_leaders(&shared).await;
+                }
             }
         }
     }
@@ -150,6 +172,21 @@ async fn find_leaders(shared: &Shared) {
     } else {
         shared.cluster.refresh_topic(topic).await
     };
+    if let (Ok(described), Some(wanted)) = (&described, shared.settings.topic_id)
+        && let Some(found) = described.id.filter(|found| *found != wanted)
+    {
+        let partitions = shared.board.lock().stop_all();
+        if partitions {
+            let topic = Arc::clone(topic);
+            let error = ConsumeError::MadeAnew {
+                topic,
+                wanted,
+                found,
+            };
+            shared.hand_on(Fetched::Failed(error)).await;
+        }
+        return;
+    }
     let mut board = shared.board.lock();
     let why = match described {
         Ok(described) => {
@@ -168,43 +205,68 @@ async fn find_leaders(shared: &Shared) {
     }
 }
 
-/// Gives partitions whose position is not in the log another one, as `Kafka.AutoOffsetReset` says.
+/// Gives partitions whose position is not in the log another one: as `Kafka.AutoOffsetReset` says where retention has
+/// deleted what comes next; at the end where the log has become shorter (an unclean leader election).
 async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
-    let FetchSettings {
-        topic, isolation, ..
-    } = &shared.settings;
-    let bound = match shared.settings.reset {
-        Reset::Earliest => Bound::Earliest,
-        Reset::Latest => Bound::Latest,
-        Reset::Fail => {
-            for (partition, offset) in lost {
-                shared.board.lock().stop(partition);
-                let topic = Arc::clone(topic);
-                let error = ConsumeError::OutOfRange {
-                    topic,
-                    partition,
-                    offset,
-                };
-                shared.hand_on(Fetched::Failed(error)).await;
-            }
-            return;
-        }
-    };
     let partitions: Vec<_> = lost.iter().map(|(partition, _)| *partition).collect();
-    let found = list_offsets(&shared.cluster, topic, *isolation, &partitions, bound).await;
-    match found {
-        Ok(found) => {
+    let list = |isolation, bound| {
+        let (cluster, topic) = (&shared.cluster, &shared.settings.topic);
+        list_offsets(cluster, topic, isolation, &partitions, bound)
+    };
+    let found = async {
+        let first = list(Isolation::ReadUncommitted, Bound::Earliest).await?;
+        let end = list(Isolation::ReadUncommitted, Bound::Latest).await?;
+        let latest = match shared.settings.reset {
+            Reset::Latest => list(shared.settings.isolation, Bound::Latest).await?,
+            Reset::Earliest | Reset::Fail => first.clone(),
+        };
+        Ok::<_, ConsumeError>((first, end, latest))
+    };
+    let topic = &shared.settings.topic;
+    match found.await {
+        Ok((first, end, wanted)) => {
             for (partition, from) in lost {
-                let Some(&to) = found.get(&partition) else {
+                let (Some(&first), Some(&end), Some(&wanted)) = (
+                    first.get(&partition),
+                    end.get(&partition),
+                    wanted.get(&partition),
+                ) else {
                     continue;
                 };
-                tracing::warn!(%topic, partition, from, to, "the offset is not in the log any more; going on where Kafka.AutoOffsetReset says");
-                let moved = Fetched::Moved {
-                    partition,
-                    from,
-                    to,
+                let deleted = from < first;
+                if deleted && shared.settings.reset == Reset::Fail {
+                    shared.board.lock().stop(partition);
+                    let topic = Arc::clone(topic);
+                    let error = ConsumeError::OutOfRange {
+                        topic,
+                        partition,
+                        offset: from,
+                    };
+                    shared.hand_on(Fetched::Failed(error)).await;
+                    continue;
+                }
+                let to = match from {
+                    _ if deleted => wanted,
+                    from if from > end => end,
+                    // It was only behind what one replica had.
+                    from => from,
                 };
-                shared.hand_on(moved).await;
+                if to != from {
+                    tracing::warn!(
+                        %topic, partition, from, to, first, end,
+                        "{}", if deleted {
+                            "retention has deleted the records from here on; going on where Kafka.AutoOffsetReset says"
+                        } else {
+                            "the log ends before this offset: it was truncated (an unclean leader election?); going on at its end"
+                        }
+                    );
+                    let moved = Fetched::Moved {
+                        partition,
+                        from,
+                        to,
+                    };
+                    shared.hand_on(moved).await;
+                }
                 shared.board.lock().reset(partition, to);
             }
         }

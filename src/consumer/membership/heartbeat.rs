@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::{Counted, Event, Membership};
+use super::{Counted, Identity, Machine, Membership, machine::Event};
 use crate::{
     consumer::retry::Streak,
     wire::{
@@ -21,7 +21,7 @@ const TRIES_A_SESSION: u32 = 3;
 
 impl Membership {
     /// Beats for as long as it is polled; while there is no membership it only waits.
-    pub(in crate::consumer) async fn beat(self: Arc<Self>) {
+    pub(super) async fn beat(self: Arc<Self>) {
         let mut ticks = interval(
             self.settings
                 .heartbeat_interval
@@ -34,13 +34,13 @@ impl Membership {
         ));
         loop {
             ticks.tick().await;
-            let Some(identity) = self.identity() else {
+            let Some(identity) = self.beats_as() else {
                 continue;
             };
             let request = HeartbeatRequest {
                 group_id: self.coordinator.group().clone(),
                 generation_id: identity.generation,
-                member_id: identity.member_id,
+                member_id: identity.member_id.clone(),
                 group_instance_id: self.settings.group_instance_id.clone(),
             };
             let beat = self.send_heartbeat(&request);
@@ -49,19 +49,26 @@ impl Membership {
                 // The session may end while the coordinator is silent.
                 tokio::select! {
                     answer = &mut beat => break answer,
-                    _ = ticks.tick() => self.on(Event::Tick),
+                    _ = ticks.tick() => self.happened(Event::Tick),
                 };
             };
             match answer {
                 Ok(answer) => {
                     streak.over();
-                    self.answered(identity.generation, ErrorCode::check(answer.error_code));
+                    self.answered("Heartbeat", &identity, ErrorCode::check(answer.error_code));
                 }
                 Err(error) => {
                     streak.note(&error);
                 }
             }
-            self.on(Event::Tick);
+            self.happened(Event::Tick);
+        }
+    }
+
+    fn beats_as(&self) -> Option<Identity> {
+        match &*self.machine.lock() {
+            Machine::Classic(machine) => machine.beats_as(),
+            Machine::Modern(_) => None,
         }
     }
 
@@ -79,11 +86,7 @@ impl Membership {
 
     /// Watches the partitions of the topics that generation `generation` shares out, as its leader has to; ends when one
     /// has another number of them, and the group has to be made anew.
-    pub(in crate::consumer) async fn watch_partitions(
-        self: Arc<Self>,
-        generation: i32,
-        counted: Counted,
-    ) {
+    pub(super) async fn watch_partitions(self: Arc<Self>, generation: i32, counted: Counted) {
         let cluster = Arc::clone(self.coordinator.cluster());
         loop {
             sleep(cluster.settings().metadata_max_age).await;
@@ -93,7 +96,7 @@ impl Membership {
                 };
                 if i32::try_from(described.partitions.len()).is_ok_and(|now| now > count) {
                     tracing::info!(%topic, from = count, to = described.partitions.len(), "the topic has more partitions; the group shares them out anew");
-                    self.on(Event::PartitionsGrew(generation));
+                    self.happened(Event::PartitionsGrew(generation));
                     return;
                 }
             }

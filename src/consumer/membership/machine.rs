@@ -1,37 +1,50 @@
 //! Classic group membership as a state machine. Pure: events and the time go in, the next step comes out.
 //!
 //! ```text
-//!            join                  MEMBER_ID_REQUIRED, or a new member id
-//! Unjoined ───────► Joining ◄──────────────────────────────► Naming
-//!                   ▲  ▲  │                                    │ id stored
-//!                   │  │  └─── JoinGroup answered ─► Syncing ◄─┘
-//!                   │  └── REBALANCE_IN_PROGRESS, … ───┤
-//!              join │                                  │ SyncGroup answered
-//!                   │                                  ▼
-//!                   ├──────────────────────────────  Member ──┐ REBALANCE_IN_PROGRESS, partitions grew
-//!                   │                                  │      ▼
-//!                   ├──────────────────────────────────┼── Revoking     still a member: heartbeats go on, commits count
-//!                   │   UNKNOWN_MEMBER_ID,             ▼      │
-//!                   ├── ILLEGAL_GENERATION, ───────── Lost ◄──┘
-//!                   │   session over
-//!                   └── whatever no retry helps ──── Failed
+//!            MEMBER_ID_REQUIRED, or a new member id
+//! Joining ◄──────────────────────────────► Naming
+//!   ▲  ▲ │                                   │ id stored
+//!   │  │ └────── JoinGroup answered ─► Syncing ◄┘
+//!   │  └── REBALANCE_IN_PROGRESS, … ────┤
+//!   │                                   │ SyncGroup answered
+//!   │   the group wants a rebalance,    ▼
+//!   ├── and what it wants back was ─── Member      heartbeats, commits
+//!   │   given up                        │
+//!   │                                   │ UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION: lost
+//!   ├───────────────────────────────────┤
+//!   │    fenced                         │ session over by our own clock
+//!   ├──────────────────── Fencing ◄─────┘
+//!   └── (Failed: whatever no retry helps; Left)
 //! ```
+//!
+//! Under an eager assignor everything is given up before JoinGroup. Under a cooperative one (KIP-429) the partitions
+//! are kept and named in JoinGroup; what the new generation takes away is given up afterwards, and then the group is
+//! joined once more, so that it can go to another member.
 //!
 //! Invariants:
 //! - a member id is in no step and no identity before it was stored (KIP-394: a process that starts again has to be able
 //!   to end the membership of the one before it);
-//! - commits and heartbeats have an identity only as a member of a generation that is not known to be lost;
+//! - there is an identity only within a tenure: from the first generation until the membership is lost;
+//! - partitions are given back cooperatively only where this generation follows directly on the one in which we had
+//!   them; otherwise another member may have them already, and they are lost;
 //! - an answer that belongs to an earlier generation changes nothing.
 
 mod event;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-pub(super) use event::{Candidate, Event, Round, Step};
+pub(super) use event::{Candidate, Event, Joining, Round, Step};
 
-use crate::wire::{
-    error::{ErrorCode, Remedy},
-    messages::Str,
+use super::standing::Standing;
+use crate::{
+    consumer::assignor::Assignor,
+    wire::{
+        error::{ErrorCode, Remedy},
+        messages::Str,
+    },
 };
 
 /// Why a membership ended without our doing.
@@ -41,6 +54,8 @@ pub enum LostReason {
     Refused(ErrorCode),
     /// No heartbeat was answered for `Kafka.SessionTimeoutMs`: the group has gone on without us by now.
     SessionExpired,
+    /// The group gave partitions to others that we had not given up.
+    TakenAway,
 }
 
 impl std::fmt::Display for LostReason {
@@ -50,6 +65,9 @@ impl std::fmt::Display for LostReason {
             Self::SessionExpired => {
                 f.write_str("no heartbeat was answered for Kafka.SessionTimeoutMs")
             }
+            Self::TakenAway => {
+                f.write_str("the group gave partitions to other members while we had them")
+            }
         }
     }
 }
@@ -57,40 +75,26 @@ impl std::fmt::Display for LostReason {
 /// Who commits and beats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::consumer) struct Identity {
+    /// The generation, or the member epoch of KIP-848.
     pub(in crate::consumer) generation: i32,
     pub(in crate::consumer) member_id: Str,
 }
 
 #[derive(Clone, Debug)]
 enum State {
-    Unjoined,
     Joining,
     /// The member id has to be stored: before JoinGroup, or before the SyncGroup of a round.
     Naming(Option<Round>),
     Syncing(Round),
     Member {
-        generation: i32,
         /// When the coordinator last answered.
         heard: Instant,
-        revoking: bool,
+        /// The group has to be joined again.
+        rebalance: bool,
     },
-    Lost(LostReason),
-    Failed(&'static str, ErrorCode),
-}
-
-/// Where the membership stands, for the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::consumer) enum Status {
-    /// Not a member yet, or on the way to it.
-    Outside,
-    /// A member of a stable generation.
-    Member,
-    /// The group is making a new generation: give everything up and join again.
-    Revoking,
-    /// No member any more.
-    Lost(LostReason),
-    /// No member, and no way to become one.
-    Failed(&'static str, ErrorCode),
+    Fencing,
+    Failed,
+    Left,
 }
 
 /// One member's view of its membership.
@@ -99,61 +103,66 @@ pub(super) struct Machine {
     session: Duration,
     /// Empty until the coordinator gave one.
     member_id: Str,
-    /// The generation we last were a member of without having been lost since.
-    previous: Option<i32>,
-    continues: bool,
+    /// The generation that this tenure has reached.
+    generation: Option<i32>,
+    /// Whether partitions are kept while the group is joined again, under the assignor in force.
+    cooperative: bool,
+    standing: Standing,
+    /// What the last generation gave.
+    previous: BTreeSet<i32>,
     state: State,
 }
 
 impl Machine {
     /// Not a member; `session` is `Kafka.SessionTimeoutMs`.
-    pub(super) fn new(session: Duration) -> Self {
+    pub(super) fn new(session: Duration, standing: Standing) -> Self {
         Self {
             session,
             member_id: Str::new(),
-            previous: None,
-            continues: false,
-            state: State::Unjoined,
+            generation: None,
+            cooperative: false,
+            standing,
+            previous: BTreeSet::new(),
+            state: State::Joining,
         }
     }
 
-    /// What a join has to do next.
+    /// What the driver has to do next.
     pub(super) fn step(&self) -> Step {
         match &self.state {
-            State::Unjoined | State::Lost(_) => Step::Idle,
-            State::Joining => Step::Join(self.member_id.clone()),
+            State::Joining => Step::Join(Joining {
+                member_id: self.member_id.clone(),
+                owned: self.standing.owned.clone(),
+                previous: self.previous.clone(),
+                generation: self.generation.unwrap_or(-1),
+            }),
             State::Naming(_) => Step::Remember(self.member_id.clone()),
             State::Syncing(round) => Step::Sync(round.clone()),
-            State::Member { generation, .. } => Step::Done {
-                generation: *generation,
-                continues: self.continues,
-            },
-            State::Failed(api, code) => Step::Failed(api, *code),
+            State::Fencing => Step::Fence(self.member_id.clone()),
+            State::Member { .. } | State::Failed | State::Left => Step::Idle,
         }
     }
 
     /// Where the membership stands.
-    pub(super) fn status(&self) -> Status {
-        match &self.state {
-            State::Unjoined | State::Joining | State::Naming(_) | State::Syncing(_) => {
-                Status::Outside
-            }
-            State::Member { revoking, .. } if *revoking => Status::Revoking,
-            State::Member { .. } => Status::Member,
-            State::Lost(why) => Status::Lost(*why),
-            State::Failed(api, code) => Status::Failed(api, *code),
-        }
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
-    /// Who commits and beats, if we are a member.
+    /// Who commits, in this tenure.
     pub(super) fn identity(&self) -> Option<Identity> {
-        match self.state {
-            State::Member { generation, .. } => Some(Identity {
-                generation,
-                member_id: self.member_id.clone(),
-            }),
-            _ => None,
+        if matches!(self.state, State::Fencing | State::Failed | State::Left) {
+            return None;
         }
+        self.generation.map(|generation| Identity {
+            generation,
+            member_id: self.member_id.clone(),
+        })
+    }
+
+    /// Who beats: not while the group is being joined, which the coordinator takes for a sign of life.
+    pub(super) fn beats_as(&self) -> Option<Identity> {
+        self.identity()
+            .filter(|_| matches!(self.state, State::Member { .. }))
     }
 
     /// The member id to leave with: the group may know us by it, whatever the state.
@@ -164,8 +173,13 @@ impl Machine {
 
     /// Takes an event in. `Some` is trouble that calls for a pause before the next step.
     pub(super) fn on(&mut self, event: Event, now: Instant) -> Option<ErrorCode> {
+        let trouble = self.take_in(event, now);
+        self.go_on();
+        trouble
+    }
+
+    fn take_in(&mut self, event: Event, now: Instant) -> Option<ErrorCode> {
         match event {
-            Event::Join => self.join(),
             Event::Joined(round) => return self.joined(round),
             Event::JoinRefused(code, member_id) => return self.join_refused(code, member_id),
             Event::Remembered => {
@@ -176,18 +190,10 @@ impl Machine {
                     };
                 }
             }
-            Event::Synced => {
+            Event::Synced(assigned) => {
                 if let State::Syncing(round) = &self.state {
-                    let generation = round.generation;
-                    self.continues = self.previous.is_some_and(|previous| {
-                        (previous..=previous.saturating_add(1)).contains(&generation)
-                    });
-                    self.previous = Some(generation);
-                    self.state = State::Member {
-                        generation,
-                        heard: now,
-                        revoking: false,
-                    };
+                    let round = round.clone();
+                    self.synced(&round, assigned, now);
                 }
             }
             Event::SyncRefused(code) => return self.sync_refused(code),
@@ -197,38 +203,55 @@ impl Machine {
                 }
             }
             Event::Answered(of, result) => self.answered(of, result, now),
+            Event::Owns(tenure, serial, partitions) => {
+                self.standing.own(tenure, serial, &partitions);
+            }
+            Event::Fenced => {
+                if let State::Fencing = self.state {
+                    self.begin_anew(LostReason::SessionExpired);
+                    self.member_id = Str::new();
+                }
+            }
             Event::PartitionsGrew(of) => {
-                if let State::Member {
-                    generation,
-                    revoking,
-                    ..
-                } = &mut self.state
-                    && *generation == of
+                if let State::Member { rebalance, .. } = &mut self.state
+                    && self.generation == Some(of)
                 {
-                    *revoking = true;
+                    *rebalance = true;
                 }
             }
             Event::Tick => {
                 if let State::Member { heard, .. } = self.state
                     && now.saturating_duration_since(heard) >= self.session
                 {
-                    self.lose(LostReason::SessionExpired);
+                    // The coordinator may know us yet, and a commit of ours be under way.
+                    self.state = State::Fencing;
                 }
             }
             Event::Left => {
-                self.rename(Str::new());
-                self.state = State::Unjoined;
+                self.state = State::Left;
+                self.generation = None;
             }
         }
         None
     }
 
-    fn join(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::Joining) {
-            // Not stored yet, and the round before it is over.
-            State::Naming(_) => State::Naming(None),
-            _ => State::Joining,
-        };
+    /// Joins again as soon as that is wanted and what has to be given up before it was.
+    fn go_on(&mut self) {
+        if !matches!(
+            self.state,
+            State::Member {
+                rebalance: true,
+                ..
+            }
+        ) {
+            return;
+        }
+        if !self.cooperative && !self.standing.assigned.is_empty() {
+            self.standing.assign(BTreeSet::new());
+        }
+        if self.standing.gave_up() {
+            self.state = State::Joining;
+        }
     }
 
     fn joined(&mut self, round: Round) -> Option<ErrorCode> {
@@ -250,8 +273,10 @@ impl Machine {
 
     /// The coordinator calls us something else: whatever was before is not ours any more.
     fn rename(&mut self, member_id: Str) {
+        if self.generation.is_some() {
+            self.begin_anew(LostReason::Refused(ErrorCode::UNKNOWN_MEMBER_ID));
+        }
         self.member_id = member_id;
-        self.previous = None;
     }
 
     fn join_refused(&mut self, code: ErrorCode, member_id: Str) -> Option<ErrorCode> {
@@ -265,16 +290,37 @@ impl Machine {
                 None
             }
             ErrorCode::UNKNOWN_MEMBER_ID if !self.member_id.is_empty() => {
-                self.forget();
+                self.rename(Str::new());
+                self.state = State::Joining;
                 None
             }
             ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::UNKNOWN_MEMBER_ID => Some(code),
             code if code.remedy() == Remedy::None => {
-                self.state = State::Failed("JoinGroup", code);
+                self.fail("JoinGroup", code);
                 None
             }
             code => Some(code),
         }
+    }
+
+    fn synced(&mut self, round: &Round, assigned: BTreeSet<i32>, now: Instant) {
+        let follows = self
+            .generation
+            .is_some_and(|last| (last..=last.saturating_add(1)).contains(&round.generation));
+        self.cooperative = round.protocol.as_deref() == Some(Assignor::CooperativeSticky.name());
+        let all_kept = self.standing.owned.is_subset(&assigned);
+        let continues = follows && (self.cooperative || all_kept);
+        if !self.standing.owned.is_empty() && !continues {
+            self.standing.lose(LostReason::TakenAway);
+        }
+        self.generation = Some(round.generation);
+        self.previous.clone_from(&assigned);
+        self.standing.assign(assigned);
+        self.state = State::Member {
+            heard: now,
+            // What is taken away can go to another member only in the generation after this one.
+            rebalance: self.cooperative && !all_kept,
+        };
     }
 
     fn sync_refused(&mut self, code: ErrorCode) -> Option<ErrorCode> {
@@ -283,13 +329,18 @@ impl Machine {
         }
         self.state = State::Joining;
         match code {
-            ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION => None,
-            ErrorCode::UNKNOWN_MEMBER_ID => {
-                self.forget();
+            ErrorCode::REBALANCE_IN_PROGRESS => None,
+            ErrorCode::ILLEGAL_GENERATION | ErrorCode::UNKNOWN_MEMBER_ID => {
+                if self.generation.is_some() {
+                    self.begin_anew(LostReason::Refused(code));
+                }
+                if code == ErrorCode::UNKNOWN_MEMBER_ID {
+                    self.member_id = Str::new();
+                }
                 None
             }
             code if code.remedy() == Remedy::None => {
-                self.state = State::Failed("SyncGroup", code);
+                self.fail("SyncGroup", code);
                 None
             }
             code => Some(code),
@@ -297,46 +348,41 @@ impl Machine {
     }
 
     fn answered(&mut self, of: i32, result: Result<(), ErrorCode>, now: Instant) {
-        let State::Member {
-            generation,
-            heard,
-            revoking,
-        } = &mut self.state
-        else {
+        let State::Member { heard, rebalance } = &mut self.state else {
             return;
         };
-        if *generation != of {
+        if self.generation != Some(of) {
             return;
         }
         match result {
             Ok(()) => *heard = now.max(*heard),
             Err(ErrorCode::REBALANCE_IN_PROGRESS) => {
                 *heard = now.max(*heard);
-                *revoking = true;
+                *rebalance = true;
             }
             Err(code @ (ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION)) => {
-                self.lose(LostReason::Refused(code));
+                self.begin_anew(LostReason::Refused(code));
+                if code == ErrorCode::UNKNOWN_MEMBER_ID {
+                    self.member_id = Str::new();
+                }
             }
-            Err(code) if code.remedy() == Remedy::None => {
-                self.state = State::Failed("Heartbeat", code);
-                self.previous = None;
-            }
+            Err(code) if code.remedy() == Remedy::None => self.fail("Heartbeat", code),
             // The coordinator moves or loads; only time tells whether it still knows us.
             Err(_) => {}
         }
     }
 
-    fn lose(&mut self, why: LostReason) {
-        if why == LostReason::Refused(ErrorCode::UNKNOWN_MEMBER_ID) {
-            self.member_id = Str::new();
-        }
-        self.previous = None;
-        self.state = State::Lost(why);
+    fn fail(&mut self, api: &'static str, code: ErrorCode) {
+        self.generation = None;
+        self.standing.fail(api, code);
+        self.state = State::Failed;
     }
 
-    /// The group does not know this member id: join as a newcomer.
-    fn forget(&mut self) {
-        self.rename(Str::new());
+    /// The tenure is over; the next one begins with joining.
+    fn begin_anew(&mut self, why: LostReason) {
+        self.generation = None;
+        self.cooperative = false;
+        self.standing.lose(why);
         self.state = State::Joining;
     }
 }

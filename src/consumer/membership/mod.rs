@@ -1,90 +1,85 @@
-//! Classic group membership (KIP-62, KIP-345, KIP-394): the thin driver of the pure [`machine`].
+//! Group membership: what a member is in the group is decided by pure machines, and driven by a task of its own.
 //!
-//! JoinGroup and SyncGroup travel on a lane of their own because the broker holds them back until the other members
-//! came; heartbeats are a task of their own that waits for nothing but the coordinator's answer.
+//! - [`machine`]: the classic protocol (KIP-62, KIP-345, KIP-394, KIP-429), driven by [`classic`] and [`heartbeat`];
+//! - [`modern`]: the protocol `consumer`, in which the broker shares the partitions out (KIP-848), driven by [`beat`];
+//! - [`standing`]: what both come to for the caller: which partitions it may read, and whether that goes on.
+//!
+//! The task waits for nothing of the caller's but that it gives up what the group wants back, so heartbeats never wait
+//! for disk or data.
 
+mod beat;
+mod classic;
 mod heartbeat;
 mod leave;
 mod machine;
+mod modern;
 mod protocol;
+mod standing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fmt, io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub use leave::fence;
+pub use leave::{Former, fence};
+pub(super) use machine::Identity;
 pub use machine::LostReason;
-pub(super) use machine::{Identity, Status};
+pub(super) use standing::Standing;
 
-use self::machine::{Candidate, Event, Machine, Round, Step};
-use super::{
-    ConsumeError, Settings, assignor,
-    assignor::{Share, Subscriber},
-    coordinator::Coordinator,
-    retry::Streak,
-};
+use super::{ConsumeError, GroupProtocol, Settings, coordinator::Coordinator, retry::Streak};
 use crate::wire::{
     cluster::{ClusterError, Lane},
-    error::ErrorCode,
-    messages::{
-        JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse, Str, SyncGroupRequest,
-        SyncGroupRequestAssignment,
-    },
+    error::{CallError, ErrorCode},
+    messages::{ConsumerGroupHeartbeatRequest, DecodeError, Request, Str},
 };
 
-/// The kind of members that agree on partitions.
-const PROTOCOL_TYPE: &str = "consumer";
-
-/// How much longer than the rebalance may take its answer may take, so that the broker's clock decides and not ours.
-const REBALANCE_SLACK: Duration = Duration::from_secs(5);
-
-/// What the group gave this member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
-    /// The generation of the group.
-    pub generation: i32,
-    /// The member's id, stored already.
-    pub member_id: String,
-    /// The partitions, ascending.
-    pub partitions: Vec<i32>,
-    /// Whether no other member can have read a partition that is kept since we last had it: this generation follows
-    /// directly on the last one that we were a member of, and the membership was not lost in between.
-    pub continues: bool,
-}
+/// Stores a member id durably, before it is first used. Blocks.
+pub(super) type Remember = Arc<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
 
 /// How many partitions of which topics a generation shares out, as its leader saw it.
 pub(super) type Counted = BTreeMap<Str, i32>;
 
-/// What the members of a generation agreed on, as far as it concerns us.
-#[derive(Debug, Default)]
-struct Agreed {
-    share: Share,
-    counted: Option<Counted>,
+#[derive(Debug)]
+enum Machine {
+    Classic(machine::Machine),
+    Modern(modern::Machine),
 }
 
 /// One member of one group.
-#[derive(Debug)]
 pub(super) struct Membership {
     settings: Arc<Settings>,
     coordinator: Coordinator,
     machine: Mutex<Machine>,
-    /// Told whenever the status may have changed.
+    /// Why the driver has ended.
+    ended: Mutex<Option<ConsumeError>>,
+    /// Told whenever the standing may have changed.
     changed: Notify,
+    /// Told whenever the driver may have something to do.
+    due: Notify,
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.machine.lock().fmt(f)
+    }
 }
 
 impl Membership {
     pub(super) fn new(coordinator: Coordinator, settings: Arc<Settings>) -> Self {
+        let machine = machine::Machine::new(settings.session_timeout, Standing::default());
         Self {
-            machine: Mutex::new(Machine::new(settings.session_timeout)),
+            machine: Mutex::new(Machine::Classic(machine)),
+            ended: Mutex::default(),
             coordinator,
             settings,
             changed: Notify::new(),
+            due: Notify::new(),
         }
     }
 
@@ -96,100 +91,86 @@ impl Membership {
         &self.settings
     }
 
-    pub(super) fn identity(&self) -> Option<Identity> {
-        self.machine.lock().identity()
+    /// Where the membership stands.
+    pub(super) fn standing(&self) -> Standing {
+        match &*self.machine.lock() {
+            Machine::Classic(machine) => machine.standing().clone(),
+            Machine::Modern(machine) => machine.standing().clone(),
+        }
     }
 
-    pub(super) fn status(&self) -> Status {
-        self.machine.lock().status()
+    /// Who may commit in a tenure, and which partitions; read together, so that they belong together.
+    pub(super) fn commits_as(&self, tenure: u64) -> Option<(Identity, BTreeSet<i32>)> {
+        let machine = self.machine.lock();
+        let (identity, standing) = match &*machine {
+            Machine::Classic(machine) => (machine.identity(), machine.standing()),
+            Machine::Modern(machine) => (machine.identity(), machine.standing()),
+        };
+        let ours = standing.owned.clone();
+        identity
+            .filter(|_| standing.tenure == tenure)
+            .map(|identity| (identity, ours))
     }
 
-    /// Waits until the status may have changed since the last such wait.
+    /// Waits until the standing may have changed since the last such wait.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Takes over what the coordinator answered to a heartbeat or commit of a generation.
-    pub(super) fn answered(&self, generation: i32, result: Result<(), ErrorCode>) {
+    /// Why there will be no membership any more, if so; told once.
+    pub(super) fn take_end(&self) -> Option<ConsumeError> {
+        let failed = self.standing().failed;
+        let ended = self.ended.lock().take();
+        ended.or_else(|| failed.map(|(api, code)| self.refused(api, code)))
+    }
+
+    /// The caller reads exactly these partitions now, or has not committed them to their end.
+    pub(super) fn owns(&self, tenure: u64, serial: u64, partitions: &BTreeSet<i32>) {
+        self.on(|machine| match machine {
+            Machine::Classic(machine) => {
+                let owns = machine::Event::Owns(tenure, serial, partitions.clone());
+                machine.on(owns, Instant::now())
+            }
+            Machine::Modern(machine) => {
+                machine.owns(tenure, serial, partitions);
+                None
+            }
+        });
+    }
+
+    /// Takes over what the coordinator answered to a heartbeat or commit of an identity.
+    pub(super) fn answered(
+        &self,
+        api: &'static str,
+        identity: &Identity,
+        result: Result<(), ErrorCode>,
+    ) -> Option<ErrorCode> {
         if let Err(code) = result {
             self.coordinator.note(code);
         }
-        self.on(Event::Answered(generation, result));
+        self.on(|machine| match machine {
+            Machine::Classic(machine) => {
+                let answered = machine::Event::Answered(identity.generation, result);
+                machine.on(answered, Instant::now())
+            }
+            Machine::Modern(machine) => result
+                .err()
+                .and_then(|code| machine.refused(api, identity, code)),
+        })
     }
 
-    fn on(&self, event: Event) -> Option<ErrorCode> {
-        let (pause, moved) = {
+    fn on<T>(&self, work: impl FnOnce(&mut Machine) -> T) -> T {
+        let (done, moved) = {
             let mut machine = self.machine.lock();
-            let before = machine.status();
-            let pause = machine.on(event, Instant::now());
-            (pause, machine.status() != before)
+            let before = standing_of(&machine).clone();
+            let done = work(&mut machine);
+            (done, *standing_of(&machine) != before)
         };
         if moved {
             self.changed.notify_one();
         }
-        pause
-    }
-
-    /// Becomes a member of the group's next generation, trying for ever; also says what the generation shares out if
-    /// we lead it. `remember` stores the member id durably.
-    pub(super) async fn join(
-        &self,
-        mut remember: impl FnMut(&str) -> io::Result<()>,
-    ) -> Result<(Assignment, Option<Counted>), ConsumeError> {
-        let mut streak = Streak::new(format!("join group {}", self.coordinator.group()));
-        let mut agreed = Agreed::default();
-        self.on(Event::Join);
-        loop {
-            let step = self.machine.lock().step();
-            let tried = match step {
-                Step::Remember(member_id) => {
-                    remember(&member_id).map_err(|source| ConsumeError::Remember {
-                        group: self.coordinator.group().to_string(),
-                        source,
-                    })?;
-                    Ok(self.on(Event::Remembered))
-                }
-                Step::Join(member_id) => self.send_join(member_id).await,
-                Step::Sync(round) => self.send_sync(&round, &mut streak, &mut agreed).await,
-                Step::Done {
-                    generation,
-                    continues,
-                } => {
-                    streak.over();
-                    let assignment = self.assignment(generation, continues, &mut agreed.share);
-                    return Ok((assignment, agreed.counted));
-                }
-                Step::Failed(api, code) => return Err(self.refused(api, code)),
-                // Left by another call in the moment between: begin again.
-                Step::Idle => Ok(self.on(Event::Join)),
-            };
-            match tried {
-                Ok(None) => {}
-                Ok(Some(code)) => streak.failed(&code).await,
-                Err(ConsumeError::Cluster(error)) if error.is_retriable() => {
-                    streak.failed(&error).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn assignment(&self, generation: i32, continues: bool, share: &mut Share) -> Assignment {
-        let mut partitions = share.remove(&self.settings.topic).unwrap_or_default();
-        partitions.retain(|partition| *partition >= 0);
-        partitions.sort_unstable();
-        partitions.dedup();
-        let member_id = self.machine.lock().stored_member_id().unwrap_or_default();
-        tracing::info!(
-            group = %self.coordinator.group(), generation, %member_id, ?partitions,
-            "joined the group"
-        );
-        Assignment {
-            generation,
-            member_id: member_id.to_string(),
-            partitions,
-            continues,
-        }
+        self.due.notify_one();
+        done
     }
 
     pub(super) fn refused(&self, api: &'static str, code: ErrorCode) -> ConsumeError {
@@ -200,169 +181,85 @@ impl Membership {
         }
     }
 
-    fn rebalance_limit(&self) -> Duration {
-        self.settings.rebalance_timeout + REBALANCE_SLACK
-    }
-
-    async fn send_join(&self, member_id: Str) -> Result<Option<ErrorCode>, ConsumeError> {
-        let request = JoinGroupRequest {
-            group_id: self.coordinator.group().clone(),
-            session_timeout_ms: millis(self.settings.session_timeout),
-            rebalance_timeout_ms: millis(self.settings.rebalance_timeout),
-            member_id,
-            group_instance_id: self.settings.group_instance_id.clone(),
-            protocol_type: PROTOCOL_TYPE.into(),
-            protocols: vec![JoinGroupRequestProtocol {
-                name: assignor::NAME.into(),
-                metadata: protocol::encode_subscription(&self.settings.topic),
-            }],
-            reason: None,
-        };
-        let node = self.coordinator.node().await?;
-        let answer = self
-            .coordinator
-            .ask(node, Lane::Membership, &request, self.rebalance_limit())
-            .await?;
-        Ok(match ErrorCode::check(answer.error_code) {
-            Ok(()) => self.on(Event::Joined(round_of(answer))),
-            Err(code) => {
-                self.coordinator.note(code);
-                self.on(Event::JoinRefused(code, answer.member_id))
-            }
-        })
-    }
-
-    /// Sends SyncGroup, with everybody's share if we lead.
-    async fn send_sync(
-        &self,
-        round: &Round,
-        streak: &mut Streak,
-        agreed: &mut Agreed,
-    ) -> Result<Option<ErrorCode>, ConsumeError> {
-        let leads = !round.members.is_empty();
-        let (shares, counted) = if leads {
-            self.assign(&round.members, streak).await?
-        } else {
-            Default::default()
-        };
-        let request = SyncGroupRequest {
-            group_id: self.coordinator.group().clone(),
-            generation_id: round.generation,
-            member_id: round.member_id.clone(),
-            group_instance_id: self.settings.group_instance_id.clone(),
-            protocol_type: Some(PROTOCOL_TYPE.into()),
-            protocol_name: round.protocol.clone(),
-            assignments: shares
-                .iter()
-                .map(|(member_id, share)| SyncGroupRequestAssignment {
-                    member_id: member_id.clone(),
-                    assignment: protocol::encode_assignment(share),
-                })
-                .collect(),
-        };
-        let answer = match self.coordinator.node().await {
-            Ok(node) => self
-                .coordinator
-                .ask(node, Lane::Membership, &request, self.rebalance_limit())
-                .await
-                .map_err(ClusterError::from),
+    /// Keeps the membership, for as long as it is polled, in whichever protocol both sides have. `remember` stores a
+    /// member id durably before it is used.
+    pub(super) async fn drive(self: Arc<Self>, remember: Remember) {
+        let ended = match self.speaks_modern().await {
+            Ok(true) => match Arc::clone(&self).drive_modern(&remember).await {
+                Ok(beat::NotHere) => Arc::clone(&self).drive_classic(&remember).await,
+                Err(error) => Err(error),
+            },
+            Ok(false) => Arc::clone(&self).drive_classic(&remember).await,
             Err(error) => Err(error),
         };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                // Whether the group went on without us is learnt by joining again.
-                self.on(Event::Unanswered);
-                return Err(error.into());
-            }
-        };
-        if let Err(code) = ErrorCode::check(answer.error_code) {
-            self.coordinator.note(code);
-            return Ok(self.on(Event::SyncRefused(code)));
+        if let Err(error) = ended {
+            *self.ended.lock() = Some(error);
+            self.changed.notify_one();
         }
-        agreed.share = protocol::decode_assignment(answer.assignment).map_err(|source| {
-            ConsumeError::Assignment {
-                group: self.coordinator.group().to_string(),
-                source,
-            }
-        })?;
-        agreed.counted = leads.then_some(counted);
-        Ok(self.on(Event::Synced))
     }
 
-    /// Shares the partitions out among the members. Topics that only others subscribed to are shared out too.
-    async fn assign(
-        &self,
-        members: &[Candidate],
-        streak: &mut Streak,
-    ) -> Result<(BTreeMap<Str, Share>, Counted), ConsumeError> {
-        let subscribers: Vec<_> = members.iter().map(subscriber).collect();
-        let topics: BTreeSet<_> = subscribers
-            .iter()
-            .flat_map(|subscriber| &subscriber.topics)
-            .collect();
-        let mut counted = Counted::new();
-        for topic in topics {
-            match self.count_partitions(topic, streak).await {
-                Ok(count) => {
-                    counted.insert(topic.clone(), count);
-                }
-                Err(error) if *topic == self.settings.topic => return Err(error.into()),
-                Err(error) => tracing::warn!(%topic, "not shared out among the group: {error}"),
-            }
+    /// Whether to begin with KIP-848: what is asked for, and what the coordinator has.
+    async fn speaks_modern(&self) -> Result<bool, ConsumeError> {
+        if self.settings.protocol == GroupProtocol::Classic {
+            return Ok(false);
         }
-        Ok((assignor::range(&subscribers, &counted), counted))
-    }
-
-    async fn count_partitions(
-        &self,
-        topic: &Str,
-        streak: &mut Streak,
-    ) -> Result<i32, ClusterError> {
+        let mut streak = Streak::new(format!("reach group {}", self.coordinator.group()));
         loop {
-            match self.coordinator.cluster().refresh_topic(topic).await {
-                Ok(described) => {
-                    return Ok(i32::try_from(described.partitions.len()).unwrap_or(i32::MAX));
+            let connected = async {
+                let node = self.coordinator.node().await?;
+                let cluster = self.coordinator.cluster();
+                let connection = cluster.connection(node, Lane::Group).await?;
+                let here = connection.version_of::<ConsumerGroupHeartbeatRequest>();
+                if here.is_none() && self.settings.protocol == GroupProtocol::Consumer {
+                    return Err(ClusterError::Call(CallError::Unsupported {
+                        address: connection.address().to_owned(),
+                        api: ConsumerGroupHeartbeatRequest::NAME,
+                        min: ConsumerGroupHeartbeatRequest::MIN_VERSION,
+                        max: ConsumerGroupHeartbeatRequest::MAX_VERSION,
+                    }));
+                }
+                Ok(here.is_some())
+            };
+            match connected.await {
+                Ok(here) => {
+                    streak.over();
+                    return Ok(here);
                 }
                 Err(error) if error.is_retriable() => streak.failed(&error).await,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }
-}
 
-fn subscriber(member: &Candidate) -> Subscriber {
-    let topics = match protocol::decode_subscription(member.metadata.clone()) {
-        Ok(subscription) => subscription.topics,
-        Err(error) => {
-            tracing::warn!(
-                member_id = %member.member_id,
-                "a member's subscription cannot be read, so it gets no partitions: {error}"
-            );
-            Vec::new()
-        }
-    };
-    Subscriber {
-        member_id: member.member_id.clone(),
-        instance: member.instance.clone(),
-        topics,
+    /// Stores a member id, off the event loop.
+    async fn remember(&self, remember: &Remember, member_id: &Str) -> Result<(), ConsumeError> {
+        let (remember, id) = (Arc::clone(remember), member_id.clone());
+        let stored = tokio::task::spawn_blocking(move || remember(&id)).await;
+        stored
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(|source| ConsumeError::Remember {
+                group: self.coordinator.group().to_string(),
+                source,
+            })
     }
 }
 
-fn round_of(answer: JoinGroupResponse) -> Round {
-    let leads = answer.leader == answer.member_id && !answer.skip_assignment;
-    Round {
-        generation: answer.generation_id,
-        member_id: answer.member_id,
-        protocol: answer.protocol_name,
-        members: if leads { answer.members } else { Vec::new() }
-            .into_iter()
-            .map(|member| Candidate {
-                member_id: member.member_id,
-                instance: member.group_instance_id,
-                metadata: member.metadata,
-            })
-            .collect(),
+/// Reads a classic member's assignment, topic by topic.
+///
+/// # Errors
+/// When the bytes are none.
+pub fn read_assignment(bytes: Bytes) -> Result<BTreeMap<String, Vec<i32>>, DecodeError> {
+    let share = protocol::decode_assignment(bytes)?;
+    Ok(share
+        .into_iter()
+        .map(|(topic, partitions)| (topic.to_string(), partitions))
+        .collect())
+}
+
+fn standing_of(machine: &Machine) -> &Standing {
+    match machine {
+        Machine::Classic(machine) => machine.standing(),
+        Machine::Modern(machine) => machine.standing(),
     }
 }
 

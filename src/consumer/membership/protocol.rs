@@ -4,12 +4,13 @@
 //! Both begin with a version, and later versions only append; so what a newer client appended is passed over. Lengths are
 //! checked against the bytes at hand by the message table's own reader.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::machine::Joining;
 use crate::{
-    consumer::assignor::Share,
+    consumer::assignor::{Assignor, Share},
     wire::messages::{DecodeError, Field, Reader, Str, Version},
 };
 
@@ -19,8 +20,9 @@ const PLAIN: Version = Version {
     flexible: false,
 };
 
-/// The version of a subscription that we write: the first with owned partitions, which older clients read as well.
-const SUBSCRIPTION_VERSION: i16 = 1;
+/// The version of a subscription that we write: with owned partitions, generation and rack; older clients read as much
+/// of it as they know.
+const SUBSCRIPTION_VERSION: i16 = 3;
 
 /// The version of an assignment that we write.
 const ASSIGNMENT_VERSION: i16 = 0;
@@ -30,12 +32,36 @@ const ASSIGNMENT_VERSION: i16 = 0;
 pub(super) struct Subscription {
     /// The topics it subscribed to.
     pub(super) topics: Vec<Str>,
+    /// What its assignor tells itself.
+    user_data: Option<Bytes>,
     /// What it owns, where its assignor makes use of that (version 1 on, KIP-429).
     pub(super) owned: Share,
     /// In which generation it came to own that (version 2 on, KIP-792); -1 if never.
     pub(super) generation: i32,
     /// The rack it is in (version 3 on, KIP-881).
     pub(super) rack: Option<Str>,
+}
+
+impl Subscription {
+    /// What the member had and in which generation, wherever the assignor of that name puts it: `sticky` into its user
+    /// data, because it owns nothing when it joins; `cooperative-sticky` into the generation of its user data, before
+    /// there was a field.
+    pub(super) fn had(&self, assignor: &str) -> (Share, i32) {
+        let data = self.user_data.clone().map(Reader::new);
+        let told = match assignor {
+            "sticky" => data.and_then(|mut data| {
+                let share = decode_share(&mut data).ok()?;
+                // Java's first version had no generation.
+                let generation = i32::decode(&mut data, PLAIN).unwrap_or(-1);
+                Some((share, generation))
+            }),
+            "cooperative-sticky" if self.generation < 0 => data.and_then(|mut data| {
+                Some((self.owned.clone(), i32::decode(&mut data, PLAIN).ok()?))
+            }),
+            _ => None,
+        };
+        told.unwrap_or_else(|| (self.owned.clone(), self.generation))
+    }
 }
 
 struct TopicPartitions {
@@ -79,13 +105,34 @@ fn decode_share(reader: &mut Reader) -> Result<Share, DecodeError> {
     Ok(share)
 }
 
-/// A subscription to one topic, owning nothing: the range assignor starts from nothing each time.
-pub(super) fn encode_subscription(topic: &Str) -> Bytes {
+/// A subscription to one topic, for an assignor: what is kept, what was given last, and in which generation.
+pub(super) fn encode_subscription(
+    topic: &Str,
+    assignor: Assignor,
+    joining: &Joining,
+    rack: Option<&Str>,
+) -> Bytes {
+    let share = |partitions: &BTreeSet<i32>| {
+        let partitions: Vec<i32> = partitions.iter().copied().collect();
+        Share::from_iter((!partitions.is_empty()).then(|| (topic.clone(), partitions)))
+    };
+    let mut user_data = Vec::new();
+    match assignor {
+        Assignor::Range | Assignor::RoundRobin => {}
+        Assignor::Sticky => {
+            encode_share(&share(&joining.previous), &mut user_data);
+            joining.generation.encode(&mut user_data, PLAIN);
+        }
+        Assignor::CooperativeSticky => joining.generation.encode(&mut user_data, PLAIN),
+    }
+    let user_data = (!user_data.is_empty()).then(|| Bytes::from(user_data));
     let mut out = Vec::new();
     SUBSCRIPTION_VERSION.encode(&mut out, PLAIN);
     vec![topic.clone()].encode(&mut out, PLAIN);
-    None::<Bytes>.encode(&mut out, PLAIN);
-    encode_share(&Share::new(), &mut out);
+    user_data.encode(&mut out, PLAIN);
+    encode_share(&share(&joining.owned), &mut out);
+    joining.generation.encode(&mut out, PLAIN);
+    rack.cloned().encode(&mut out, PLAIN);
     out.into()
 }
 
@@ -94,9 +141,10 @@ pub(super) fn decode_subscription(bytes: Bytes) -> Result<Subscription, DecodeEr
     let mut reader = Reader::new(bytes);
     let version = i16::decode(&mut reader, PLAIN)?;
     let topics = Vec::<Str>::decode(&mut reader, PLAIN)?;
-    let _user_data = Option::<Bytes>::decode(&mut reader, PLAIN)?;
+    let user_data = Option::<Bytes>::decode(&mut reader, PLAIN)?;
     let mut subscription = Subscription {
         topics,
+        user_data,
         generation: -1,
         ..Subscription::default()
     };
@@ -141,11 +189,28 @@ mod tests {
 
     #[test]
     fn writes_what_java_writes() {
-        let bytes = encode_subscription(&"t".into());
+        let joining = Joining {
+            member_id: "m".into(),
+            owned: BTreeSet::from([5]),
+            previous: BTreeSet::from([5, 6]),
+            generation: 7,
+        };
+        let encode = |assignor| encode_subscription(&"t".into(), assignor, &joining, None);
         assert_eq!(
-            &bytes[..],
-            b"\0\x01\0\0\0\x01\0\x01t\xff\xff\xff\xff\0\0\0\0"
+            &encode(Assignor::CooperativeSticky)[..],
+            b"\0\x03\0\0\0\x01\0\x01t\0\0\0\x04\0\0\0\x07\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x05\0\0\0\x07\xff\xff"
         );
+        let sticky = decode_subscription(encode(Assignor::Sticky)).unwrap();
+        assert_eq!(
+            sticky.had("sticky"),
+            (Share::from([("t".into(), vec![5, 6])]), 7)
+        );
+        assert_eq!(
+            sticky.had("cooperative-sticky"),
+            (Share::from([("t".into(), vec![5])]), 7)
+        );
+        let range = decode_subscription(encode(Assignor::Range)).unwrap();
+        assert_eq!(range.user_data, None);
         let bytes = encode_assignment(&Share::from([("t".into(), vec![1])]));
         assert_eq!(
             &bytes[..],

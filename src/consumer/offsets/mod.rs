@@ -35,6 +35,19 @@ pub struct Committed {
     pub metadata: String,
 }
 
+/// What is to be committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offset {
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub next_offset: i64,
+    /// The leader epoch of the record before it (KIP-320), where known.
+    pub leader_epoch: Option<i32>,
+    /// A text that goes with it; brokers take 4,096 bytes by default (`offset.metadata.max.bytes`).
+    pub metadata: String,
+}
+
 /// What became of a commit, for one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitOutcome {
@@ -42,8 +55,8 @@ pub enum CommitOutcome {
     Counted,
     /// It is not, and the same call may be made again.
     Retry(ErrorCode),
-    /// It is not, because the group has a newer generation or does not know us: it may be committed again only under a new
-    /// generation in which the partition is still ours. `None`: nothing was sent, as we are no member.
+    /// It is not, and never will be: the membership is lost, or the partition is not ours (any more). `None`: nothing was
+    /// sent.
     Fenced(Option<ErrorCode>),
     /// It is not, and trying again will not help: an ACL, metadata that is too long.
     Refused(ErrorCode),
@@ -65,6 +78,75 @@ pub async fn committed(
 ) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
     let coordinator = Coordinator::new(Arc::clone(cluster), group.into());
     fetch(&coordinator, &topic.into(), partitions).await
+}
+
+/// What group `group` has committed for all topics, by topic and partition; tries for ever.
+///
+/// # Errors
+/// When the broker refuses for good: an ACL.
+pub async fn committed_everywhere(
+    cluster: &Arc<Cluster>,
+    group: &str,
+) -> Result<BTreeMap<(String, i32), i64>, ConsumeError> {
+    let coordinator = Coordinator::new(Arc::clone(cluster), group.into());
+    let request = OffsetFetchRequest {
+        group_id: group.into(),
+        topics: None,
+        groups: vec![OffsetFetchRequestGroup {
+            group_id: group.into(),
+            topics: None,
+            ..Default::default()
+        }],
+        require_stable: false,
+    };
+    let mut streak = Streak::new(format!("read the committed offsets of group {group}"));
+    loop {
+        let answer = match coordinator.call(Lane::Group, &request).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_retriable() => {
+                streak.failed(&error).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let codes = answer.groups.iter().map(|group| group.error_code);
+        let code = std::iter::once(answer.error_code)
+            .chain(codes)
+            .find_map(|code| ErrorCode::check(code).err())
+            .filter(|code| *code != ErrorCode::GROUP_ID_NOT_FOUND);
+        match code {
+            None => return Ok(read_everything(answer)),
+            Some(code) if code.remedy() != Remedy::None => {
+                coordinator.note(code);
+                streak.failed(&code).await;
+            }
+            Some(code) => {
+                return Err(ConsumeError::Group {
+                    group: group.to_owned(),
+                    api: "OffsetFetch",
+                    code,
+                });
+            }
+        }
+    }
+}
+
+fn read_everything(answer: OffsetFetchResponse) -> BTreeMap<(String, i32), i64> {
+    let single = answer.topics.into_iter().flat_map(|topic| {
+        let name = topic.name.to_string();
+        let partitions = topic.partitions.into_iter();
+        partitions.map(move |of| ((name.clone(), of.partition_index), of.committed_offset))
+    });
+    let batched = answer.groups.into_iter().flat_map(|group| group.topics);
+    let batched = batched.flat_map(|topic| {
+        let name = topic.name.to_string();
+        let partitions = topic.partitions.into_iter();
+        partitions.map(move |of| ((name.clone(), of.partition_index), of.committed_offset))
+    });
+    single
+        .chain(batched)
+        .filter(|(_, offset)| *offset >= 0)
+        .collect()
 }
 
 pub(super) async fn fetch(
@@ -217,16 +299,14 @@ impl Committer {
         }
     }
 
-    /// Commits partition, next offset and leader epoch of the record before it, all with the same metadata, trying once.
+    /// Commits for partitions that were assigned in a tenure, trying once.
     ///
-    /// Every partition that was asked for is in the answer. After trouble that passes it returns only after a pause, so
-    /// that it may be called again at once.
-    pub async fn commit(
-        &self,
-        offsets: &[(i32, i64, Option<i32>)],
-        metadata: &str,
-    ) -> BTreeMap<i32, CommitOutcome> {
-        let (outcomes, trouble) = self.commit_once(offsets, metadata).await;
+    /// A partition that is kept crosses generations: when only the generation or epoch has changed meanwhile, the
+    /// outcome is [`CommitOutcome::Retry`], and the next try goes out under the new one. Every partition that was asked
+    /// for is in the answer. After trouble that passes it returns only after a pause, so that it may be called again at
+    /// once.
+    pub async fn commit(&self, tenure: u64, offsets: &[Offset]) -> BTreeMap<i32, CommitOutcome> {
+        let (outcomes, trouble) = self.commit_once(tenure, offsets).await;
         let pause = match trouble {
             Some(trouble) => self.streak.lock().note(&trouble),
             None => {
@@ -240,38 +320,44 @@ impl Committer {
 
     async fn commit_once(
         &self,
-        offsets: &[(i32, i64, Option<i32>)],
-        metadata: &str,
+        tenure: u64,
+        offsets: &[Offset],
     ) -> (BTreeMap<i32, CommitOutcome>, Option<String>) {
-        let all = |outcome| -> BTreeMap<_, _> {
-            offsets
-                .iter()
-                .map(|&(partition, ..)| (partition, outcome))
-                .collect()
+        let mut outcomes: BTreeMap<i32, CommitOutcome> = offsets
+            .iter()
+            .map(|offset| (offset.partition, CommitOutcome::Fenced(None)))
+            .collect();
+        // What is sent under an identity is what that identity has.
+        let Some((identity, ours)) = self.membership.commits_as(tenure) else {
+            return (outcomes, None);
         };
+        let offsets: Vec<_> = offsets
+            .iter()
+            .filter(|offset| ours.contains(&offset.partition))
+            .collect();
         if offsets.is_empty() {
-            return (BTreeMap::new(), None);
+            return (outcomes, None);
         }
-        let Some(identity) = self.membership.identity() else {
-            return (all(CommitOutcome::Fenced(None)), None);
+        let mut all = |outcome| {
+            for offset in &offsets {
+                outcomes.insert(offset.partition, outcome);
+            }
         };
         let coordinator = self.membership.coordinator();
         let request = OffsetCommitRequest {
             group_id: coordinator.group().clone(),
             generation_id_or_member_epoch: identity.generation,
-            member_id: identity.member_id,
+            member_id: identity.member_id.clone(),
             group_instance_id: self.membership.settings().group_instance_id.clone(),
             topics: vec![OffsetCommitRequestTopic {
                 name: (&*self.topic).into(),
                 partitions: offsets
                     .iter()
-                    .map(|&(partition_index, committed_offset, leader_epoch)| {
-                        OffsetCommitRequestPartition {
-                            partition_index,
-                            committed_offset,
-                            committed_leader_epoch: leader_epoch.unwrap_or(-1),
-                            committed_metadata: Some(metadata.into()),
-                        }
+                    .map(|offset| OffsetCommitRequestPartition {
+                        partition_index: offset.partition,
+                        committed_offset: offset.next_offset,
+                        committed_leader_epoch: offset.leader_epoch.unwrap_or(-1),
+                        committed_metadata: Some((&*offset.metadata).into()),
                     })
                     .collect(),
             }],
@@ -279,20 +365,25 @@ impl Committer {
         };
         let node = match coordinator.node().await {
             Ok(node) => node,
-            Err(error) => return (all(not_sent(&error)), Some(error.to_string())),
+            Err(error) => {
+                all(not_sent(&error));
+                return (outcomes, Some(error.to_string()));
+            }
         };
         let limit = coordinator.cluster().settings().request_timeout;
         let answer = match coordinator.ask(node, Lane::Group, &request, limit).await {
             Ok(answer) => answer,
-            Err(error) if error.possibly_sent() => {
-                return (all(CommitOutcome::Unknown), Some(error.to_string()));
-            }
             Err(error) => {
                 let trouble = error.to_string();
-                return (all(not_sent(&error.into())), Some(trouble));
+                all(if error.possibly_sent() {
+                    CommitOutcome::Unknown
+                } else {
+                    not_sent(&error.into())
+                });
+                return (outcomes, Some(trouble));
             }
         };
-        let mut outcomes = all(CommitOutcome::Unknown);
+        all(CommitOutcome::Unknown);
         let mut trouble = None;
         let answered = answer
             .topics
@@ -301,12 +392,16 @@ impl Committer {
             .flat_map(|topic| &topic.partitions);
         for partition in answered {
             let result = ErrorCode::check(partition.error_code);
-            let outcome = outcome(result);
+            let mut outcome = outcome(result);
             if let Err(code) = result {
                 coordinator.note(code);
-                if matches!(outcome, CommitOutcome::Fenced(_)) {
-                    self.membership.answered(identity.generation, Err(code));
-                } else if matches!(outcome, CommitOutcome::Retry(_)) {
+                if is_about_membership(code) {
+                    self.membership.answered("OffsetCommit", &identity, result);
+                    if self.membership.commits_as(tenure).is_none() {
+                        outcome = CommitOutcome::Fenced(Some(code));
+                    }
+                }
+                if matches!(outcome, CommitOutcome::Retry(_)) {
                     trouble = Some(format!("partition {}: {code}", partition.partition_index));
                 }
             }
@@ -316,6 +411,19 @@ impl Committer {
         }
         (outcomes, trouble)
     }
+}
+
+/// Whether a code speaks of who commits, and not of what.
+fn is_about_membership(code: ErrorCode) -> bool {
+    [
+        ErrorCode::ILLEGAL_GENERATION,
+        ErrorCode::UNKNOWN_MEMBER_ID,
+        ErrorCode::REBALANCE_IN_PROGRESS,
+        ErrorCode::FENCED_INSTANCE_ID,
+        ErrorCode::STALE_MEMBER_EPOCH,
+        ErrorCode::FENCED_MEMBER_EPOCH,
+    ]
+    .contains(&code)
 }
 
 /// A commit that was not even sent.
@@ -333,14 +441,8 @@ fn not_sent(error: &ClusterError) -> CommitOutcome {
 fn outcome(result: Result<(), ErrorCode>) -> CommitOutcome {
     match result {
         Ok(()) => CommitOutcome::Counted,
-        Err(
-            code @ (ErrorCode::ILLEGAL_GENERATION
-            | ErrorCode::UNKNOWN_MEMBER_ID
-            | ErrorCode::REBALANCE_IN_PROGRESS
-            | ErrorCode::FENCED_INSTANCE_ID
-            | ErrorCode::STALE_MEMBER_EPOCH
-            | ErrorCode::FENCED_MEMBER_EPOCH),
-        ) => CommitOutcome::Fenced(Some(code)),
+        // Whether it is still our partition, the membership decides.
+        Err(code) if is_about_membership(code) => CommitOutcome::Retry(code),
         Err(code) if code.remedy() == Remedy::None => CommitOutcome::Refused(code),
         Err(code) => CommitOutcome::Retry(code),
     }

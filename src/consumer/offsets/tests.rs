@@ -89,7 +89,9 @@ fn classifies_what_became_of_a_commit() {
         ErrorCode::UNKNOWN_MEMBER_ID,
         ErrorCode::REBALANCE_IN_PROGRESS,
     ] {
-        assert_eq!(outcome(Err(code)), CommitOutcome::Fenced(Some(code)));
+        // Whether it is still ours, the membership decides.
+        assert_eq!(outcome(Err(code)), CommitOutcome::Retry(code));
+        assert!(is_about_membership(code));
     }
     for code in [
         ErrorCode::NOT_COORDINATOR,

@@ -5,7 +5,7 @@ mod model;
 mod steps;
 mod truth;
 
-use super::{BadRecords, Binding, Column, FileDate, Settings};
+use super::{BadRecords, Binding, Column, Compression, FileDate, Publish, Roll, Settings};
 
 /// Settings whose rows say which record they are.
 fn settings(directory: &std::path::Path) -> Settings {
@@ -16,6 +16,9 @@ fn settings(directory: &std::path::Path) -> Settings {
         instance: None,
         max_open_files: 2,
         bad_records: BadRecords::DeadLetter,
+        roll: Roll::default(),
+        publish: Publish::Append,
+        compression: Compression::None,
     }
 }
 

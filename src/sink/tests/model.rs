@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
@@ -87,7 +88,7 @@ impl World {
             all: 700,
         };
         let mut sink = Sink::open_on(
-            Box::new(self.fs.clone()),
+            Arc::new(self.fs.clone()),
             limits,
             settings(Path::new(DIRECTORY)),
             binding(),
@@ -100,7 +101,14 @@ impl World {
 
     fn begin(&mut self, sink: &mut Sink) -> Outcome<()> {
         for (partition, committed) in self.committed() {
-            let offset = match sink.start_position(partition, &committed)? {
+            let start = match sink.start_position(partition, &committed) {
+                Err(SinkError::ResetBackwards { committed: to, .. }) => {
+                    sink.supersede(partition, to)?;
+                    sink.start_position(partition, &committed)?
+                }
+                start => start?,
+            };
+            let offset = match start {
                 Start::At(offset) => offset,
                 Start::Reset => {
                     sink.start_at(partition, 0)?;
@@ -170,14 +178,17 @@ impl World {
             return;
         };
         let mut known = Vec::new();
-        for (partition, offset, leader_epoch) in batch.offsets {
+        for durable in batch.offsets {
+            let partition = durable.partition;
             let committed = Committed {
-                offset: Some(offset),
-                leader_epoch,
-                metadata: batch.metadata.clone(),
+                offset: Some(durable.next),
+                leader_epoch: durable.leader_epoch,
+                metadata: durable.metadata,
             };
             let bit = |mask: u8| mask >> partition & 1 == 1;
             if bit(lands) {
+                // One that came before it on the same lane cannot come after it.
+                self.late.remove(&partition);
                 self.coordinator.insert(partition, committed);
                 if bit(told) {
                     known.push(partition);
@@ -220,6 +231,40 @@ impl World {
         Ok(())
     }
 
+    /// Commits all there is, stops, and sets the offset back; the next start finds out.
+    fn reset(&mut self, partition: i32, back: i64) -> Outcome<()> {
+        self.sink();
+        // A reset is refused while the group has members: what is on its way lands before.
+        self.coordinator.append(&mut self.late);
+        // What was pending before, and what has come since.
+        for _ in 0..2 {
+            self.flush()?;
+            self.commit(7, 7, 0);
+        }
+        if self.sink().pending_batch().is_some() {
+            return Ok(());
+        }
+        let offset = self
+            .coordinator
+            .get(&partition)
+            .and_then(|committed| committed.offset);
+        if let Some(offset) = offset {
+            let target = (offset - back).max(0);
+            self.elsewhere
+                .retain(|at| at.0 != partition || at.1 < target);
+            let committed = Committed {
+                offset: Some(target),
+                leader_epoch: None,
+                metadata: "reset".to_owned(),
+            };
+            self.coordinator.insert(partition, committed);
+        }
+        let mut sink = self.sink.take().unwrap();
+        let begun = self.begin(&mut sink);
+        self.sink = Some(sink);
+        begun
+    }
+
     fn step(&mut self, step: &Step) {
         match *step {
             Step::Append { partition, count } => {
@@ -249,6 +294,10 @@ impl World {
                 asked_late,
             } => {
                 let done = self.lose(partition, count, asked_late);
+                self.died(done);
+            }
+            Step::Reset { partition, back } => {
+                let done = self.reset(partition, back);
                 self.died(done);
             }
             Step::Kill { power } => {

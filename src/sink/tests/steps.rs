@@ -25,6 +25,11 @@ pub(super) enum Step {
         count: i64,
         asked_late: bool,
     },
+    /// Somebody sets the group's offset of a partition back, while nobody is in the group.
+    Reset {
+        partition: i32,
+        back: i64,
+    },
     Kill {
         power: bool,
     },
@@ -44,6 +49,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Recover),
         1 => (0..PARTITIONS, 0..4_i64, any::<bool>())
             .prop_map(|(partition, count, asked_late)| Step::Lose { partition, count, asked_late }),
+        1 => (0..PARTITIONS, 1..20_i64).prop_map(|(partition, back)| Step::Reset { partition, back }),
         1 => any::<bool>().prop_map(|power| Step::Kill { power }),
         1 => Just(Step::Close),
         3 => (0..30_u32).prop_map(|changes| Step::Arm { changes }),

@@ -235,6 +235,19 @@ impl Cluster {
         Ok((connection.address().to_owned(), response))
     }
 
+    /// The ids of all brokers, as one of them says now.
+    pub async fn refresh_brokers(&self) -> Result<Vec<i32>, ClusterError> {
+        let request = MetadataRequest {
+            topics: Some(Vec::new()),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let response = self.request_any(&request).await?;
+        let mut topology = self.topology.write();
+        topology.learn(&response);
+        Ok(topology.brokers.keys().copied().collect())
+    }
+
     /// The broker that coordinates `group`.
     pub async fn coordinator(&self, group: &str) -> Result<i32, ClusterError> {
         let connection = self.any_broker().await?;

@@ -22,7 +22,10 @@ mod oracle;
 mod primitives;
 
 mod api_versions;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_topics;
+mod delete_groups;
 mod describe_groups;
 mod fetch;
 mod find_coordinator;
@@ -40,7 +43,10 @@ mod produce;
 mod sync_group;
 
 pub use api_versions::*;
+pub use consumer_group_describe::*;
+pub use consumer_group_heartbeat::*;
 pub use create_topics::*;
+pub use delete_groups::*;
 pub use describe_groups::*;
 pub use fetch::*;
 pub use find_coordinator::*;
@@ -54,7 +60,7 @@ pub use list_offsets::*;
 pub use metadata::*;
 pub use offset_commit::*;
 pub use offset_fetch::*;
-pub use primitives::{DecodeError, Field, Reader, Str, Version};
+pub use primitives::{DecodeError, Field, Nullable, Reader, Str, Version};
 pub use produce::*;
 pub use sync_group::*;
 

@@ -75,6 +75,12 @@ impl<T: Sample> Sample for Option<T> {
     }
 }
 
+impl<T: Sample> Sample for Nullable<T> {
+    fn sample(random: &mut Pcg64Mcg, version: Version) -> Self {
+        Self(Option::sample(random, version))
+    }
+}
+
 /// A `Debug` form, taken apart.
 #[derive(Debug, PartialEq)]
 enum Form {
@@ -252,6 +258,9 @@ agree_with_the_oracle! {
     api_versions: ApiVersionsRequest ApiVersionsResponse;
     create_topics: CreateTopicsRequest CreateTopicsResponse;
     init_producer_id: InitProducerIdRequest InitProducerIdResponse;
+    consumer_group_heartbeat: ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse;
+    consumer_group_describe: ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse;
+    delete_groups: DeleteGroupsRequest DeleteGroupsResponse;
 }
 
 /// The versions that the crate no longer has, by hand: Produce 0 to 2 are version 3 without its new fields.

@@ -329,6 +329,36 @@ macro_rules! nullable {
 }
 nullable!([] Str, [] Bytes, [T: Field] Vec<T>);
 
+/// A struct that may be null: a byte before it says so.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Nullable<T>(pub Option<T>);
+
+impl<T: std::fmt::Debug> std::fmt::Debug for Nullable<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T: Field> Field for Nullable<T> {
+    fn encode(&self, out: &mut Vec<u8>, version: Version) {
+        match &self.0 {
+            None => (-1i8).encode(out, version),
+            Some(value) => {
+                1i8.encode(out, version);
+                value.encode(out, version);
+            }
+        }
+    }
+
+    fn decode(reader: &mut Reader, version: Version) -> Result<Self, DecodeError> {
+        Ok(Self(if i8::decode(reader, version)? < 0 {
+            None
+        } else {
+            Some(T::decode(reader, version)?)
+        }))
+    }
+}
+
 /// The empty value that stands for a missing one in versions without null.
 pub(super) fn empty_of<T: Default>(_like: &Option<T>) -> T {
     T::default()

@@ -23,7 +23,11 @@ fn topic(leaders: &[Option<i32>], leader_epoch: i32) -> Topic {
 }
 
 fn board(partitions: i32) -> Board {
-    Board::new(&(0..partitions).map(|partition| (partition, 10)).collect())
+    Board::new(
+        &(0..partitions)
+            .map(|partition| (partition, (10, None)))
+            .collect(),
+    )
 }
 
 #[test]
@@ -33,8 +37,8 @@ fn rotates_what_brought_data() {
     assert_eq!(board.staff(), [1]);
     assert!(board.staff().is_empty());
     let asks = board.asks(1).unwrap();
-    board.advance(1, &asks[0], Cursor::at(20));
-    board.advance(1, &asks[1], Cursor::at(10));
+    board.advance(1, &asks[0], Cursor::at(20, None));
+    board.advance(1, &asks[1], Cursor::at(10, None));
     let order: Vec<_> = board
         .asks(1)
         .unwrap()
@@ -60,9 +64,9 @@ fn follows_the_leader_and_ends_the_task_of_the_one_before() {
     board.place(&topic(&[Some(2)], 5));
     assert_eq!(board.staff(), [2]);
     let ask = board.asks(2).unwrap()[0];
-    assert_eq!(board.advance(2, &ask, Cursor::at(11)), (true, true));
+    assert_eq!(board.advance(2, &ask, Cursor::at(11, None)), (true, true));
     assert_eq!(
-        board.advance(2, &ask, Cursor::at(12)),
+        board.advance(2, &ask, Cursor::at(12, None)),
         (false, false),
         "an answer from before"
     );
@@ -95,7 +99,7 @@ proptest! {
             let ask = board.asks(node).unwrap_or_default().into_iter().find(|ask| ask.partition == partition);
             match (op, ask) {
                 (0, _) => board.place(&topic(&[Some(node), Some(1), None, Some(3)], i32::from(op))),
-                (1, Some(ask)) => { board.advance(node, &ask, Cursor::at(ask.cursor.position() + 1)); }
+                (1, Some(ask)) => { board.advance(node, &ask, Cursor::at(ask.cursor.position() + 1, None)); }
                 (2, Some(ask)) => board.displace(node, &ask),
                 (3, Some(ask)) if board.suspect(node, &ask) => { stopped.insert(partition); }
                 (4, Some(ask)) => board.out_of_range(node, &ask),

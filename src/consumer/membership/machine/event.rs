@@ -1,5 +1,7 @@
 //! What comes into the machine, and what it wants done.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::wire::{error::ErrorCode, messages::Str};
@@ -29,22 +31,24 @@ pub(in crate::consumer::membership) struct Candidate {
 /// What happened.
 #[derive(Clone, Debug)]
 pub(in crate::consumer::membership) enum Event {
-    /// The caller wants to be a member of the next generation.
-    Join,
     /// JoinGroup succeeded.
     Joined(Round),
     /// JoinGroup was refused; the answer's member id goes with MEMBER_ID_REQUIRED.
     JoinRefused(ErrorCode, Str),
     /// The member id is stored.
     Remembered,
-    /// SyncGroup succeeded.
-    Synced,
+    /// SyncGroup succeeded: our partitions.
+    Synced(BTreeSet<i32>),
     /// SyncGroup was refused.
     SyncRefused(ErrorCode),
-    /// JoinGroup or SyncGroup was not answered.
+    /// SyncGroup was not answered.
     Unanswered,
     /// A heartbeat or commit of a generation was answered.
     Answered(i32, Result<(), ErrorCode>),
+    /// The caller reads exactly these partitions, in a tenure, and knows what the group has said up to a serial number.
+    Owns(u64, u64, BTreeSet<i32>),
+    /// The coordinator surely does not take anything from the member id of before any more.
+    Fenced,
     /// The leader found that a topic has more partitions than were shared out in this generation.
     PartitionsGrew(i32),
     /// Time has passed.
@@ -53,19 +57,30 @@ pub(in crate::consumer::membership) enum Event {
     Left,
 }
 
-/// What the driver of a join has to do next.
+/// What the driver has to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::consumer::membership) enum Step {
     /// Store the member id durably.
     Remember(Str),
-    /// Send JoinGroup; the member id is empty for a newcomer.
-    Join(Str),
+    /// Send JoinGroup.
+    Join(Joining),
     /// Send SyncGroup.
     Sync(Round),
-    /// Nothing: a member.
-    Done { generation: i32, continues: bool },
-    /// Give up.
-    Failed(&'static str, ErrorCode),
-    /// Nothing: nobody wants to join.
+    /// End the membership of this member id, until that is certain.
+    Fence(Str),
+    /// Nothing, until something happens.
     Idle,
+}
+
+/// Who joins, and what it brings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::consumer::membership) struct Joining {
+    /// Empty for a newcomer.
+    pub(in crate::consumer::membership) member_id: Str,
+    /// The partitions that are kept.
+    pub(in crate::consumer::membership) owned: BTreeSet<i32>,
+    /// What the last generation gave, kept or not, for assignors that give the same again.
+    pub(in crate::consumer::membership) previous: BTreeSet<i32>,
+    /// The generation in which they were given; -1 if never.
+    pub(in crate::consumer::membership) generation: i32,
 }

@@ -1,0 +1,205 @@
+//! Moving a group's offsets: where to is planned first, and done only to a group without members.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{AdminError, Described, groups::refused};
+use crate::{
+    consumer::{self, Bound, Isolation},
+    wire::{
+        cluster::{Cluster, Lane},
+        error::{ErrorCode, Remedy},
+        messages::{
+            OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, Request,
+        },
+    },
+};
+
+/// Where to move offsets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To the first record that is there.
+    Earliest,
+    /// Behind the last record.
+    Latest,
+    /// To this offset.
+    Offset(i64),
+    /// To the first record that is not older than this, in milliseconds since 1970.
+    Since(i64),
+    /// So many records forwards, or backwards where negative.
+    Shift(i64),
+    /// Each partition to an offset of its own; the others stay.
+    Each(BTreeMap<i32, i64>),
+}
+
+/// What is to become of a partition's offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The partition.
+    pub partition: i32,
+    /// What is committed now.
+    pub from: Option<i64>,
+    /// What is to be committed: always within what is there.
+    pub to: i64,
+}
+
+/// Plans a reset of the group's offsets of `topic`; changes nothing.
+///
+/// # Errors
+/// When offsets cannot be read, or the target names a partition that there is not.
+pub async fn plan(
+    cluster: &Arc<Cluster>,
+    group: &str,
+    topic: &str,
+    target: &Target,
+) -> Result<Vec<Change>, AdminError> {
+    let count = cluster.refresh_topic(topic).await?.partitions.len();
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    let partitions: Vec<i32> = match target {
+        Target::Each(offsets) => {
+            if let Some(unknown) = offsets.keys().find(|of| !(0..count).contains(*of)) {
+                return Err(AdminError::Target(format!(
+                    "topic {topic} has no partition {unknown}: it has {count}"
+                )));
+            }
+            offsets.keys().copied().collect()
+        }
+        _ => (0..count).collect(),
+    };
+    let all = Isolation::ReadUncommitted;
+    let bound = |bound| consumer::list_offsets(cluster, topic, all, &partitions, bound);
+    let starts = bound(Bound::Earliest).await?;
+    let ends = bound(Bound::Latest).await?;
+    let since = match target {
+        Target::Since(time) => bound(Bound::Since(*time)).await?,
+        _ => BTreeMap::new(),
+    };
+    let committed = consumer::committed(cluster, group, topic, &partitions).await?;
+    let changes = partitions.iter().filter_map(|&partition| {
+        let range = (*starts.get(&partition)?, *ends.get(&partition)?);
+        let from = committed
+            .get(&partition)
+            .and_then(|committed| committed.offset);
+        let since = since.get(&partition).copied();
+        let to = aim(target, partition, from, range, since);
+        Some(Change {
+            partition,
+            from,
+            to,
+        })
+    });
+    Ok(changes.collect())
+}
+
+/// Where one partition goes. Pure.
+fn aim(
+    target: &Target,
+    partition: i32,
+    from: Option<i64>,
+    (start, end): (i64, i64),
+    since: Option<i64>,
+) -> i64 {
+    let wanted = match target {
+        Target::Earliest => start,
+        Target::Latest => end,
+        Target::Offset(offset) => *offset,
+        // A time behind all records is the end.
+        Target::Since(_) => since.unwrap_or(end),
+        // What is not committed yet begins at the start.
+        Target::Shift(by) => from.unwrap_or(start).saturating_add(*by),
+        Target::Each(offsets) => offsets.get(&partition).copied().unwrap_or(start),
+    };
+    wanted.clamp(start, end.max(start))
+}
+
+/// Carries a plan out. A running `consume` with that directory obeys it at its next start.
+///
+/// # Errors
+/// [`AdminError::Active`] when the group has members; when the coordinator refuses.
+pub async fn reset(
+    cluster: &Cluster,
+    described: &Described,
+    topic: &str,
+    changes: &[Change],
+) -> Result<(), AdminError> {
+    described.check_inactive()?;
+    let group = described.group.as_str();
+    let request = OffsetCommitRequest {
+        group_id: group.into(),
+        topics: vec![OffsetCommitRequestTopic {
+            name: topic.into(),
+            partitions: changes
+                .iter()
+                .map(|change| OffsetCommitRequestPartition {
+                    partition_index: change.partition,
+                    committed_offset: change.to,
+                    // Not ours: so whoever reads on knows that somebody meant it.
+                    committed_metadata: Some("stockflow group reset".into()),
+                    ..Default::default()
+                })
+                .collect(),
+        }],
+        ..Default::default()
+    };
+    let answer = cluster
+        .request(described.coordinator, Lane::Control, &request)
+        .await?;
+    for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+        let Err(code) = ErrorCode::check(partition.error_code) else {
+            continue;
+        };
+        // Somebody has joined since it was looked at.
+        if [
+            ErrorCode::UNKNOWN_MEMBER_ID,
+            ErrorCode::ILLEGAL_GENERATION,
+            ErrorCode::REBALANCE_IN_PROGRESS,
+            ErrorCode::STALE_MEMBER_EPOCH,
+        ]
+        .contains(&code)
+        {
+            return Err(AdminError::Active {
+                group: group.to_owned(),
+                state: "joined meanwhile".to_owned(),
+                members: 1,
+            });
+        }
+        if code.remedy() != Remedy::None {
+            return Err(refused(group, OffsetCommitRequest::NAME, code));
+        }
+        return Err(AdminError::NotMoved {
+            group: group.to_owned(),
+            topic: topic.to_owned(),
+            partition: partition.partition_index,
+            code,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn aims_as_asked() {
+        let aim = |target, from| aim(&target, 1, from, (10, 20), Some(15));
+        assert_eq!(aim(Target::Earliest, Some(12)), 10);
+        assert_eq!(aim(Target::Latest, None), 20);
+        assert_eq!(aim(Target::Offset(13), None), 13);
+        assert_eq!(aim(Target::Since(1), None), 15);
+        assert_eq!(aim(Target::Shift(-1), Some(13)), 12);
+        assert_eq!(aim(Target::Shift(3), None), 13);
+        assert_eq!(aim(Target::Each([(1, 17)].into()), None), 17);
+    }
+
+    proptest! {
+        #[test]
+        fn never_leaves_what_is_there(by: i64, from in prop::option::of(any::<i64>()), start in 0..100i64, len in 0..100i64, since: i64) {
+            for target in [Target::Offset(by), Target::Shift(by), Target::Since(by), Target::Each([(0, by)].into())] {
+                let to = aim(&target, 0, from, (start, start + len), Some(since));
+                prop_assert!((start..=start + len).contains(&to));
+            }
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! What becomes of rows and positions when the group gives this member other partitions, or loses it.
+//!
+//! ```text
+//!  taken away    stop reading ──► flush ──► commit until certain ──► give up
+//!  given         where does it stand? ──► claim it in its commit's metadata ──► read
+//!  lost          forget what is not certain, as after a crash; nothing is given up, because nothing is ours
+//! ```
+//!
+//! Partitions that stay are read on without a stop, and what they have pending is committed under the group's new
+//! generation or epoch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::{
+    PipelineError,
+    consume::{as_sink, recover},
+    session::{Committed, Session},
+};
+use crate::{
+    config::AutoOffsetReset,
+    consumer::{self, Bound, ConsumeError, LostReason, Offset},
+    sink::{SinkError, Start},
+};
+
+/// What this member has of the group.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held {
+    /// The id of the topic that the output directory belongs to.
+    pub(super) topic_id: Option<Uuid>,
+    /// Whether the pending batch of the process before is resolved.
+    pub(super) recovered: bool,
+    /// Counts the memberships that were lost.
+    pub(super) tenure: u64,
+    /// Whether the group has said anything yet.
+    assigned: bool,
+    /// The next offset of each partition that is being read.
+    positions: BTreeMap<i32, i64>,
+    /// Where reading is to end, once that was asked for.
+    ends: BTreeMap<i32, i64>,
+    wants_ends: bool,
+}
+
+impl Held {
+    pub(super) fn new(topic_id: Option<Uuid>, recovered: bool) -> Self {
+        Self {
+            topic_id,
+            recovered,
+            ..Self::default()
+        }
+    }
+
+    fn partitions(&self) -> BTreeSet<i32> {
+        self.positions.keys().copied().collect()
+    }
+
+    /// A partition has been read up to here.
+    pub(super) fn reached(&mut self, partition: i32, position: i64) {
+        self.positions.insert(partition, position);
+    }
+
+    /// Whether everything was read to the ends that were asked for.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.assigned
+            && self.wants_ends
+            && self.positions.iter().all(|(partition, position)| {
+                self.ends.get(partition).is_some_and(|end| position >= end)
+            })
+    }
+
+    fn give_up(&mut self, partitions: &BTreeSet<i32>) {
+        self.positions
+            .retain(|partition, _| !partitions.contains(partition));
+    }
+}
+
+impl Session<'_> {
+    /// Asks where the partitions end that have no end yet.
+    pub(super) async fn learn_ends(&mut self) -> Result<(), PipelineError> {
+        self.held.wants_ends = true;
+        let held = &self.held;
+        let missing: Vec<i32> = held
+            .positions
+            .keys()
+            .filter(|partition| !held.ends.contains_key(partition))
+            .copied()
+            .collect();
+        if !missing.is_empty() {
+            let ends = self.consumer.list_offsets(&missing, Bound::Latest).await?;
+            self.held.ends.extend(ends);
+        }
+        Ok(())
+    }
+
+    /// Gives up what is not among `partitions` any more, and begins what is new.
+    pub(super) async fn reassign(
+        &mut self,
+        tenure: u64,
+        serial: u64,
+        partitions: &BTreeSet<i32>,
+    ) -> Result<(), PipelineError> {
+        self.held.tenure = tenure;
+        let before = self.held.partitions();
+        let taken: BTreeSet<i32> = before.difference(partitions).copied().collect();
+        let given: Vec<i32> = partitions.difference(&before).copied().collect();
+        if !given.is_empty() || !taken.is_empty() {
+            tracing::info!(
+                group = self.config.kafka.group_id,
+                ?given,
+                ?taken,
+                kept = before.len() - taken.len(),
+                "assigned"
+            );
+        }
+        if !taken.is_empty() {
+            self.consumer.stop(&taken);
+            if self.flush_and_commit().await? == Committed::Lost {
+                let reason = self.consumer.lost().await?;
+                return self.judge_again(reason).await;
+            }
+            self.held.give_up(&taken);
+            // What is about to be begun counts as ours already.
+            self.consumer.owns(tenure, serial, partitions);
+        }
+        if !self.held.recovered {
+            self.recover().await?;
+        }
+        if !given.is_empty() {
+            self.begin(&given).await?;
+        }
+        self.consumer.owns(tenure, serial, &self.held.partitions());
+        self.held.assigned = true;
+        Ok(())
+    }
+
+    /// Finds out where each partition begins, tells the sink, and reads.
+    async fn begin(&mut self, given: &[i32]) -> Result<(), PipelineError> {
+        self.is_same_topic().await?;
+        let kafka = &self.config.kafka;
+        let committed = self.consumer.committed(given).await?;
+        if self.from.take().is_some()
+            && committed
+                .values()
+                .any(|committed| committed.offset.is_some())
+        {
+            tracing::warn!(
+                group = kafka.group_id,
+                "--from is for groups without offsets; this one has some, and goes on from them"
+            );
+        }
+        let (mut starts, back) = self.start_positions(&committed).await?;
+        if !back.is_empty() {
+            if self.flush_and_commit().await? == Committed::Lost {
+                let reason = self.consumer.lost().await?;
+                return self.judge_again(reason).await;
+            }
+            self.supersede(back.clone()).await?;
+            let mut again = committed.clone();
+            again.retain(|partition, _| back.contains_key(partition));
+            starts.extend(self.start_positions(&again).await?.0);
+        }
+        let mut positions = BTreeMap::new();
+        let mut fresh = Vec::new();
+        for (partition, start) in starts {
+            match start {
+                Start::At(offset) => {
+                    let epoch = committed
+                        .get(&partition)
+                        .filter(|committed| committed.offset == Some(offset))
+                        .and_then(|committed| committed.leader_epoch);
+                    positions.insert(partition, (offset, epoch));
+                }
+                Start::Reset => fresh.push(partition),
+            }
+        }
+        if !fresh.is_empty() {
+            let bound = match kafka.auto_offset_reset {
+                AutoOffsetReset::Earliest => Bound::Earliest,
+                AutoOffsetReset::Latest => Bound::Latest,
+            };
+            let begun = self.consumer.list_offsets(&fresh, bound).await?;
+            positions.extend(
+                begun
+                    .iter()
+                    .map(|(partition, at)| (*partition, (*at, None))),
+            );
+            self.writer
+                .with(move |sink| {
+                    begun
+                        .into_iter()
+                        .try_for_each(|(partition, offset)| sink.start_at(partition, offset))
+                })
+                .await??;
+        }
+        self.claim(&mut positions).await?;
+        for (partition, (offset, _)) in &positions {
+            self.held.reached(*partition, *offset);
+        }
+        self.consumer.read(&positions);
+        Ok(())
+    }
+
+    /// Tells the sink what is committed; says where each partition begins, and which were set back to where.
+    async fn start_positions(
+        &self,
+        committed: &BTreeMap<i32, consumer::Committed>,
+    ) -> Result<(Vec<(i32, Start)>, BTreeMap<i32, i64>), PipelineError> {
+        let committed = committed.clone();
+        let started = self.writer.with(move |sink| {
+            let (mut starts, mut back) = (Vec::new(), BTreeMap::new());
+            for (partition, committed) in committed {
+                match sink.start_position(partition, &as_sink(committed)) {
+                    Ok(start) => starts.push((partition, start)),
+                    Err(SinkError::ResetBackwards { committed, .. }) => {
+                        back.insert(partition, committed);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok((starts, back))
+        });
+        Ok(started.await??)
+    }
+
+    /// Moves the rows aside that are read again: the group's offset was set back, or the log has become shorter.
+    pub(super) async fn supersede(&self, back: BTreeMap<i32, i64>) -> Result<(), PipelineError> {
+        for (partition, target) in back {
+            let moved = self
+                .writer
+                .with(move |sink| sink.supersede(partition, target))
+                .await??;
+            tracing::warn!(
+                topic = self.config.kafka.topic,
+                partition,
+                to = target,
+                rows = moved.rows,
+                "reading goes back: the rows from there on were moved to {}, and are written anew",
+                moved.directory.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Commits that this directory has taken the partitions over, before the first of their rows: hosts that come back
+    /// later can tell then whose rows are whose. What the group has taken away meanwhile is left out of `positions`.
+    async fn claim(
+        &mut self,
+        positions: &mut BTreeMap<i32, (i64, Option<i32>)>,
+    ) -> Result<(), PipelineError> {
+        let partitions: Vec<i32> = positions.keys().copied().collect();
+        let claims = self
+            .writer
+            .with(move |sink| {
+                let claims = partitions.into_iter();
+                claims
+                    .filter_map(|partition| Some((partition, sink.claim(partition)?)))
+                    .collect::<Vec<_>>()
+            })
+            .await?;
+        let mut offsets: Vec<Offset> = claims
+            .into_iter()
+            .filter_map(|(partition, metadata)| {
+                let (next_offset, leader_epoch) = *positions.get(&partition)?;
+                Some(Offset {
+                    partition,
+                    next_offset,
+                    leader_epoch,
+                    metadata,
+                })
+            })
+            .collect();
+        while !offsets.is_empty() {
+            match self.commit_some(&mut offsets).await? {
+                (_, Some(Committed::All)) => return Ok(()),
+                // Lost as a whole, or only these: what comes next from the group says which. Nothing was read of them.
+                (_, Some(Committed::Lost)) => {
+                    for offset in offsets.drain(..) {
+                        positions.remove(&offset.partition);
+                    }
+                }
+                (_, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The output directory's topic is the one that has its name.
+    async fn is_same_topic(&self) -> Result<(), PipelineError> {
+        let Some(wanted) = self.held.topic_id else {
+            return Ok(());
+        };
+        // One that does not answer, or is gone, is waited for by whoever reads it.
+        let described = self.cluster.refresh_topic(&self.config.kafka.topic).await;
+        match described.ok().and_then(|topic| topic.id) {
+            Some(found) if found != wanted => Err(ConsumeError::MadeAnew {
+                topic: self.config.kafka.topic.as_str().into(),
+                wanted,
+                found,
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// After a loss: what is committed decides which rows stay.
+    pub(super) async fn judge_again(&mut self, reason: LostReason) -> Result<(), PipelineError> {
+        tracing::warn!(
+            group = self.config.kafka.group_id,
+            %reason,
+            "the group went on without this member; what was not committed is read again, by whoever has the partitions now"
+        );
+        self.consumer.stop_fetching();
+        self.held.positions.clear();
+        self.held.recovered = false;
+        self.recover().await?;
+        // The rows since then are gone, or were never told as committed.
+        self.progress.send_replace(self.settled);
+        Ok(())
+    }
+
+    async fn recover(&mut self) -> Result<(), PipelineError> {
+        let known = self.writer.with(|sink| sink.known_partitions()).await?;
+        recover(self.config, self.cluster, &self.writer, known).await?;
+        self.held.recovered = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,479 @@
+//! A deliberate reset backwards: a partition's rows from the target on leave their files for `.stockflow/superseded/`,
+//! and the partition is read again from there.
+//!
+//! Files and index are written anew beside the old ones first. Then one redo record says which of them take whose
+//! place; so a stop at any instant leaves all of it done, or nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use super::checkpoint::{Checkpoint, FileState, Position};
+use super::content;
+use super::error::SinkError;
+use super::fs::FsFile;
+use super::index::{self, Batch, Run};
+use super::open::STATE_DIRECTORY;
+use super::redo::{Redo, Step};
+use super::settings::Compression;
+use super::tail::Tail;
+use super::{Sink, rewrite};
+
+/// Where superseded rows are kept, in the sidecar.
+const SUPERSEDED: &str = "superseded";
+/// Where files are written anew, in the sidecar.
+const STAGED: &str = "staged";
+
+/// What a reset backwards moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superseded {
+    /// Rows and dead letters that are in [`directory`](Self::directory) now.
+    pub rows: u64,
+    /// Files that they were in.
+    pub files: usize,
+    /// Where they are kept.
+    pub directory: PathBuf,
+}
+
+impl Sink {
+    /// Moves a partition's rows from the offset `target` on out of the files; the partition then goes on at `target`,
+    /// and has to be begun again with [`start_position`](Self::start_position). The other partitions stay as they are.
+    ///
+    /// To be called between batches: with nothing unflushed and no batch pending. A `target` at or behind what the
+    /// directory holds moves nothing.
+    ///
+    /// # Errors
+    /// [`SinkError::OutOfOrder`] when something waits to be flushed or committed, [`SinkError::Edited`] when rows are
+    /// not as they were written; nothing was changed then. After any other the sink accepts nothing more; opening the
+    /// directory again finishes the work.
+    pub fn supersede(&mut self, partition: i32, target: i64) -> Result<Superseded, SinkError> {
+        self.ready()?;
+        if self.pending_batch().is_some() || self.unflushed_bytes() > 0 {
+            return Err(SinkError::OutOfOrder(format!(
+                "rows of partition {partition} are to be superseded while a batch is under way"
+            )));
+        }
+        let held = self.checkpoint.counting.partitions.get(&partition);
+        if held.is_none_or(|held| held.next <= target) {
+            // It may have been begun further on, with nothing read yet.
+            self.progress.remove(&partition);
+            self.gaps.retain(|gap| gap.0 != partition);
+            return Ok(Superseded {
+                rows: 0,
+                files: 0,
+                directory: self.state_directory.join(SUPERSEDED),
+            });
+        }
+        let moved = self.move_rows(partition, target);
+        self.guard(moved)
+    }
+
+    fn move_rows(&mut self, partition: i32, target: i64) -> Result<Superseded, SinkError> {
+        let mut tail = self.index_from(partition, target)?;
+        let mut work = Work {
+            checkpoint: self.checkpoint.clone(),
+            steps: Vec::new(),
+            rows: 0,
+        };
+        let names: BTreeSet<String> = tail
+            .batches
+            .iter()
+            .flat_map(|batch| batch.runs.iter().map(move |run| (batch, run)))
+            .filter(|(batch, run)| {
+                batch.identity == tail.identity
+                    && run.partition == partition
+                    && rewrite::kept_rows(run, target).is_some()
+            })
+            .filter_map(|(batch, run)| batch.files.get(run.file).cloned())
+            .collect();
+        for (number, name) in names.iter().enumerate() {
+            self.write_anew(&mut tail, &mut work, (number, name), partition, target)?;
+        }
+        for batch in &mut tail.batches {
+            if batch.identity == tail.identity {
+                rewrite::narrow(batch, partition, target);
+            }
+        }
+        tail.batches.retain(|batch| !batch.says_nothing());
+
+        let mut bytes = Vec::new();
+        for batch in &tail.batches {
+            bytes.extend_from_slice(&batch.encode()?);
+        }
+        let Work {
+            mut checkpoint,
+            mut steps,
+            rows,
+        } = work;
+        steps.push(Step::Write {
+            name: format!("{STATE_DIRECTORY}/{}", index::FILE),
+            cut: tail.cut,
+            append: bytes.len() as u64,
+        });
+        checkpoint.counting.index = tail.cut + bytes.len() as u64;
+        checkpoint.counting.partitions.insert(
+            partition,
+            Position {
+                next: target,
+                epoch: None,
+            },
+        );
+        // The number is in the names of the superseded files.
+        checkpoint.next_batch += 1;
+        let redo = Redo {
+            steps,
+            checkpoint,
+            bytes,
+        };
+        self.outputs.clear();
+        self.index = None;
+        self.progress.remove(&partition);
+        self.gaps.retain(|gap| gap.0 != partition);
+        redo.write(&*self.fs, &self.state_directory)?;
+        redo.apply(&*self.fs, &self.directory, &self.state_directory)?;
+        self.checkpoint = redo.checkpoint;
+        self.unsaved = false;
+        tracing::warn!(
+            topic = self.checkpoint.topic,
+            partition,
+            to = target,
+            rows,
+            directory = %self.state_directory.join(SUPERSEDED).display(),
+            "the group's offset was set back; the rows that are read again were moved"
+        );
+        Ok(Superseded {
+            rows,
+            files: names.len(),
+            directory: self.state_directory.join(SUPERSEDED),
+        })
+    }
+
+    /// The index from the first batch on that has to change.
+    fn index_from(&self, partition: i32, target: i64) -> Result<Ending, SinkError> {
+        let path = self.state_directory.join(index::FILE);
+        let mut tail = Ending {
+            cut: 0,
+            batches: Vec::new(),
+            closed: BTreeMap::new(),
+            identity: self.checkpoint.identity,
+        };
+        for line in index::Lines::open(&*self.fs, &path, self.checkpoint.counting.index)? {
+            let (at, batch) = line?;
+            for closed in &batch.closed {
+                tail.closed.insert(closed.name.clone(), closed.to.clone());
+            }
+            let changes = batch.identity == tail.identity
+                && (batch
+                    .partitions
+                    .iter()
+                    .any(|span| span.0 == partition && span.2 > target)
+                    || batch
+                        .runs
+                        .iter()
+                        .any(|run| run.partition == partition && run.last >= target)
+                    || batch
+                        .gaps
+                        .iter()
+                        .chain(&batch.undecided)
+                        .any(|gap| gap.0 == partition && gap.2 > target));
+            if tail.batches.is_empty() {
+                tail.cut = at;
+            }
+            if changes || !tail.batches.is_empty() {
+                tail.batches.push(batch);
+            }
+        }
+        if tail.batches.is_empty() {
+            tail.cut = self.checkpoint.counting.index;
+        }
+        Ok(tail)
+    }
+
+    /// Writes one file anew without the rows that are superseded, these beside it, and both as steps.
+    fn write_anew(
+        &self,
+        tail: &mut Ending,
+        work: &mut Work,
+        (number, name): (usize, &str),
+        partition: i32,
+        target: i64,
+    ) -> Result<(), SinkError> {
+        let now = tail
+            .closed
+            .get(name)
+            .map_or(name, String::as_str)
+            .to_owned();
+        let path = self.directory.join(&now);
+        if self
+            .fs
+            .len(&path)
+            .map_err(SinkError::io("read", &path))?
+            .is_none()
+        {
+            tracing::warn!(file = %path.display(), "the file was taken away; its rows stay where they are, and are read again");
+            tail.forget(name, partition, target);
+            return Ok(());
+        }
+        let staged = self.state_directory.join(STAGED);
+        let aside = self.state_directory.join(SUPERSEDED);
+        for directory in [&staged, &aside] {
+            self.fs
+                .create_dir_all(directory)
+                .map_err(SinkError::io("make", directory))?;
+        }
+        self.fs
+            .sync_dir(&self.state_directory)
+            .map_err(SinkError::io("sync", &self.state_directory))?;
+        let io = |error| SinkError::io("write anew", &path)(error);
+        let mut source = content::open(&*self.fs, &path).map_err(io)?;
+        let mut kept = Anew::create(self, &format!("{number}.kept")).map_err(io)?;
+        let mut moved = Anew::create(self, &format!("{number}.moved")).map_err(io)?;
+        let mut at = 0;
+        let mut first = true;
+        let mut buffer = Vec::new();
+        let identity = tail.identity;
+        let mut any_left = false;
+        for batch in &mut tail.batches {
+            let Some(place) = batch.files.iter().position(|file| file == name) else {
+                continue;
+            };
+            for run in batch.runs.iter_mut().filter(|run| run.file == place) {
+                let ours = batch.identity == identity && run.partition == partition;
+                let rows = ours.then(|| rewrite::kept_rows(run, target)).flatten();
+                if first && rows.is_none() {
+                    any_left = true;
+                    continue;
+                }
+                if first {
+                    first = false;
+                    // Header and rows before: as they are.
+                    let ahead = usize::try_from(run.start).unwrap_or(usize::MAX);
+                    let header = kept.copy(&mut source, ahead).map_err(io)?;
+                    if rewrite::is_letters(name) {
+                        any_left |= ahead > 0;
+                    } else {
+                        any_left |= ahead > header.len();
+                        moved.write_all(&header).map_err(io)?;
+                    }
+                    at = run.start;
+                }
+                if run.start != at {
+                    return Err(SinkError::damaged(
+                        &path,
+                        format!("its runs do not meet at byte {at}"),
+                    ));
+                }
+                buffer.resize(usize::try_from(run.len).unwrap_or(usize::MAX), 0);
+                source.read_exact(&mut buffer).map_err(io)?;
+                if crc32c::crc32c(&buffer) != run.crc {
+                    return Err(SinkError::edited(
+                        &path,
+                        format!(
+                            "the rows of partition {}, offsets {} to {}, differ",
+                            run.partition, run.first, run.last
+                        ),
+                    ));
+                }
+                at += run.len;
+                let rows_kept = rows.unwrap_or(run.rows);
+                let (stay, go) = buffer
+                    .split_at_checked(line_end(&buffer, rows_kept))
+                    .unwrap_or((&buffer, &[]));
+                moved.write_all(go).map_err(io)?;
+                work.rows += run.rows - rows_kept;
+                let start = kept.len;
+                kept.write_all(stay).map_err(io)?;
+                if rows_kept == 0 {
+                    run.rows = 0;
+                } else {
+                    any_left = true;
+                    *run = Run {
+                        start,
+                        ..rewrite::head(run, rows_kept, stay.len() as u64, crc32c::crc32c(stay))
+                    };
+                }
+            }
+            batch.runs.retain(|run| run.rows > 0);
+        }
+        let (len, crc, tail_crc) = (kept.len, kept.crc, kept.tail.crc);
+        let from = kept.finish(self, Compression::of(&now)).map_err(io)?;
+        work.steps.push(if any_left {
+            Step::Replace { from, to: now }
+        } else {
+            Step::Remove { name: now }
+        });
+        let from = moved.finish(self, Compression::None).map_err(io)?;
+        let base = name.rsplit('/').next().unwrap_or(name);
+        let to = format!(
+            "{STATE_DIRECTORY}/{SUPERSEDED}/reset-{}.partition-{partition}.from-{target}.{base}",
+            self.checkpoint.next_batch
+        );
+        work.steps.push(Step::Replace { from, to });
+        self.fs
+            .sync_dir(&staged)
+            .map_err(SinkError::io("sync", &staged))?;
+        if any_left {
+            tail.closed_as(name, len, crc);
+        } else {
+            tail.never_closed(name);
+        }
+        if let Some(state) = work.checkpoint.counting.files.get(name).copied() {
+            if any_left {
+                let state = FileState {
+                    len,
+                    crc,
+                    tail: tail_crc,
+                    ..state
+                };
+                work.checkpoint
+                    .counting
+                    .files
+                    .insert(name.to_owned(), state);
+            } else {
+                work.checkpoint.counting.files.remove(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the line `rows` ends, counted from 1.
+fn line_end(bytes: &[u8], rows: u64) -> usize {
+    let Some(before) = rows.checked_sub(1) else {
+        return 0;
+    };
+    let nth = usize::try_from(before).unwrap_or(usize::MAX);
+    memchr::memchr_iter(b'\n', bytes)
+        .nth(nth)
+        .map_or(bytes.len(), |end| end + 1)
+}
+
+/// What is being done.
+struct Work {
+    checkpoint: Checkpoint,
+    steps: Vec<Step>,
+    rows: u64,
+}
+
+/// The end of the index, in memory.
+struct Ending {
+    /// Where it begins.
+    cut: u64,
+    batches: Vec<Batch>,
+    /// The names that closed files have now.
+    closed: BTreeMap<String, String>,
+    identity: u32,
+}
+
+impl Ending {
+    /// Drops the runs of a file that is not there any more.
+    fn forget(&mut self, name: &str, partition: i32, target: i64) {
+        let identity = self.identity;
+        for batch in self
+            .batches
+            .iter_mut()
+            .filter(|batch| batch.identity == identity)
+        {
+            let Some(place) = batch.files.iter().position(|file| file == name) else {
+                continue;
+            };
+            batch.runs.retain_mut(|run| {
+                let ours = run.file == place && run.partition == partition;
+                match ours.then(|| rewrite::kept_rows(run, target)).flatten() {
+                    None => true,
+                    // What is left of the run cannot be checked, and its bytes are not there.
+                    Some(rows) if rows > 0 => {
+                        *run = rewrite::head(run, rows, run.len, run.crc);
+                        true
+                    }
+                    Some(_) => false,
+                }
+            });
+        }
+    }
+
+    /// What the index says of a closed file from now on.
+    fn closed_as(&mut self, name: &str, len: u64, crc: u32) {
+        let closed = self.batches.iter_mut().flat_map(|batch| &mut batch.closed);
+        for closed in closed.filter(|closed| closed.name == name) {
+            (closed.len, closed.crc) = (len, crc);
+        }
+    }
+
+    fn never_closed(&mut self, name: &str) {
+        for batch in &mut self.batches {
+            batch.closed.retain(|closed| closed.name != name);
+        }
+    }
+}
+
+/// A file that is written anew in the sidecar.
+struct Anew {
+    /// Its name, relative to the output directory.
+    name: String,
+    file: Box<dyn FsFile>,
+    len: u64,
+    crc: u32,
+    tail: Tail,
+}
+
+impl Anew {
+    fn create(sink: &Sink, name: &str) -> io::Result<Self> {
+        let name = format!("{STATE_DIRECTORY}/{STAGED}/{name}");
+        Ok(Self {
+            file: sink.fs.create(&sink.directory.join(&name))?,
+            name,
+            len: 0,
+            crc: 0,
+            tail: Tail::default(),
+        })
+    }
+
+    /// Copies so many bytes; the first line of them.
+    fn copy(&mut self, source: &mut dyn Read, size: usize) -> io::Result<Vec<u8>> {
+        let mut left = size;
+        let mut line = Vec::new();
+        let mut chunk = vec![0; size.min(1 << 20)];
+        while left > 0 {
+            let chunk = chunk.get_mut(..left.min(1 << 20)).unwrap_or_default();
+            source.read_exact(chunk)?;
+            if line.last() != Some(&b'\n') {
+                let end = memchr::memchr(b'\n', chunk).map_or(chunk.len(), |end| end + 1);
+                line.extend_from_slice(chunk.get(..end).unwrap_or_default());
+            }
+            self.write_all(chunk)?;
+            left -= chunk.len();
+        }
+        Ok(line)
+    }
+
+    /// Makes it durable, compressed as the file is whose place it takes; its name.
+    fn finish(mut self, sink: &Sink, codec: Compression) -> io::Result<String> {
+        self.file.sync()?;
+        if codec == Compression::None {
+            return Ok(self.name);
+        }
+        let path = sink.directory.join(&self.name);
+        let name = format!("{}{}", self.name, codec.suffix());
+        let mut plain = content::open(&*sink.fs, &path)?;
+        let mut drain = content::Sequential::new(sink.fs.create(&sink.directory.join(&name))?, 0);
+        content::compress(&mut plain, &mut drain, codec)?;
+        drain.sync()?;
+        sink.fs.remove(&path)?;
+        Ok(name)
+    }
+}
+
+impl Write for Anew {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_at(self.len, bytes)?;
+        self.tail.extend(self.len, bytes);
+        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        self.len += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
