@@ -6,6 +6,7 @@ mod config;
 mod errors;
 mod foreign_clients;
 mod groups;
+mod own_ca;
 mod pipeline;
 mod proxy;
 mod storm;
