@@ -14,7 +14,7 @@ pub(super) fn batch(timestamps: &[i64], identity: Option<ProducerIdentity>) -> B
         };
         builder.append(&record).unwrap();
     }
-    let frozen = builder.finish(Codec::None, identity).unwrap();
+    let frozen = builder.finish(Codec::None, identity, false).unwrap();
     Batches::new(frozen.bytes().clone())
         .next()
         .unwrap()

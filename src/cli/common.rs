@@ -101,6 +101,11 @@ pub(super) struct KafkaArguments {
 }
 
 impl KafkaArguments {
+    /// Whether `--topic` was given.
+    pub(super) fn names_topic(&self) -> bool {
+        self.topic.is_some()
+    }
+
     pub(super) fn overrides(&self) -> impl Iterator<Item = Override> {
         let servers = one(
             "Kafka.BootstrapServers",

@@ -76,6 +76,14 @@ async fn pipeline(Invocation { config, command }: &Invocation, stop: &Stop) -> E
                 Err(error) => failed(&error),
             };
         }
+        Command::Bench(options) => {
+            return match pipeline::bench(config, options, stop).await {
+                Ok(measured) => {
+                    printed(output::print(&measured.render(options.format)), Exit::Done)
+                }
+                Err(error) => failed(&error),
+            };
+        }
         Command::Group(action, format) => {
             return match pipeline::group(config, action, *format).await {
                 Ok(text) => printed(output::print(&text), Exit::Done),

@@ -5,6 +5,7 @@
 //! rest are options of the run. Nothing here opens a socket or starts a runtime, so `--version` and wrong usage are told
 //! at once.
 
+mod bench;
 mod broker;
 mod check;
 mod common;
@@ -31,8 +32,8 @@ pub use exit::Exit;
 
 use crate::config::{Config, ConfigError, Inputs, Override};
 use crate::pipeline::options::{
-    BrokerOptions, CheckOptions, ConsumeOptions, DemoOptions, Format, GroupAction, ProduceOptions,
-    RunOptions, VerifyOptions,
+    BenchOptions, BrokerOptions, CheckOptions, ConsumeOptions, DemoOptions, Format, GroupAction,
+    ProduceOptions, RunOptions, VerifyOptions,
 };
 use common::Global;
 
@@ -63,6 +64,7 @@ enum Commands {
     Demo(demo::Arguments),
     Broker(broker::Arguments),
     Verify(verify::Arguments),
+    Bench(bench::Arguments),
     Group(group::Arguments),
     Check(check::Arguments),
     Config(config::Arguments),
@@ -83,6 +85,8 @@ pub enum Command {
     Broker(BrokerOptions),
     /// Directories are proven to hold every record once.
     Verify(VerifyOptions),
+    /// A load test.
+    Bench(BenchOptions),
     /// Consumer groups, looked at or changed.
     Group(GroupAction, Format),
     /// Whether everything that a run needs is there.
@@ -173,6 +177,7 @@ impl Commands {
             Self::Verify(arguments) => {
                 (Command::Verify(arguments.options()), arguments.overrides())
             }
+            Self::Bench(arguments) => (Command::Bench(arguments.options()), arguments.overrides()),
             Self::Group(arguments) => arguments.split(),
             Self::Config(arguments) => (Command::ConfigShow(arguments.format()), Vec::new()),
         }

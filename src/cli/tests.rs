@@ -22,6 +22,7 @@ fn every_help_ends_with_examples() {
         "run",
         "demo",
         "broker",
+        "bench",
         "check",
         "config",
         "config show",

@@ -62,15 +62,23 @@ choices! {
     pub enum Partitioner {
         /// Java's: murmur2 of the key; without a key, any.
         Murmur2Random = "murmur2_random" | "murmur2",
-    } later "consistent_random", "consistent", "random", "fnv1a", "fnv1a_random";
+        /// librdkafka's: CRC-32 of the key; without a key, or with an empty one, any.
+        ConsistentRandom = "consistent_random",
+    } later "consistent", "random", "fnv1a", "fnv1a_random";
 
     /// How batches are compressed.
     pub enum CompressionType {
         /// Not at all.
         None = "none",
+        /// Deflate in gzip's framing.
+        Gzip = "gzip",
+        /// Snappy, framed as Java's clients do.
+        Snappy = "snappy",
         /// LZ4 frames.
         Lz4 = "lz4",
-    } later "gzip", "snappy", "zstd";
+        /// Zstandard.
+        Zstd = "zstd",
+    }
 
     /// Which group protocol the consumer speaks.
     pub enum GroupProtocol {

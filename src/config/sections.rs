@@ -90,8 +90,8 @@ section! {
         now queue_buffering_max_kbytes: u64 = "QueueBufferingMaxKbytes", whole(1_024, 2_097_151, "KiB"), "32768";
         /// Whether a retry can double a record; it never does.
         now enable_idempotence: bool = "EnableIdempotence", always_true(), "true";
-        /// Fences other producers of the same id.
-        later transactional_id: Option<String> = "TransactionalId", optional_text(), "";
+        /// Each poll is published in a transaction; fences other producers of the same id.
+        now transactional_id: Option<String> = "TransactionalId", optional_text(), "";
         /// How long an answer may take, in milliseconds.
         now request_timeout: Duration = "RequestTimeoutMs", millis(10, 900_000), "30000";
         /// First pause before connecting again, in milliseconds.

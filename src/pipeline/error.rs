@@ -6,7 +6,7 @@ use crate::{
     admin::AdminError,
     broker::BrokerError,
     consumer::ConsumeError,
-    producer::{DeliveryError, SendError},
+    producer::{DeliveryError, SendError, TransactionError},
     sink::SinkError,
     source::{ErrorClass, SourceError},
     wire::{cluster::ClusterError, error::ErrorCode},
@@ -58,6 +58,9 @@ pub enum PipelineError {
         /// What became of the first of them.
         source: DeliveryError,
     },
+    /// A transaction cannot be committed.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
     /// A group cannot be looked at or changed.
     #[error(transparent)]
     Admin(#[from] AdminError),

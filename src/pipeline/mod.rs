@@ -1,7 +1,7 @@
 //! Wires a produce, consume or run pipeline, and stops it: the only room that sees both halves.
 //!
 //! ```text
-//!  produce   source ──► known (what is on the topic already) ──► producer          publish, known
+//!  produce   source ──► known (what is on the topic already) ──► producer          publish, flight, known
 //!  consume   consumer ──► sink, on threads of its own; flush ──► commit            consume, session, writer
 //!  run       both, side by side; demo: with a broker and a market of their own      run, demo
 //! ```
@@ -9,10 +9,12 @@
 //! A stop (Ctrl-C, SIGTERM, a key) is asked for through [`Stop`]: intake ends, what is under way is drained, made durable
 //! and committed, the group is left; all under one deadline, `ShutdownTimeoutMs`.
 
+mod bench;
 mod check;
 mod consume;
 mod demo;
 mod error;
+mod flight;
 mod group;
 mod keys;
 mod known;
@@ -30,6 +32,7 @@ mod verify;
 mod watchdog;
 mod writer;
 
+pub use bench::{Bench, bench};
 pub use check::{CheckReport, check};
 pub use demo::{broker, demo};
 pub use error::{Fault, PipelineError};

@@ -113,6 +113,19 @@ pub struct BrokerOptions {
     pub advertise: Option<HostPort>,
 }
 
+/// What `bench` was asked to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BenchOptions {
+    /// How many events; at least 1.
+    pub count: u64,
+    /// Events a second; `None` is as fast as possible.
+    pub rate: Option<f64>,
+    /// The topic was named: it is used as it is, and stays.
+    pub keep_topic: bool,
+    /// How the result is printed.
+    pub format: Format,
+}
+
 /// What `group` was asked to do, with the group and topic of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupAction {

@@ -1,22 +1,27 @@
 //! The producing half: polls a source, passes over what is on the topic already, publishes the rest, and counts what
 //! the brokers acknowledge.
+//!
+//! Events are kept until they are acknowledged. When one is given up (`Kafka.MessageTimeoutMs`), the producer gives up
+//! all that are behind it, too, so that none can pass it; a one-shot command then fails. Any other begins anew, as after a
+//! restart: those that may have been written are looked up on the topic, the rest is offered again, in order.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{sync::Arc, time::Instant};
 
 use chrono::Utc;
 use tokio::sync::watch;
 
 use super::{
-    PipelineError, Stop, known::Known, options::SourceOptions, reach::Reach, settings,
+    PipelineError, Stop,
+    flight::{Flight, Flights, Offer},
+    known::{self, Known},
+    options::SourceOptions,
+    reach::Reach,
+    settings,
     summary::Published,
 };
 use crate::{
     config::Config,
-    event::TradeEvent,
-    producer::{Delivery, DeliveryError, Producer, Record},
+    producer::{self, DeliveryError, Producer, Record, SendError},
     source::{Batch, ErrorClass, Source, SourceError},
     wire::cluster::Cluster,
 };
@@ -66,135 +71,354 @@ pub(super) async fn publish_from(
     stop: &Stop,
     progress: &watch::Sender<Published>,
 ) -> Result<(), PipelineError> {
-    let reach = Reach::new(cluster, options.one_shot());
-    let started = reach.ask(|| Producer::start(Arc::clone(cluster), settings::producer(config)));
+    let one_shot = options.one_shot();
+    let reach = Reach::new(cluster, one_shot);
+    let topic: Arc<str> = config.kafka.topic.as_str().into();
+    let settings = settings::producer(config);
+    let look_up = !options.source.republish && source.may_repeat();
+    let started = async {
+        let producer = reach
+            .ask(|| Producer::start(Arc::clone(cluster), settings.clone()))
+            .await?;
+        if look_up && reach.ask(|| known::is_compacted(cluster, &topic)).await? {
+            return Err(PipelineError::Setting(format!(
+                "topic {topic} (Kafka.Topic) is compacted (cleanup.policy): Kafka removes all but the newest event of a symbol from it, so what was published cannot be told; name another topic, or publish without looking (--republish)"
+            )));
+        }
+        Ok(producer)
+    };
     let producer = tokio::select! {
         producer = started => producer?,
         () = stop.requested() => return Ok(()),
     };
-    let known = (!options.source.republish && source.may_repeat())
-        .then(|| Known::new(cluster, &config.kafka.topic));
+    let state = config.state.directory.clone();
     let mut half = Publisher {
+        transactional: settings.transactional_id.is_some(),
+        known: look_up.then(|| Known::new(cluster, &topic, state)),
+        cluster,
+        topic,
+        settings,
+        reach: &reach,
+        one_shot,
         producer,
-        known,
-        in_flight: InFlight::default(),
+        flights: Flights::default(),
         left: options.count,
         progress,
         value: Vec::with_capacity(256),
+        open: None,
     };
     let outcome = tokio::select! {
         outcome = half.pump(source.as_mut(), stop) => outcome,
         lost = reach.watch() => Err(lost),
     };
     // Whatever ended it: what was taken is sent, as far as the time allows.
-    let drained = half.producer.close(stop.deadline()).await;
-    half.reap();
-    if half.in_flight.is_settled() {
+    let drained = half.finish(stop.deadline(), outcome.is_ok()).await;
+    if half.flights.is_empty() {
         source.settled();
     }
     outcome?;
-    if let Some((events, source)) = half.in_flight.failed {
-        return Err(PipelineError::Delivery { events, source });
-    }
-    if !drained {
+    if !drained? {
         return Err(stop.overdue().await);
     }
     Ok(())
 }
 
+/// A transaction that was begun.
+struct Open {
+    since: Instant,
+    events: usize,
+}
+
 struct Publisher<'a> {
+    cluster: &'a Arc<Cluster>,
+    topic: Arc<str>,
+    settings: producer::Settings,
+    reach: &'a Reach,
+    one_shot: bool,
+    transactional: bool,
     producer: Producer,
     known: Option<Known>,
-    in_flight: InFlight,
+    flights: Flights,
     left: Option<u64>,
     progress: &'a watch::Sender<Published>,
     value: Vec<u8>,
+    open: Option<Open>,
 }
 
 impl Publisher<'_> {
     async fn pump(&mut self, source: &mut dyn Source, stop: &Stop) -> Result<(), PipelineError> {
         while self.left != Some(0) {
+            let next = self.flights.next_outcome();
+            let transaction = self.open.is_some();
             let polled = tokio::select! {
                 biased;
                 () = stop.requested() => return Ok(()),
-                polled = source.poll() => polled,
+                polled = source.poll() => Some(polled),
+                // Nothing comes at the moment: the poll that is complete can be seen.
+                () = std::future::ready(()), if transaction => None,
+                () = next => None,
             };
             match polled {
-                Ok(None) => return Ok(()),
-                Ok(Some(batch)) => {
+                Some(Ok(None)) => return Ok(()),
+                Some(Ok(Some(batch))) => {
+                    let whole = !batch.more;
                     tokio::select! {
                         biased;
-                        published = self.publish(&batch) => published?,
+                        published = self.publish(batch) => published?,
                         // A batch that waits for memory or for a lookup does not hold up a stop; what was not
                         // handed over yet is polled again at the next start.
                         () = stop.requested() => return Ok(()),
                     }
+                    if self
+                        .open
+                        .as_ref()
+                        .is_some_and(|open| open.is_full() && whole)
+                    {
+                        self.commit().await?;
+                    }
                 }
-                Err(error) => tell(error)?,
+                Some(Err(error)) => tell(error)?,
+                None if transaction => self.commit().await?,
+                None => {}
             }
-            self.reap();
-            if let Some((events, source)) = self.in_flight.failed.take() {
-                return Err(PipelineError::Delivery { events, source });
-            }
-            if self.left != Some(0) && self.in_flight.is_settled() {
+            self.reap().await?;
+            if self.left != Some(0) && self.flights.is_empty() {
                 source.settled();
             }
         }
         Ok(())
     }
 
-    async fn publish(&mut self, batch: &Batch) -> Result<(), PipelineError> {
+    async fn publish(&mut self, batch: Batch) -> Result<(), PipelineError> {
         if let Some(known) = &mut self.known {
             known.learn(&batch.events, Utc::now()).await?;
         }
         let mut skipped = 0;
-        for (place, event) in batch.events.iter().enumerate() {
+        let offer = Offer::new(batch);
+        for place in 0..offer.batch.events.len() {
             if self.left == Some(0) {
                 break;
             }
-            if self
-                .known
-                .as_mut()
-                .is_some_and(|known| !known.insert(&event.trade_id))
+            if let Some(known) = &mut self.known
+                && !known.offer(&offer.batch.events[place].trade_id)?
             {
                 skipped += 1;
                 continue;
             }
-            self.send(event, &batch.origin).await?;
+            self.send(&offer, place).await?;
             if let Some(left) = &mut self.left {
                 *left -= 1;
             }
             if place % REAP_EVERY == REAP_EVERY - 1 {
-                self.reap();
+                self.reap().await?;
             }
         }
         self.progress.send_modify(|done| {
             done.duplicates_skipped += skipped;
-            done.bad_bars += batch.bad.total();
+            done.bad_bars += offer.batch.bad.total();
         });
         Ok(())
     }
 
-    async fn send(&mut self, event: &TradeEvent, origin: &str) -> Result<(), PipelineError> {
+    /// Hands an event to the producer; one that gave up is replaced first.
+    async fn send(&mut self, offer: &Arc<Offer>, place: usize) -> Result<(), PipelineError> {
+        while !self.try_send(offer, place).await? {
+            self.recover().await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::send`]; `false` when the producer gave up.
+    async fn try_send(&mut self, offer: &Arc<Offer>, place: usize) -> Result<bool, PipelineError> {
+        let event = &offer.batch.events[place];
         self.value.clear();
         event.write_json(&mut self.value);
         let record = Record {
             key: Some(event.symbol.as_bytes()),
             value: Some(&self.value),
-            headers: &[(SOURCE_HEADER, origin.as_bytes())],
+            headers: &[(SOURCE_HEADER, offer.batch.origin.as_bytes())],
             timestamp_ms: Utc::now().timestamp_millis(),
         };
-        let delivery = self.producer.send(&record).await?;
-        self.in_flight.add(delivery);
+        match self.producer.send(&record).await {
+            Ok(delivery) => {
+                self.flights.push(Flight {
+                    offer: Arc::clone(offer),
+                    place,
+                    delivery,
+                });
+                if self.transactional {
+                    self.open.get_or_insert_with(Open::now).events += 1;
+                }
+                Ok(true)
+            }
+            Err(SendError::GaveUp { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Counts what was acknowledged, and deals with what was given up. Events of a transaction count when it does.
+    async fn reap(&mut self) -> Result<(), PipelineError> {
+        while self.open.is_none() && !self.count()? {
+            self.recover().await?;
+        }
         Ok(())
     }
 
-    fn reap(&mut self) {
-        let acknowledged = self.in_flight.reap();
+    /// Counts what was acknowledged; `false` when something was given up.
+    fn count(&mut self) -> Result<bool, PipelineError> {
+        let mut acknowledged = 0;
+        let fine = loop {
+            match self.flights.pop_acknowledged() {
+                Ok(None) => break true,
+                Ok(Some((flight, place))) => {
+                    acknowledged += 1;
+                    if let Some(known) = &mut self.known {
+                        known.acknowledged(&flight.event().trade_id, &place)?;
+                    }
+                }
+                Err(()) => break false,
+            }
+        };
         if acknowledged > 0 {
             self.progress
                 .send_modify(|done| done.events += acknowledged);
+            if let Some(known) = &mut self.known {
+                known.save(false)?;
+            }
         }
+        Ok(fine)
+    }
+
+    /// Commits what was sent since the last time, or sends it again in another transaction.
+    async fn commit(&mut self) -> Result<(), PipelineError> {
+        while self.open.is_some() {
+            self.producer.flush().await;
+            if self.flights.failure().is_some() {
+                self.recover().await?;
+                continue;
+            }
+            self.producer.commit().await?;
+            self.open = None;
+            self.count()?;
+        }
+        Ok(())
+    }
+
+    /// Begins anew after something was given up: looks up what may have been written, and offers the rest again, in
+    /// order.
+    async fn recover(&mut self) -> Result<(), PipelineError> {
+        loop {
+            // At once, so that everything is decided: what is not acknowledged now is offered again.
+            self.producer.close(Instant::now()).await;
+            let failure = self.flights.failure();
+            match failure {
+                Some(source @ DeliveryError::TimedOut { .. }) if !self.one_shot => {
+                    tracing::error!("{source}; looking up what was written, and trying again");
+                }
+                Some(DeliveryError::Stopped { .. }) | None => {}
+                Some(source) => {
+                    let events = self.flights.failed();
+                    return Err(PipelineError::Delivery { events, source });
+                }
+            }
+            let flights = std::mem::take(&mut self.flights);
+            let (doubtful, since) = flights.doubtful();
+            let found = match since {
+                // A transaction that was not committed is aborted by the next producer's start.
+                Some(since) if !self.transactional => {
+                    known::find(self.cluster, &self.topic, &doubtful, since).await?
+                }
+                _ => Default::default(),
+            };
+            self.open = None;
+            let start = || Producer::start(Arc::clone(self.cluster), self.settings.clone());
+            self.producer = self.reach.ask(start).await?;
+            let mut again = true;
+            let mut published = 0;
+            for mut flight in flights {
+                let place = match flight.delivery.outcome() {
+                    Some(Ok(place)) if !self.transactional => Some(place),
+                    _ if found.contains(&known::number(&flight.event().trade_id)) => {
+                        Some(flight.place_without_offset())
+                    }
+                    _ => None,
+                };
+                match place {
+                    Some(place) => {
+                        published += 1;
+                        if let Some(known) = &mut self.known {
+                            known.acknowledged(&flight.event().trade_id, &place)?;
+                        }
+                    }
+                    None if again => {
+                        again = self.try_send(&flight.offer, flight.place).await?;
+                        if !again {
+                            flight.never_sent();
+                            self.flights.push(flight);
+                        }
+                    }
+                    None => {
+                        flight.never_sent();
+                        self.flights.push(flight);
+                    }
+                }
+            }
+            self.progress.send_modify(|done| done.events += published);
+            if again {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends and commits what was taken, as far as the time allows; says whether that was everything.
+    async fn finish(&mut self, deadline: Instant, commit: bool) -> Result<bool, PipelineError> {
+        if self.transactional && self.open.is_some() {
+            let committed = async {
+                match commit {
+                    true => self.commit().await,
+                    false => Ok(()),
+                }
+            };
+            if let Ok(committed) = tokio::time::timeout_at(deadline.into(), committed).await {
+                committed?;
+            }
+        }
+        let mut drained = self.producer.close(deadline).await;
+        if self.open.is_some() {
+            self.producer.abort(deadline).await;
+            drained = false;
+        } else {
+            self.count()?;
+        }
+        if let Some(known) = &mut self.known {
+            known.save(true)?;
+        }
+        match self.flights.failure() {
+            Some(source) if commit && !matches!(source, DeliveryError::Stopped { .. }) => {
+                let events = self.flights.failed();
+                Err(PipelineError::Delivery { events, source })
+            }
+            _ => Ok(drained),
+        }
+    }
+}
+
+/// How many events a transaction takes before it is committed between two polls.
+const TRANSACTION_EVENTS: usize = 100_000;
+
+/// For how long a transaction is kept open while polls bring events without a pause.
+const TRANSACTION_TIME: std::time::Duration = std::time::Duration::from_millis(500);
+
+impl Open {
+    fn now() -> Self {
+        Self {
+            since: Instant::now(),
+            events: 0,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.events >= TRANSACTION_EVENTS || self.since.elapsed() >= TRANSACTION_TIME
     }
 }
 
@@ -206,45 +430,5 @@ fn tell(error: SourceError) -> Result<(), PipelineError> {
             Ok(())
         }
         ErrorClass::Stop | ErrorClass::WrongKey | ErrorClass::Configuration => Err(error.into()),
-    }
-}
-
-/// Records whose outcome is not known yet, by batch: a batch has one outcome.
-#[derive(Default)]
-struct InFlight {
-    batches: BTreeMap<i32, VecDeque<(Delivery, u64)>>,
-    /// How many were not acknowledged, and what became of the first.
-    failed: Option<(u64, DeliveryError)>,
-}
-
-impl InFlight {
-    fn add(&mut self, delivery: Delivery) {
-        let batches = self.batches.entry(delivery.partition()).or_default();
-        match batches.back_mut() {
-            Some((last, records)) if last.same_batch(&delivery) => *records += 1,
-            _ => batches.push_back((delivery, 1)),
-        }
-    }
-
-    /// Whether every record was acknowledged.
-    fn is_settled(&self) -> bool {
-        self.failed.is_none() && self.batches.values().all(VecDeque::is_empty)
-    }
-
-    /// Takes out the batches whose outcome is known; says how many records were acknowledged.
-    fn reap(&mut self) -> u64 {
-        let mut acknowledged = 0;
-        for batches in self.batches.values_mut() {
-            while let Some(outcome) = batches.front().and_then(|(delivery, _)| delivery.outcome()) {
-                let records = batches.pop_front().map_or(0, |(_, records)| records);
-                match outcome {
-                    Ok(_) => acknowledged += records,
-                    Err(error) => {
-                        self.failed.get_or_insert((0, error)).0 += records;
-                    }
-                }
-            }
-        }
-        acknowledged
     }
 }

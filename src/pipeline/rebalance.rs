@@ -33,7 +33,7 @@ pub(super) struct Held {
     pub(super) recovered: bool,
     /// Counts the memberships that were lost.
     pub(super) tenure: u64,
-    /// Whether the group has said anything yet.
+    /// Whether the group has ever given this member anything.
     assigned: bool,
     /// The next offset of each partition that is being read.
     positions: BTreeMap<i32, i64>,
@@ -130,7 +130,8 @@ impl Session<'_> {
             self.begin(&given).await?;
         }
         self.consumer.owns(tenure, serial, &self.held.partitions());
-        self.held.assigned = true;
+        // A newcomer is often given nothing at first, because others have to give it up.
+        self.held.assigned |= !partitions.is_empty();
         Ok(())
     }
 

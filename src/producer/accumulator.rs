@@ -5,7 +5,7 @@
 //! their way, are bounded; a record that does not fit any more waits outside.
 
 use super::delivery::{BatchOutcome, Delivery};
-use super::partitioner::Partitioner;
+use super::partitioner::{Partitioner, Scheme};
 use crate::wire::records::{BatchBuilder, EncodeError, NewRecord};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -68,10 +68,10 @@ pub(super) struct Accumulator {
 }
 
 impl Accumulator {
-    pub(super) fn new(limits: Limits, partitions: u32, seed: u64) -> Self {
+    pub(super) fn new(limits: Limits, partitions: u32, scheme: Scheme, seed: u64) -> Self {
         let mut new = Self {
             limits,
-            partitioner: Partitioner::new(seed),
+            partitioner: Partitioner::new(scheme, seed),
             partitions: Vec::new(),
             buffered: 0,
             starved: false,
@@ -88,9 +88,11 @@ impl Accumulator {
         self.partitions.resize_with(partitions, Partition::default);
     }
 
-    /// Gives back the memory of a batch of `bytes` before compression: it is done with.
-    pub(super) fn release(&mut self, id: u64, bytes: usize) {
-        self.outstanding.remove(&id);
+    /// Gives back memory that a batch took, before compression: it, or a part of it, is done with.
+    pub(super) fn release(&mut self, id: u64, bytes: usize, last: bool) {
+        if last {
+            self.outstanding.remove(&id);
+        }
         self.buffered = self.buffered.saturating_sub(bytes);
     }
 
@@ -227,15 +229,15 @@ mod tests {
     #[test]
     fn a_batch_is_closed_by_size_then_by_age() {
         let start = Instant::now();
-        let mut accumulator = Accumulator::new(LIMITS, 1, 0);
+        let mut accumulator = Accumulator::new(LIMITS, 1, Scheme::Murmur2, 0);
         let (first, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
         assert!(wake, "the linger timer has to be set");
         let (second, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
-        assert!(!wake && first.same_batch(&second));
+        assert!(!wake && Arc::ptr_eq(&first.batch, &second.batch));
         assert!(accumulator.take(0, start, false).is_none());
 
         let (third, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
-        assert!(wake && !first.same_batch(&third));
+        assert!(wake && !Arc::ptr_eq(&first.batch, &third.batch));
         assert_eq!(
             accumulator.take(0, start, false).unwrap().builder.count(),
             2
@@ -254,7 +256,7 @@ mod tests {
     #[test]
     fn a_flush_takes_what_is_open() {
         let now = Instant::now();
-        let mut accumulator = Accumulator::new(LIMITS, 1, 0);
+        let mut accumulator = Accumulator::new(LIMITS, 1, Scheme::Murmur2, 0);
         taken(accumulator.offer(&record(b"x"), now).unwrap());
         assert!(accumulator.take(0, now, false).is_none());
         assert!(accumulator.take(0, now, true).is_some());
@@ -263,7 +265,7 @@ mod tests {
     #[test]
     fn a_record_longer_than_a_batch_travels_alone() {
         let now = Instant::now();
-        let mut accumulator = Accumulator::new(LIMITS, 1, 0);
+        let mut accumulator = Accumulator::new(LIMITS, 1, Scheme::Murmur2, 0);
         taken(accumulator.offer(&record(b"small"), now).unwrap());
         taken(accumulator.offer(&record(&[0; 500]), now).unwrap());
         taken(accumulator.offer(&record(b"small"), now).unwrap());
@@ -276,19 +278,19 @@ mod tests {
         #[test]
         fn memory_is_bounded_and_given_back(sizes in proptest::collection::vec(0..400_usize, 1..100)) {
             let now = Instant::now();
-            let mut accumulator = Accumulator::new(LIMITS, 3, 0);
+            let mut accumulator = Accumulator::new(LIMITS, 3, Scheme::Murmur2, 0);
             for size in sizes {
                 let value = vec![0; size];
                 let key = [size as u8];
                 let record = NewRecord { key: Some(&key), value: Some(&value), ..NewRecord::default() };
                 while let Offered::Full = accumulator.offer(&record, now).unwrap() {
                     let gathered = (0..3).find_map(|partition| accumulator.take(partition, now, true)).unwrap();
-                    accumulator.release(gathered.id, gathered.builder.size());
+                    accumulator.release(gathered.id, gathered.builder.size(), true);
                 }
                 prop_assert!(accumulator.buffered <= LIMITS.buffer);
             }
             while let Some(gathered) = (0..3).find_map(|partition| accumulator.take(partition, now, true)) {
-                accumulator.release(gathered.id, gathered.builder.size());
+                accumulator.release(gathered.id, gathered.builder.size(), true);
             }
             prop_assert_eq!(accumulator.buffered, 0);
             prop_assert!(accumulator.outstanding().is_empty());

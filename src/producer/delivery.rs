@@ -1,7 +1,9 @@
 //! What became of a record: one shared outcome a batch, and a handle a record that costs a reference count.
 
 use crate::wire::error::ErrorCode;
+use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Where a record was written.
@@ -101,11 +103,20 @@ impl DeliveryError {
     }
 }
 
-/// What became of a batch, known once and for all its records at the same time.
+/// What became of records that were written together: the base offset where it is known.
+pub(super) type PartResult = Result<Option<i64>, DeliveryError>;
+
+/// A part of a batch: from which of its records on, and what became of them.
+type Part = (i32, PartResult);
+
+/// What became of a batch, known once and for all its records at the same time; of one that was split, by part.
 #[derive(Debug)]
 pub(super) struct BatchOutcome {
     partition: i32,
-    result: OnceLock<Result<Option<i64>, DeliveryError>>,
+    /// The parts whose outcome is known while others' is not.
+    waiting: Mutex<Vec<Part>>,
+    parts: OnceLock<Vec<Part>>,
+    decided: OnceLock<Instant>,
     known: Notify,
 }
 
@@ -113,24 +124,32 @@ impl BatchOutcome {
     pub(super) fn new(partition: i32) -> Arc<Self> {
         Arc::new(Self {
             partition,
-            result: OnceLock::new(),
+            waiting: Mutex::default(),
+            parts: OnceLock::new(),
+            decided: OnceLock::new(),
             known: Notify::new(),
         })
     }
 
-    /// Notes the outcome and wakes all who wait for it. The first one counts.
-    pub(super) fn resolve(&self, result: Result<Option<i64>, DeliveryError>) {
-        if self.result.set(result).is_ok() {
+    /// Notes the outcome of the records from the `first` on. With the `last` part all is known, and all who wait are
+    /// woken.
+    pub(super) fn resolve(&self, first: i32, last: bool, result: PartResult) {
+        let mut waiting = self.waiting.lock();
+        waiting.push((first, result));
+        if last {
+            self.decided.get_or_init(Instant::now);
+        }
+        if last && self.parts.set(std::mem::take(&mut *waiting)).is_ok() {
             self.known.notify_waiters();
         }
     }
 
-    pub(super) async fn wait(&self) -> &Result<Option<i64>, DeliveryError> {
+    pub(super) async fn wait(&self) -> &[(i32, PartResult)] {
         loop {
             // Registered before looking, so that an outcome between the two is not missed.
             let known = self.known.notified();
-            if let Some(result) = self.result.get() {
-                return result;
+            if let Some(parts) = self.parts.get() {
+                return parts;
             }
             known.await;
         }
@@ -152,7 +171,7 @@ impl Delivery {
 
     /// The outcome, if it is known already.
     pub fn outcome(&self) -> Option<Result<Acknowledged, DeliveryError>> {
-        self.batch.result.get().map(|result| self.of(result))
+        self.batch.parts.get().map(|parts| self.of(parts))
     }
 
     /// Waits for the outcome: at most `Kafka.MessageTimeoutMs`, and as long as the last attempt takes.
@@ -163,21 +182,58 @@ impl Delivery {
         self.of(self.batch.wait().await)
     }
 
-    /// Whether both records travel in the same batch, and so have the same outcome.
-    pub fn same_batch(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.batch, &other.batch)
+    /// When the outcome became known, if it is.
+    pub fn decided(&self) -> Option<Instant> {
+        self.batch.decided.get().copied()
     }
 
-    fn of(
-        &self,
-        result: &Result<Option<i64>, DeliveryError>,
-    ) -> Result<Acknowledged, DeliveryError> {
-        match result {
-            Ok(base) => Ok(Acknowledged {
+    /// A record that was not sent at all.
+    pub fn not_sent(partition: i32) -> Self {
+        let batch = BatchOutcome::new(partition);
+        let error = DeliveryError::Stopped {
+            topic: "".into(),
+            partition,
+            possibly_written: false,
+        };
+        batch.resolve(0, true, Err(error));
+        Self { batch, index: 0 }
+    }
+
+    fn of(&self, parts: &[Part]) -> Result<Acknowledged, DeliveryError> {
+        // Parts are resolved in order.
+        let behind = parts.partition_point(|(first, _)| *first <= self.index);
+        match behind.checked_sub(1).and_then(|part| parts.get(part)) {
+            Some((first, Ok(base))) => Ok(Acknowledged {
                 partition: self.batch.partition,
-                offset: base.map(|base| base.saturating_add(i64::from(self.index))),
+                offset: base.map(|base| base.saturating_add(i64::from(self.index - first))),
             }),
-            Err(error) => Err(error.clone()),
+            Some((_, Err(error))) => Err(error.clone()),
+            // The first part begins with the first record.
+            None => Ok(Acknowledged {
+                partition: self.batch.partition,
+                offset: None,
+            }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_split_batch_have_outcomes_of_their_own() {
+        let batch = BatchOutcome::new(2);
+        let of = |index| Delivery {
+            batch: Arc::clone(&batch),
+            index,
+        };
+        batch.resolve(0, false, Ok(Some(10)));
+        assert_eq!(of(0).outcome(), None, "not all is known");
+        batch.resolve(3, true, Ok(Some(20)));
+        let offsets: Vec<_> = [0, 2, 3, 5]
+            .map(|index| of(index).outcome().unwrap().unwrap().offset)
+            .into();
+        assert_eq!(offsets, [Some(10), Some(12), Some(20), Some(22)]);
     }
 }

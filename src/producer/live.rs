@@ -30,9 +30,12 @@ fn settings(topic: &Arc<str>, codec: Codec) -> Settings {
     Settings {
         topic: Arc::clone(topic),
         codec,
+        partitioner: Scheme::Murmur2,
         linger: Duration::from_millis(5),
         batch_size: 262_144,
         message_timeout: Duration::from_secs(120),
+        transactional_id: None,
+        end_on_failure: false,
         max_in_flight: 5,
         buffer: 32 << 20,
         request_timeout: Duration::from_secs(10),

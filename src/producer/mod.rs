@@ -18,6 +18,8 @@ mod node;
 mod partitioner;
 mod sender;
 mod sequence;
+mod split;
+mod transaction;
 mod verdict;
 
 #[cfg(test)]
@@ -29,12 +31,15 @@ use crate::wire::records::Codec;
 use accumulator::{Accumulator, Limits, Offered};
 pub use delivery::{Acknowledged, Delivery, DeliveryError};
 use parking_lot::Mutex;
+pub use partitioner::Scheme;
 use sender::Sender;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use transaction::Transaction;
+pub use transaction::TransactionError;
 
 /// A record to be sent; see [`crate::wire::records::NewRecord`].
 pub use crate::wire::records::NewRecord as Record;
@@ -46,12 +51,20 @@ pub struct Settings {
     pub topic: Arc<str>,
     /// How batches are compressed (`Kafka.CompressionType`).
     pub codec: Codec,
+    /// How keys find their partitions (`Kafka.Partitioner`).
+    pub partitioner: Scheme,
     /// How long a batch waits for more records (`Kafka.LingerMs`).
     pub linger: Duration,
     /// Bytes, before compression, at which a batch is closed (`Kafka.BatchSize`).
     pub batch_size: usize,
     /// How long after its batch was begun a record is given up (`Kafka.MessageTimeoutMs`).
     pub message_timeout: Duration,
+    /// With it, records count only when [`Producer::commit`] says so, and others with the same id are fenced
+    /// (`Kafka.TransactionalId`).
+    pub transactional_id: Option<Arc<str>>,
+    /// Whether a record that is given up takes all that are behind it along and ends the producer, so that whoever offers
+    /// it again is not passed by later ones.
+    pub end_on_failure: bool,
     /// Requests under way to one broker, 1 to 5 (`Kafka.MaxInFlight`).
     pub max_in_flight: usize,
     /// Bytes of all batches not done with (`Kafka.QueueBufferingMaxKbytes`).
@@ -85,6 +98,12 @@ pub enum SendError {
         /// The topic.
         topic: Arc<str>,
     },
+    /// A record before this one was given up, and took this along ([`Settings::end_on_failure`]).
+    #[error("topic {topic}: a record before this one was given up")]
+    GaveUp {
+        /// The topic.
+        topic: Arc<str>,
+    },
     /// The producer cannot go on: fenced by another one, or not allowed to write.
     #[error("topic {topic}: the producer cannot go on: {code}")]
     Fatal {
@@ -111,7 +130,10 @@ struct Shared {
     closed: AtomicBool,
     /// The sender is to give up what is left, and end.
     stop: AtomicBool,
+    /// A record was given up, and with it all behind it.
+    gave_up: AtomicBool,
     fatal: OnceLock<ErrorCode>,
+    transaction: Option<Transaction>,
 }
 
 /// Publishes records to one topic.
@@ -128,12 +150,24 @@ impl Producer {
     /// When no broker can be asked, or the topic is not there: at once, so that the caller decides whether to wait.
     pub async fn start(cluster: Arc<Cluster>, settings: Settings) -> Result<Self, ClusterError> {
         let topic = cluster.make_topic(&settings.topic).await?;
+        let transaction = match &settings.transactional_id {
+            Some(id) => {
+                let time = settings.message_timeout.saturating_mul(2);
+                Some(Transaction::begin(Arc::clone(&cluster), Arc::clone(id), time).await?)
+            }
+            None => None,
+        };
         let limits = Limits {
             batch_size: settings.batch_size,
             linger: settings.linger,
             buffer: settings.buffer,
         };
-        let accumulator = Accumulator::new(limits, topic.partitions.len() as u32, settings.seed);
+        let accumulator = Accumulator::new(
+            limits,
+            topic.partitions.len() as u32,
+            settings.partitioner,
+            settings.seed,
+        );
         let shared = Arc::new(Shared {
             topic: Arc::clone(&settings.topic),
             buffer: settings.buffer,
@@ -143,7 +177,9 @@ impl Producer {
             flushing: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            gave_up: AtomicBool::new(false),
             fatal: OnceLock::new(),
+            transaction,
         });
         let sender = Sender::new(Arc::clone(&shared), cluster, settings, topic);
         Ok(Self {
@@ -186,6 +222,10 @@ impl Producer {
         let offered = {
             let mut accumulator = shared.accumulator.lock();
             // Looked at under the lock: what is taken before the sender's last look is seen by it.
+            if shared.gave_up.load(Ordering::Acquire) {
+                let topic = Arc::clone(&shared.topic);
+                return Err(SendError::GaveUp { topic });
+            }
             if shared.closed.load(Ordering::Acquire) {
                 let topic = Arc::clone(&shared.topic);
                 return Err(SendError::Closed { topic });
@@ -244,6 +284,29 @@ impl Producer {
             tracing::error!(topic = %self.shared.topic, %error, "the sender ended unexpectedly");
         }
         drained.is_ok()
+    }
+
+    /// Commits what was acknowledged since the last time, when [`Self::flush`] has settled everything. Without a
+    /// `Kafka.TransactionalId` there is nothing to commit. Asks until it is certain.
+    ///
+    /// # Errors
+    /// [`TransactionError`] when another producer took over, or the transaction cannot be committed any more.
+    pub async fn commit(&self) -> Result<(), TransactionError> {
+        match &self.shared.transaction {
+            Some(transaction) => transaction.end(true).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes back what was sent since the last commit, so that readers need not wait for the transaction's time to run
+    /// out; what cannot be taken back until `deadline` is when the next producer with this id starts.
+    pub async fn abort(&self, deadline: Instant) {
+        if let Some(transaction) = &self.shared.transaction {
+            let ended = tokio::time::timeout_at(deadline.into(), transaction.end(false)).await;
+            if !matches!(ended, Ok(Ok(()))) {
+                tracing::debug!(topic = %self.shared.topic, "the transaction could not be aborted");
+            }
+        }
     }
 
     fn stop(&self) {

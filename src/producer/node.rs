@@ -4,7 +4,7 @@
 use crate::wire::cluster::{Cluster, Lane};
 use crate::wire::connection::Connection;
 use crate::wire::error::CallError;
-use crate::wire::messages::{ProduceRequest, ProduceResponse};
+use crate::wire::messages::{ProduceRequest, ProduceResponse, TransactionalProduceRequest};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::pin::pin;
 use std::sync::Arc;
@@ -86,7 +86,13 @@ async fn run(
     request: ProduceRequest,
     batches: Vec<(i32, u64)>,
 ) -> Report {
-    let answer = connection.request(&request, limit).await;
+    let answer = match request.transactional_id {
+        None => connection.request(&request, limit).await,
+        Some(_) => {
+            let request = TransactionalProduceRequest(request);
+            connection.request(&request, limit).await
+        }
+    };
     Report {
         node,
         batches,

@@ -34,6 +34,11 @@ struct Outgoing {
     id: u64,
     frozen: FrozenBatch,
     outcome: Arc<BatchOutcome>,
+    /// Which of the records that share the outcome is its first, and whether its last is theirs, too.
+    first: i32,
+    last: bool,
+    /// The memory that it is charged with.
+    charge: usize,
 }
 
 #[derive(Debug)]
@@ -52,6 +57,8 @@ struct Node {
 }
 
 enum Event {
+    /// Partitions take part in the transaction now, or cannot.
+    Added(Result<(), ErrorCode>),
     Topic(Result<Arc<Topic>, ClusterError>),
     ProducerId(Result<ProducerEpoch, trouble::NoProducerId>),
 }
@@ -71,6 +78,7 @@ pub(super) struct Sender {
     refreshing: bool,
     refresh_backoff: Backoff,
     asking_id: bool,
+    adding: bool,
     id_backoff: Backoff,
     /// What last went wrong with the cluster as a whole.
     trouble: Option<Arc<str>>,
@@ -99,6 +107,7 @@ impl Sender {
             refreshing: false,
             refresh_backoff: backoff,
             asking_id: false,
+            adding: false,
             id_backoff: backoff,
             trouble: None,
         };
@@ -138,6 +147,10 @@ impl Sender {
         }
         if let Some(&code) = self.shared.fatal.get() {
             self.give_up_everything(Some(code));
+            return;
+        }
+        if self.shared.gave_up.load(Ordering::Acquire) {
+            self.give_up_everything(None);
             return;
         }
         loop {
@@ -180,13 +193,17 @@ impl Sender {
             opened,
         } = gathered;
         let bytes = builder.size();
-        match builder.finish(self.settings.codec, None) {
+        let transactional = self.shared.transaction.is_some();
+        match builder.finish(self.settings.codec, None, transactional) {
             Ok(frozen) => {
                 let count = frozen.count();
                 let outgoing = Outgoing {
                     id,
                     frozen,
                     outcome,
+                    first: 0,
+                    last: true,
+                    charge: bytes,
                 };
                 let deadline = opened + self.settings.message_timeout;
                 self.partitions[index]
@@ -194,14 +211,15 @@ impl Sender {
                     .push(outgoing, count, deadline);
             }
             Err(error) => {
-                outcome.resolve(Err(DeliveryError::Refused {
+                let error = DeliveryError::Refused {
                     topic: Arc::clone(&self.shared.topic),
                     partition: index as i32,
                     code: ErrorCode::INVALID_RECORD,
                     detail: Some(error.to_string().into()),
                     possibly_written: false,
-                }));
-                self.shared.accumulator.lock().release(id, bytes);
+                };
+                outcome.resolve(0, true, Err(error));
+                self.shared.accumulator.lock().release(id, bytes, true);
                 self.shared.room.notify_waiters();
             }
         }
@@ -216,13 +234,16 @@ impl Sender {
             let mut accumulator = self.shared.accumulator.lock();
             for completion in &done {
                 let batch = &completion.batch;
-                accumulator.release(batch.id, batch.frozen.uncompressed_size());
+                accumulator.release(batch.id, batch.charge, batch.last);
             }
         }
         for Completion { batch, result } in done {
             let result =
                 result.map_err(|failure| self.explain(index as i32, &batch.frozen, failure));
-            batch.outcome.resolve(result);
+            if result.is_err() && self.settings.end_on_failure {
+                self.shared.gave_up.store(true, Ordering::Release);
+            }
+            batch.outcome.resolve(batch.first, batch.last, result);
         }
         self.shared.room.notify_waiters();
     }

@@ -6,8 +6,8 @@
 //! - Where another directory has gone on since, the chain of owners in its commits says which of our batches was the last
 //!   that counted. Where there is none (another program's commits, a chain that was cut), nobody can tell whether the
 //!   batch counted: its rows are taken out too, but set aside.
-//! - A commit that names this directory never moves a position: the checkpoint knows better (a commit of an abandoned
-//!   batch may have landed late).
+//! - A commit of a batch of this directory never moves a position: the checkpoint knows better (a commit of an abandoned
+//!   batch may have landed late). A take-over does, forwards: nothing of it is in the checkpoint before its first batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -264,16 +264,42 @@ pub(super) fn start(
         (None, None) => StartRule::Reset,
         (None, Some(held)) => StartRule::Forgotten(held),
         (Some(offset), None) => StartRule::At(offset),
-        // A claim of ours is made where others left, which may lie behind what the directory holds.
+        // Taken over further on, and stopped before the first row: what lies between is in another directory.
         (Some(offset), Some(held))
-            if author.is_some_and(|author| !author.begun || offset <= held) =>
+            if author.is_some_and(|author| author.begun && offset > held) =>
         {
-            StartRule::At(held)
+            StartRule::Forwards(held, offset, true)
         }
+        (Some(_), Some(held)) if author.is_some() => StartRule::At(held),
         (Some(offset), Some(held)) if offset < held => StartRule::Backwards(offset, held),
         (Some(offset), Some(held)) if offset > held => {
             StartRule::Forwards(held, offset, anyone.is_some())
         }
         (Some(_), Some(held)) => StartRule::At(held),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A host that took a partition over, and was killed before its first row, goes on where it took over and not where
+    /// it had been before.
+    #[test]
+    fn a_take_over_is_where_the_partition_was_begun() {
+        let us = Uuid::from_u128(1);
+        let committed = |text: &str, offset| Committed {
+            offset: Some(offset),
+            leader_epoch: None,
+            metadata: format!("stockflow/1 dir={us} {text}"),
+        };
+        let begun = committed("begun=9", 4_154);
+        assert_eq!(
+            start(us, 0, Some(752), &begun),
+            StartRule::Forwards(752, 4_154, true)
+        );
+        assert_eq!(start(us, 0, Some(4_200), &begun), StartRule::At(4_200));
+        let late = committed("batch=8", 4_154);
+        assert_eq!(start(us, 0, Some(752), &late), StartRule::At(752));
     }
 }

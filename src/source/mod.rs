@@ -54,6 +54,8 @@ pub struct Batch {
     pub origin: Arc<str>,
     /// What no event could be made of, since the batch before.
     pub bad: BadCounts,
+    /// Whether the next batch is of the same poll.
+    pub more: bool,
 }
 
 impl Batch {
@@ -72,6 +74,7 @@ impl Batch {
                 events: part,
                 origin: Arc::clone(origin),
                 bad: bad.unwrap_or_default(),
+                more: events.len() > 0,
             })
         })
     }

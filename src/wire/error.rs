@@ -103,6 +103,9 @@ error_codes! {
     45 OUT_OF_ORDER_SEQUENCE_NUMBER None "a batch before this one is missing";
     46 DUPLICATE_SEQUENCE_NUMBER None "the broker has this batch already";
     47 INVALID_PRODUCER_EPOCH None "a newer producer with the same id has taken over";
+    48 INVALID_TXN_STATE None "the transaction is not in a state in which this can be done";
+    49 INVALID_PRODUCER_ID_MAPPING None "the coordinator no longer knows this transactional id under this producer id";
+    50 INVALID_TRANSACTION_TIMEOUT None "longer than the broker's transaction.max.timeout.ms";
     51 CONCURRENT_TRANSACTIONS Retry "the transaction before is still being finished";
     53 TRANSACTIONAL_ID_AUTHORIZATION_FAILED None "not allowed for this transactional id: an ACL is missing";
     54 SECURITY_DISABLED None "the broker has no authorizer";
@@ -134,6 +137,7 @@ error_codes! {
     111 UNRELEASED_INSTANCE_ID None "the instance id is still in use in the group";
     112 UNSUPPORTED_ASSIGNOR None "the group does not have this assignor";
     113 STALE_MEMBER_EPOCH None "the member's epoch is not the group's";
+    120 TRANSACTION_ABORTABLE None "the transaction has to be aborted";
 }
 
 impl ErrorCode {

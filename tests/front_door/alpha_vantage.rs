@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
-    process::Output,
+    process::{Command, Output},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -204,9 +204,12 @@ fn check_says_what_is_there_and_what_is_not() {
     let cluster = embedded();
     let bench = Bench::new(&cluster);
     let (url, requests) = serve(vec![(200, body("intraday_ibm_1min.json"))]);
-    let check = |more: &[&str]| {
-        let output = bench
-            .command(&["check", "--format", "json"])
+    let check = |address: &str, more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_stockflow"))
+            .current_dir(bench.directory.path())
+            .env_clear()
+            .args(["check", "--format", "json", "-b", address])
+            .args(["-t", &bench.topic, "-g", &bench.group])
             .args(["--set", &format!("AlphaVantage.BaseUrl={url}")])
             .args(["--set", "AlphaVantage.Symbols=IBM"])
             .args(more)
@@ -226,12 +229,12 @@ fn check_says_what_is_there_and_what_is_not() {
         let found = checks.into_iter().find(|check| check["check"] == name);
         found.map(|check| check["outcome"].as_str().unwrap_or_default().to_owned())
     };
-    let (code, report) = check(&["--offline"]);
+    let (code, report) = check(&cluster.address, &["--offline"]);
     assert_eq!((code, &report["ok"]), (Some(0), &true.into()), "{report}");
     assert_eq!(report["api_budget"]["left_today"], 25, "{report}");
     assert_eq!(requests.load(Ordering::SeqCst), 0, "offline asks nobody");
 
-    let (code, report) = check(&[]);
+    let (code, report) = check(&cluster.address, &[]);
     assert_eq!(
         (code, outcome(&report, "topic").as_deref()),
         (Some(1), Some("failed")),
@@ -252,7 +255,7 @@ fn check_says_what_is_there_and_what_is_not() {
         "{report}"
     );
 
-    let (code, report) = check(&["-b", "127.0.0.1:1", "--set", "Output.Directory=/dev/null/x"]);
+    let (code, report) = check("127.0.0.1:1", &["--set", "Output.Directory=/dev/null/x"]);
     assert_eq!(code, Some(1), "{report}");
     for (name, expected) in [
         ("brokers", "failed"),
@@ -267,6 +270,24 @@ fn check_says_what_is_there_and_what_is_not() {
         );
     }
     bench.json(&["produce", "--source", "simulated", "--count", "1"]);
-    let (code, report) = check(&[]);
+    let (code, report) = check(&cluster.address, &[]);
     assert_eq!((code, &report["ok"]), (Some(0), &true.into()), "{report}");
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_followed() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    // The proxy answers itself; nobody has the name.
+    let (proxy, requests) = serve(vec![(200, body("intraday_ibm_1min.json"))]);
+    let output = bench
+        .command(&["produce", "--symbol", "IBM", "--once", "--format", "json"])
+        .args(["--set", "AlphaVantage.BaseUrl=http://alpha-vantage.invalid"])
+        .env("AlphaVantage__ApiKey", KEY)
+        .env("HTTP_PROXY", proxy)
+        .output()
+        .expect("the binary runs");
+    assert_eq!(last_json(&output)["published"], 100, "{}", stderr(&output));
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    assert!(!stderr(&output).contains(KEY));
 }

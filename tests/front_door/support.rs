@@ -42,10 +42,31 @@ impl Drop for Cluster {
     }
 }
 
+impl Cluster {
+    /// One that runs already.
+    pub(crate) fn at(address: String) -> Self {
+        Self {
+            address,
+            name: "Kafka",
+            embedded: None,
+        }
+    }
+}
+
 /// An embedded broker in a process of its own.
 pub(crate) fn embedded() -> Cluster {
+    embedded_as(None)
+}
+
+/// An embedded broker that tells clients to connect to `advertised`.
+pub(crate) fn embedded_as(advertised: Option<&str>) -> Cluster {
     let mut child = Command::new(env!("CARGO_BIN_EXE_stockflow"))
         .args(["broker", "--listen", "127.0.0.1:0"])
+        .args(
+            advertised
+                .iter()
+                .flat_map(|address| ["--advertise", address]),
+        )
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -27,7 +27,7 @@ fn batch(
         };
         builder.append(&record).unwrap();
     }
-    let mut bytes = builder.finish(codec, None).unwrap().bytes().to_vec();
+    let mut bytes = builder.finish(codec, None, false).unwrap().bytes().to_vec();
     let last_delta = keys.len() as i32 - 1 + hole;
     bytes[23..27].copy_from_slice(&last_delta.to_be_bytes());
     let attributes = i16::from_be_bytes([bytes[21], bytes[22]]) | attributes;

@@ -1,9 +1,11 @@
 //! Requests to the brokers' lanes, and what their answers mean for each batch.
 
-use super::{Node, Sender};
+use super::{Node, Outgoing, Sender};
 use crate::producer::node::{self, Errand, Report};
-use crate::producer::sequence::Verdict;
+use crate::producer::sequence::{Refusal, Verdict};
+use crate::producer::split;
 use crate::producer::verdict;
+use crate::wire::error::ErrorCode;
 use crate::wire::messages::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
@@ -17,6 +19,9 @@ const MAX_REQUEST_BYTES: usize = 8 << 20;
 
 /// How much longer than the broker we wait, so that its own REQUEST_TIMED_OUT comes first.
 const BROKER_GRACE: Duration = Duration::from_secs(1);
+
+/// After how many failures in a row a partition's trouble is said aloud: some two seconds.
+const LOUD_AFTER: u32 = 4;
 
 /// All acknowledged replicas.
 const ACKS_ALL: i16 = -1;
@@ -49,12 +54,20 @@ impl Sender {
         {
             return false;
         }
+        let transaction = self.shared.transaction.as_ref();
+        let mut outside = Vec::new();
         let mut batches = Vec::new();
         let mut partition_data = Vec::new();
         let mut bytes = 0;
         for (index, partition) in self.partitions.iter_mut().enumerate() {
             let number = index as i32;
             if bytes >= MAX_REQUEST_BYTES || self.topic.leader(number) != Some(leader) {
+                continue;
+            }
+            if transaction.is_some_and(|transaction| !transaction.has(number)) {
+                if !partition.sequence.is_empty() {
+                    outside.push(number);
+                }
                 continue;
             }
             let Some(attempt) = partition.sequence.take(leader, now) else {
@@ -71,11 +84,12 @@ impl Sender {
                 records: Some(frozen.bytes().clone()),
             });
         }
+        self.add_to_transaction(outside);
         if batches.is_empty() {
             return false;
         }
         let request = ProduceRequest {
-            transactional_id: None,
+            transactional_id: self.settings.transactional_id.as_deref().map(Into::into),
             acks: ACKS_ALL,
             timeout_ms: i32::try_from(self.settings.request_timeout.as_millis())
                 .unwrap_or(i32::MAX),
@@ -178,10 +192,31 @@ impl Sender {
                 Duration::ZERO
             }
             Verdict::Unknown(cause) | Verdict::NotWritten(cause) => {
-                tracing::debug!(topic = %self.shared.topic, partition = number, %cause, "a batch will be sent again");
+                // The first failures are the usual ones of a change of leaders; a row of them is worth a word.
+                if partition.backoff.failures() == LOUD_AFTER {
+                    tracing::warn!(topic = %self.shared.topic, partition = number, %cause, "a batch is not acknowledged; it is tried again until Kafka.MessageTimeoutMs");
+                } else {
+                    tracing::debug!(topic = %self.shared.topic, partition = number, %cause, "a batch will be sent again");
+                }
                 partition.backoff.next_pause(rand::random())
             }
             Verdict::OutOfOrder | Verdict::Refused(_) => Duration::ZERO,
+        };
+        let too_large = |refusal: &Refusal| {
+            let codes = [
+                ErrorCode::MESSAGE_TOO_LARGE,
+                ErrorCode::RECORD_LIST_TOO_LARGE,
+            ];
+            codes.contains(&refusal.code)
+        };
+        if let Verdict::Refused(refusal) = &sorted.verdict
+            && too_large(refusal)
+            && self.split(index, ticket)
+        {
+            return;
+        }
+        let Some(partition) = self.partitions.get_mut(index) else {
+            return;
         };
         let done = partition
             .sequence
@@ -191,5 +226,44 @@ impl Sender {
             self.shared.fatal.get_or_init(|| code);
         }
         self.complete(index, done);
+    }
+
+    /// Puts two halves in the place of a batch that is too large and certainly was not written.
+    fn split(&mut self, index: usize, ticket: u64) -> bool {
+        let codec = self.settings.codec;
+        let transactional = self.shared.transaction.is_some();
+        let Some(partition) = self.partitions.get_mut(index) else {
+            return false;
+        };
+        let halves = |batch: &Outgoing| {
+            let (first, second) = split::halves(&batch.frozen, codec, transactional)?;
+            let (here, there) = (first.count(), second.count());
+            let charge = batch.charge / 2;
+            let part = |frozen, first, last, charge| Outgoing {
+                id: batch.id,
+                frozen,
+                outcome: Arc::clone(&batch.outcome),
+                first,
+                last,
+                charge,
+            };
+            Some([
+                (part(first, batch.first, false, charge), here),
+                (
+                    part(
+                        second,
+                        batch.first + here,
+                        batch.last,
+                        batch.charge - charge,
+                    ),
+                    there,
+                ),
+            ])
+        };
+        let split = partition.sequence.split(ticket, halves);
+        if split {
+            tracing::debug!(topic = %self.shared.topic, partition = index, "a batch is larger than the topic's max.message.bytes: sent in two");
+        }
+        split
     }
 }

@@ -3,7 +3,7 @@
 use super::{Event, Outgoing, Partition, RETRY_PAUSE, Sender};
 use crate::producer::delivery::DeliveryError;
 use crate::producer::readable;
-use crate::producer::sequence::{Failure, PartitionSequence, ProducerEpoch, Refusal};
+use crate::producer::sequence::{Epochs, Failure, PartitionSequence, ProducerEpoch, Refusal};
 use crate::wire::cluster::{Backoff, Topic};
 use crate::wire::error::{CallError, ErrorCode, Remedy};
 use crate::wire::messages::InitProducerIdRequest;
@@ -26,8 +26,12 @@ impl Sender {
         let count = topic.partitions.len();
         if count > self.partitions.len() {
             let in_flight = self.settings.max_in_flight;
+            let epochs = match self.shared.transaction {
+                Some(_) => Epochs::Coordinators,
+                None => Epochs::Ours,
+            };
             self.partitions.resize_with(count, || Partition {
-                sequence: PartitionSequence::<Outgoing>::new(in_flight),
+                sequence: PartitionSequence::<Outgoing>::new(in_flight, epochs),
                 backoff: Backoff::new(RETRY_PAUSE.0, RETRY_PAUSE.1),
             });
             self.shared.accumulator.lock().grow(count as u32);
@@ -55,6 +59,21 @@ impl Sender {
         }));
     }
 
+    /// Lets partitions take part in the transaction, before their first batch is sent.
+    pub(super) fn add_to_transaction(&mut self, partitions: Vec<i32>) {
+        if partitions.is_empty() || self.adding || self.shared.transaction.is_none() {
+            return;
+        }
+        self.adding = true;
+        let shared = Arc::clone(&self.shared);
+        self.background.push(Box::pin(async move {
+            Event::Added(match &shared.transaction {
+                Some(transaction) => transaction.add(&shared.topic, &partitions).await,
+                None => Ok(()),
+            })
+        }));
+    }
+
     /// Asks for a producer id when a partition needs one.
     pub(super) fn ask_for_id(&mut self) {
         let needed = self
@@ -62,6 +81,12 @@ impl Sender {
             .iter()
             .any(|of| of.sequence.needs_producer());
         if !needed || self.asking_id {
+            return;
+        }
+        if let Some(transaction) = &self.shared.transaction {
+            for partition in &mut self.partitions {
+                partition.sequence.set_producer(transaction.producer);
+            }
             return;
         }
         self.asking_id = true;
@@ -78,6 +103,12 @@ impl Sender {
 
     pub(super) fn event(&mut self, event: Event) {
         match event {
+            Event::Added(answer) => {
+                self.adding = false;
+                if let Err(code) = answer {
+                    self.shared.fatal.get_or_init(|| code);
+                }
+            }
             Event::Topic(answer) => {
                 self.refreshing = false;
                 match answer {
@@ -141,14 +172,14 @@ impl Sender {
                 let result = done
                     .result
                     .map_err(|failure| ended(index, failure.possibly_written));
-                batch.outcome.resolve(result);
-                let bytes = batch.frozen.uncompressed_size();
-                self.shared.accumulator.lock().release(batch.id, bytes);
+                batch.outcome.resolve(batch.first, batch.last, result);
+                let mut accumulator = self.shared.accumulator.lock();
+                accumulator.release(batch.id, batch.charge, batch.last);
             }
             let mut accumulator = self.shared.accumulator.lock();
             while let Some(gathered) = accumulator.take(index as u32, Instant::now(), true) {
-                gathered.outcome.resolve(Err(ended(index, false)));
-                accumulator.release(gathered.id, gathered.builder.size());
+                gathered.outcome.resolve(0, true, Err(ended(index, false)));
+                accumulator.release(gathered.id, gathered.builder.size(), true);
             }
         }
         self.shared.room.notify_waiters();
@@ -183,7 +214,10 @@ impl Sender {
                 cause: failure
                     .cause
                     .or_else(|| self.trouble.clone())
-                    .unwrap_or_else(|| "none came".into()),
+                    .unwrap_or_else(|| match self.topic.leader(partition) {
+                        Some(_) => "none came".into(),
+                        None => "the partition has no leader".into(),
+                    }),
             },
         }
     }

@@ -12,7 +12,8 @@
 //! - After a failure the numbered batches are sent again one at a time, oldest first; new ones wait.
 //! - OUT_OF_ORDER_SEQUENCE_NUMBER behind an unresolved batch is only its echo: send again. At the head of the line it
 //!   means that the batch is not in the log.
-//! - A numbered batch that is given up leaves a hole that nothing behind it can pass. The partition is drained: what was
+//! - A broker forgets a producer that is silent for long: after a pause, one batch goes alone again.
+//! - A numbered batch that is given up, or that was too large and is split, leaves a hole that nothing behind it can pass. The partition is drained: what was
 //!   numbered is resolved under the old numbers, then the epoch is raised and numbering begins at 0, for this
 //!   partition alone. A batch that may still linger in some socket (its answer was lost) and is then refused behind a
 //!   hole is reported as in doubt, since filling the hole late would let it in.
@@ -28,7 +29,20 @@ pub(super) use entry::{Completion, Failure, Refusal, Verdict};
 use entry::{Entry, State};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// After how long without a batch a broker may have forgotten the producer: well below Kafka's
+/// `producer.id.expiration.ms` (a day).
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// Who raises the epoch after a batch was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Epochs {
+    /// We do, for one partition alone.
+    Ours,
+    /// The transaction's coordinator: what the broker does not take in turn ends the transaction.
+    Coordinators,
+}
 
 /// How many batches of a producer a broker remembers for each partition.
 pub(super) const MAX_UNRESOLVED: usize = 5;
@@ -59,8 +73,9 @@ pub(super) struct PartitionSequence<B> {
     queue: VecDeque<Entry<B>>,
     producer: Option<ProducerEpoch>,
     next_sequence: i32,
-    /// Whether the broker is known to remember this epoch.
-    acknowledged: bool,
+    epochs: Epochs,
+    /// When the broker was last known to remember this epoch.
+    acknowledged: Option<Instant>,
     /// Whether a numbered batch was given up in this epoch.
     hole: bool,
     /// Most numbered batches that may be unresolved.
@@ -73,12 +88,13 @@ pub(super) struct PartitionSequence<B> {
 
 impl<B> PartitionSequence<B> {
     /// An empty one with at most `in_flight` unresolved batches (1 to [`MAX_UNRESOLVED`]).
-    pub(super) fn new(in_flight: usize) -> Self {
+    pub(super) fn new(in_flight: usize, epochs: Epochs) -> Self {
         Self {
             queue: VecDeque::new(),
             producer: None,
             next_sequence: 0,
-            acknowledged: false,
+            epochs,
+            acknowledged: None,
             hole: false,
             window: in_flight.clamp(1, MAX_UNRESOLVED),
             node: -1,
@@ -112,7 +128,7 @@ impl<B> PartitionSequence<B> {
         if self.producer.is_none() {
             self.producer = Some(producer);
             self.next_sequence = 0;
-            self.acknowledged = false;
+            self.acknowledged = None;
         }
     }
 
@@ -158,7 +174,15 @@ impl<B> PartitionSequence<B> {
                 .iter()
                 .filter(|entry| entry.identity.is_some())
                 .count();
-            if self.hole || numbered >= self.window || (numbered > 0 && !self.acknowledged) {
+            if numbered == 0
+                && self
+                    .acknowledged
+                    .is_some_and(|at| now.duration_since(at) > FORGOTTEN)
+            {
+                self.acknowledged = None;
+            }
+            let unknown = self.acknowledged.is_none();
+            if self.hole || numbered >= self.window || (numbered > 0 && unknown) {
                 return None;
             }
             self.queue.iter().position(Entry::is_unsent)?
@@ -210,7 +234,8 @@ impl<B> PartitionSequence<B> {
         match verdict {
             Verdict::Written(offset) => {
                 entry.state = State::Resolved(Ok(offset));
-                self.acknowledged = true;
+                // A success has no pause: `retry_at` is now.
+                self.acknowledged = Some(retry_at);
             }
             Verdict::Unknown(cause) => {
                 entry.in_doubt = true;
@@ -223,6 +248,11 @@ impl<B> PartitionSequence<B> {
             }
             Verdict::OutOfOrder if behind => {}
             Verdict::OutOfOrder if may_linger && entry.in_doubt => entry.give_up(None),
+            Verdict::OutOfOrder if self.epochs == Epochs::Coordinators => {
+                entry.cause = Some("the broker does not know the batch before this one".into());
+                entry.give_up(None);
+                self.hole = true;
+            }
             Verdict::OutOfOrder => {
                 entry.unnumber();
                 self.hole = true;
@@ -233,6 +263,35 @@ impl<B> PartitionSequence<B> {
             }
         }
         self.settled()
+    }
+
+    /// Puts two batches in the place of one on its way that the broker certainly did not write; `halves` says which, with
+    /// their records' numbers. Says whether it did: what may have been written is never changed.
+    pub(super) fn split(
+        &mut self,
+        ticket: u64,
+        halves: impl FnOnce(&B) -> Option<[(B, i32); 2]>,
+    ) -> bool {
+        let is_it = |entry: &Entry<B>| matches!(entry.state, State::InFlight(of) if of == ticket);
+        let Some(index) = self.queue.iter().position(is_it) else {
+            return false;
+        };
+        let Some(entry) = self.queue.get(index).filter(|entry| !entry.in_doubt) else {
+            return false;
+        };
+        if self.epochs == Epochs::Coordinators {
+            return false;
+        }
+        let Some(halves) = halves(&entry.batch) else {
+            return false;
+        };
+        let deadline = entry.deadline;
+        self.queue.remove(index);
+        for (place, (batch, count)) in (index..).zip(halves) {
+            self.queue.insert(place, Entry::new(batch, count, deadline));
+        }
+        self.hole = true;
+        true
     }
 
     /// Gives up what has waited beyond its deadline. A batch on its way is waited for: its request has a time limit.
@@ -300,7 +359,7 @@ impl<B> PartitionSequence<B> {
             return;
         }
         self.hole = false;
-        self.acknowledged = false;
+        self.acknowledged = None;
         self.next_sequence = 0;
         // Without another epoch a new producer id is needed.
         self.producer = self.producer.and_then(|ProducerEpoch { id, epoch }| {

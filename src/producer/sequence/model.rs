@@ -3,7 +3,7 @@
 //!
 //! The model is as unkind as the protocol allows: requests of a broken connection stay under way and may arrive at any
 //! later time (in their own order), answers are lost, errors come before or after the append, a broker that
-//! has no state takes any sequence number, and it remembers five batches.
+//! has no state takes any sequence number, it remembers five batches, and it forgets a producer that is silent for long.
 
 use super::*;
 use crate::wire::error::ErrorCode;
@@ -16,9 +16,14 @@ use std::time::Duration;
 struct Sent {
     ticket: u64,
     identity: ProducerIdentity,
-    /// The batch's number, and how many records it has.
-    batch: u32,
-    count: i32,
+    /// The numbers of its records.
+    records: Vec<u32>,
+}
+
+impl Sent {
+    fn count(&self) -> i32 {
+        self.records.len() as i32
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -33,31 +38,48 @@ enum Answer {
 struct Log {
     batches: Vec<Sent>,
     epoch: i16,
+    producer: i64,
+    /// Batches before this are not remembered: the producer was silent for too long after them.
+    forgotten: usize,
 }
 
 impl Log {
+    fn offset_of(&self, place: usize) -> i64 {
+        self.batches
+            .iter()
+            .take(place)
+            .map(|batch| i64::from(batch.count()))
+            .sum()
+    }
+
     fn append(&mut self, sent: &Sent) -> Answer {
         let identity = sent.identity;
-        if identity.epoch < self.epoch {
+        let known = self.batches.len() > self.forgotten && self.producer == identity.id;
+        if known && identity.epoch < self.epoch {
             return Answer::Fenced;
         }
-        let remembered = self.batches.len().saturating_sub(MAX_UNRESOLVED);
-        for (offset, old) in self.batches.iter().enumerate().skip(remembered) {
-            if old.identity == identity {
-                return Answer::Written(offset as i64);
+        let remembered = self
+            .batches
+            .len()
+            .saturating_sub(MAX_UNRESOLVED)
+            .max(self.forgotten);
+        for (place, old) in self.batches.iter().enumerate().skip(remembered) {
+            if old.identity == identity && old.count() == sent.count() {
+                return Answer::Written(self.offset_of(place));
             }
         }
         let expected = match self.batches.last() {
-            None => identity.base_sequence,
-            Some(_) if identity.epoch > self.epoch => 0,
-            Some(last) => advance(last.identity.base_sequence, last.count),
+            Some(_) if known && identity.epoch > self.epoch => 0,
+            Some(last) if known => advance(last.identity.base_sequence, last.count()),
+            _ => identity.base_sequence,
         };
         if identity.base_sequence != expected {
             return Answer::OutOfOrder;
         }
         self.epoch = identity.epoch;
+        self.producer = identity.id;
         self.batches.push(sent.clone());
-        Answer::Written(self.batches.len() as i64 - 1)
+        Answer::Written(self.offset_of(self.batches.len() - 1))
     }
 }
 
@@ -73,6 +95,8 @@ enum Step {
     Ghost(u8),
     MoveLeader,
     Pass(u16),
+    /// Nothing for so long that the broker forgets the producer, once nothing is on its way.
+    Silence,
 }
 
 /// The partition is led by one of two brokers.
@@ -106,19 +130,20 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<u8>().prop_map(Step::Ghost),
         1 => Just(Step::MoveLeader),
         2 => (0..400_u16).prop_map(Step::Pass),
+        1 => Just(Step::Silence),
     ]
 }
 
 /// Both sides and the network between them.
 struct World {
-    engine: PartitionSequence<(u32, i32)>,
+    engine: PartitionSequence<Vec<u32>>,
     log: Log,
     open: [VecDeque<Sent>; 2],
     broken: Vec<VecDeque<Sent>>,
     leader: Leader,
     now: Instant,
     pushed: u32,
-    completions: Vec<Completion<(u32, i32)>>,
+    completions: Vec<Completion<Vec<u32>>>,
 }
 
 /// Batches are given up after this long; steps of time are shorter and longer than it.
@@ -127,7 +152,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 impl World {
     fn new(window: usize, epoch: i16) -> Self {
-        let mut engine = PartitionSequence::new(window);
+        let mut engine = PartitionSequence::new(window, Epochs::Ours);
         engine.set_producer(ProducerEpoch { id: 1, epoch });
         Self {
             engine,
@@ -151,13 +176,12 @@ impl World {
         let Some(attempt) = self.engine.take(self.leader as i32, self.now) else {
             return;
         };
-        let (batch, count) = *attempt.batch;
+        let records = attempt.batch.clone();
         let (ticket, identity) = (attempt.ticket, attempt.identity);
         self.open[self.leader].push_back(Sent {
             ticket,
             identity,
-            batch,
-            count,
+            records,
         });
     }
 
@@ -179,6 +203,7 @@ impl World {
             },
             Fault::ErrorBeforeAppend => unknown(),
             Fault::NotEnoughReplicas => Verdict::NotWritten("model".into()),
+            Fault::TooLarge if self.engine.split(sent.ticket, |records| halves(records)) => return,
             Fault::TooLarge => Verdict::Refused(Refusal {
                 code: ErrorCode::MESSAGE_TOO_LARGE,
                 detail: None,
@@ -210,9 +235,9 @@ impl World {
     fn step(&mut self, step: Step) {
         match step {
             Step::Push(count) => {
-                self.engine
-                    .push((self.pushed, count), count, self.now + TIMEOUT);
-                self.pushed += 1;
+                let records = (self.pushed..).take(count as usize).collect();
+                self.engine.push(records, count, self.now + TIMEOUT);
+                self.pushed += count as u32;
             }
             Step::Take => self.take(),
             Step::Arrive(leader, fault) => self.arrive(leader, fault),
@@ -220,6 +245,17 @@ impl World {
             Step::Ghost(which) => self.ghost(which),
             Step::MoveLeader => self.leader = 1 - self.leader,
             Step::Pass(ms) => self.now += Duration::from_millis(u64::from(ms)),
+            Step::Silence => {
+                let under_way = self
+                    .open
+                    .iter()
+                    .chain(&self.broken)
+                    .any(|of| !of.is_empty());
+                if self.engine.is_empty() && !under_way {
+                    self.now += FORGOTTEN * 2;
+                    self.log.forgotten = self.log.batches.len();
+                }
+            }
         }
         if self.engine.needs_producer() {
             self.engine.set_producer(ProducerEpoch { id: 2, epoch: 0 });
@@ -242,35 +278,51 @@ impl World {
     }
 
     fn check(&self) {
-        let told: Vec<u32> = self.completions.iter().map(|done| done.batch.0).collect();
+        let told: Vec<u32> = self
+            .completions
+            .iter()
+            .flat_map(|done| done.batch.clone())
+            .collect();
         let all: Vec<u32> = (0..self.pushed).collect();
         assert_eq!(told, all, "each outcome is told once, in order");
 
-        let logged: Vec<u32> = self.log.batches.iter().map(|sent| sent.batch).collect();
+        let logged: Vec<u32> = self
+            .log
+            .batches
+            .iter()
+            .flat_map(|sent| sent.records.clone())
+            .collect();
         assert!(
             logged.windows(2).all(|pair| pair[0] < pair[1]),
             "doubled or out of order: {logged:?}"
         );
         for done in &self.completions {
-            let batch = done.batch.0;
-            let found = logged.iter().position(|&other| other == batch);
+            let records = &done.batch;
+            let found = logged.iter().position(|other| *other == records[0]);
             match &done.result {
                 Ok(Some(offset)) => assert_eq!(
                     found,
                     Some(*offset as usize),
-                    "batch {batch} was acknowledged"
+                    "{records:?} were acknowledged"
                 ),
-                Ok(None) => assert!(found.is_some(), "batch {batch} was acknowledged"),
+                Ok(None) => assert!(found.is_some(), "{records:?} were acknowledged"),
                 Err(failure) if !failure.possibly_written => {
                     assert_eq!(
                         found, None,
-                        "batch {batch} was said not to be written: {failure:?}"
+                        "{records:?} were said not to be written: {failure:?}"
                     );
                 }
                 Err(_) => {}
             }
         }
     }
+}
+
+/// The halves of a batch, if it has any.
+fn halves(records: &[u32]) -> Option<[(Vec<u32>, i32); 2]> {
+    let (first, second) = records.split_at(records.len() / 2);
+    let part = |records: &[u32]| (records.to_vec(), records.len() as i32);
+    (!first.is_empty()).then(|| [part(first), part(second)])
 }
 
 proptest! {

@@ -16,7 +16,7 @@ impl Line {
     /// With these batches queued, ten records each, that may take a second.
     fn of(batches: &str) -> Self {
         let now = Instant::now();
-        let mut sequence = PartitionSequence::new(MAX_UNRESOLVED);
+        let mut sequence = PartitionSequence::new(MAX_UNRESOLVED, Epochs::Ours);
         sequence.set_producer(PRODUCER);
         for batch in batches.chars() {
             sequence.push(batch, RECORDS, now + Duration::from_secs(1));
@@ -26,7 +26,7 @@ impl Line {
 
     /// One whose epoch the broker knows: the first batch was acknowledged.
     fn known(batches: &str) -> Self {
-        let mut line = Self::of(batches);
+        let mut line = Self::of(if batches.is_empty() { "a" } else { batches });
         let (_, ticket, _) = line.take().unwrap();
         assert_eq!(line.told(ticket, Verdict::Written(Some(0))).len(), 1);
         line
@@ -184,7 +184,7 @@ fn a_broker_that_forgot_the_producer_costs_an_epoch_and_no_record() {
 #[test]
 fn after_the_last_epoch_another_producer_id_is_asked_for() {
     let mut line = Line::of("");
-    line.sequence = PartitionSequence::new(5);
+    line.sequence = PartitionSequence::new(5, Epochs::Ours);
     line.sequence.set_producer(ProducerEpoch {
         id: 9,
         epoch: i16::MAX,
@@ -233,6 +233,57 @@ fn giving_up_says_what_may_have_been_written() {
         .map(|done| done.result.unwrap_err().possibly_written)
         .collect();
     assert_eq!(doubts, [true, false]);
+}
+
+#[test]
+fn after_a_long_pause_one_batch_goes_alone_again() {
+    let mut line = Line::known("");
+    line.now += FORGOTTEN + Duration::from_secs(1);
+    for batch in ['x', 'y'] {
+        line.sequence
+            .push(batch, RECORDS, line.now + Duration::from_secs(1));
+    }
+    let x = line.take().unwrap();
+    assert!(line.take().is_none(), "the broker may take any number now");
+    line.told(x.1, Verdict::Written(Some(10)));
+    assert!(line.take().is_some());
+}
+
+#[test]
+fn a_batch_that_is_too_large_becomes_two_in_its_place() {
+    let mut line = Line::known("abcd");
+    let b = line.take().unwrap();
+    let c = line.take().unwrap();
+    assert!(line.sequence.split(b.1, |_| Some([('1', 5), ('2', 5)])));
+    assert!(line.take().is_none(), "c is still on its way");
+    line.told(c.1, Verdict::OutOfOrder);
+    let first = line.take().unwrap();
+    assert_eq!((first.0, first.2), ('1', (1, 0)));
+    line.told(first.1, Verdict::Written(Some(10)));
+    let rest: Vec<_> = std::iter::from_fn(|| line.take()).collect();
+    let rest: Vec<_> = rest
+        .iter()
+        .map(|(batch, _, numbers)| (*batch, numbers.1))
+        .collect();
+    assert_eq!(rest, [('2', 5), ('c', 10), ('d', 20)]);
+}
+
+#[test]
+fn what_may_have_been_written_is_not_split() {
+    let mut line = Line::known("ab");
+    let b = line.take().unwrap();
+    line.told(b.1, unknown());
+    let again = line.take().unwrap();
+    assert!(!line.sequence.split(again.1, |_| Some([('1', 5), ('2', 5)])));
+}
+
+#[test]
+fn in_a_transaction_a_lost_place_is_not_ours_to_mend() {
+    let mut line = Line::known("ab");
+    line.sequence.epochs = Epochs::Coordinators;
+    let b = line.take().unwrap();
+    let told = line.told(b.1, Verdict::OutOfOrder);
+    assert!(told[0].1.is_err());
 }
 
 #[test]

@@ -140,6 +140,7 @@ impl Replay {
                 events: later,
                 origin: batch.origin.clone(),
                 bad: super::BadCounts::default(),
+                more: batch.more,
             });
             return Ok(std::mem::replace(&mut self.pending, later));
         }

@@ -150,6 +150,7 @@ impl Reader<'_> {
             events: Vec::new(),
             origin: Arc::clone(&origin),
             bad: BadCounts::default(),
+            more: false,
         };
         let mut problems: HashSet<Option<Discriminant<NotATrade>>> = HashSet::new();
         let (mut line, mut number) = (Vec::new(), 0_u64);
@@ -190,6 +191,7 @@ impl Reader<'_> {
                     events: Vec::new(),
                     origin: Arc::clone(&origin),
                     bad: BadCounts::default(),
+                    more: false,
                 };
                 if self
                     .out

@@ -101,6 +101,8 @@ impl Iterator for Market {
 
     /// The next trade; the market never ends, but where it has no symbols.
     fn next(&mut self) -> Option<TradeEvent> {
+        let gap = below(&mut self.random, 2 * self.mean_gap_micros + 1);
+        self.clock_micros = self.clock_micros.saturating_add(gap.cast_signed());
         if self
             .close_micros
             .is_some_and(|close| self.clock_micros >= close)
@@ -127,8 +129,6 @@ impl Iterator for Market {
         let odd = (dice >> 24 & 0xff) % 99 + 1;
         let quantity = if lots == 0 { odd } else { lots * 100 };
 
-        let gap = below(&mut self.random, 2 * self.mean_gap_micros + 1);
-        self.clock_micros = self.clock_micros.saturating_add(gap.cast_signed());
         self.sequence += 1;
         // Whole milliseconds, so that the time's text needs no allocation.
         let instant = DateTime::from_timestamp_millis(self.clock_micros / 1_000)?;

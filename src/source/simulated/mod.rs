@@ -171,6 +171,7 @@ impl Simulated {
             events,
             origin: Arc::clone(&self.origin),
             bad: BadCounts::default(),
+            more: false,
         }
     }
 }

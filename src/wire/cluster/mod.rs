@@ -100,6 +100,14 @@ pub enum ClusterError {
         /// What the broker said.
         code: ErrorCode,
     },
+    /// The broker refuses to answer about the transactional id.
+    #[error("transactional id {id} (Kafka.TransactionalId): {code}")]
+    Transaction {
+        /// The transactional id.
+        id: String,
+        /// What the broker said.
+        code: ErrorCode,
+    },
     /// The broker refuses to answer about the group.
     #[error("group {group}: {code}")]
     Group {
@@ -116,9 +124,9 @@ impl ClusterError {
         match self {
             Self::Call(CallError::Unsupported { .. }) | Self::UnknownTopic { .. } => false,
             Self::Call(_) => true,
-            Self::Topic { code, .. } | Self::Group { code, .. } => {
-                code.remedy() != super::error::Remedy::None
-            }
+            Self::Topic { code, .. }
+            | Self::Group { code, .. }
+            | Self::Transaction { code, .. } => code.remedy() != super::error::Remedy::None,
         }
     }
 }
@@ -250,11 +258,34 @@ impl Cluster {
 
     /// The broker that coordinates `group`.
     pub async fn coordinator(&self, group: &str) -> Result<i32, ClusterError> {
+        self.find_coordinator(group, 0)
+            .await?
+            .map_err(|code| ClusterError::Group {
+                group: group.to_owned(),
+                code,
+            })
+    }
+
+    /// The broker that coordinates the transactions of `id`.
+    pub async fn transaction_coordinator(&self, id: &str) -> Result<i32, ClusterError> {
+        self.find_coordinator(id, 1)
+            .await?
+            .map_err(|code| ClusterError::Transaction {
+                id: id.to_owned(),
+                code,
+            })
+    }
+
+    async fn find_coordinator(
+        &self,
+        key: &str,
+        key_type: i8,
+    ) -> Result<Result<i32, ErrorCode>, CallError> {
         let connection = self.any_broker().await?;
         let request = FindCoordinatorRequest {
-            key: group.into(),
-            key_type: 0,
-            coordinator_keys: vec![group.into()],
+            key: key.into(),
+            key_type,
+            coordinator_keys: vec![key.into()],
         };
         let response = connection
             .request(&request, self.settings.request_timeout)
@@ -269,12 +300,11 @@ impl Cluster {
                 response.port,
             ),
         };
-        ErrorCode::check(code).map_err(|code| ClusterError::Group {
-            group: group.to_owned(),
-            code,
-        })?;
+        if let Err(code) = ErrorCode::check(code) {
+            return Ok(Err(code));
+        }
         self.topology.write().learn_broker(node, host, port);
-        Ok(node)
+        Ok(Ok(node))
     }
 
     /// A connection to broker `node` on a lane, made when there is none.

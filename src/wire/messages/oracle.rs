@@ -258,6 +258,11 @@ agree_with_the_oracle! {
     api_versions: ApiVersionsRequest ApiVersionsResponse;
     create_topics: CreateTopicsRequest CreateTopicsResponse;
     init_producer_id: InitProducerIdRequest InitProducerIdResponse;
+    delete_topics: DeleteTopicsRequest DeleteTopicsResponse;
+    describe_configs: DescribeConfigsRequest DescribeConfigsResponse;
+    offset_for_leader_epoch: OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse;
+    add_partitions_to_txn: AddPartitionsToTxnRequest AddPartitionsToTxnResponse;
+    end_txn: EndTxnRequest EndTxnResponse;
     consumer_group_heartbeat: ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse;
     consumer_group_describe: ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse;
     delete_groups: DeleteGroupsRequest DeleteGroupsResponse;

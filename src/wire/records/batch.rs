@@ -30,7 +30,7 @@ pub(super) const CRC_FROM: usize = 21;
 
 pub(super) const CODEC_MASK: i16 = 0b0111;
 const TIMESTAMP_TYPE: i16 = 0b1000;
-const TRANSACTIONAL: i16 = 0b1_0000;
+pub(super) const TRANSACTIONAL: i16 = 0b1_0000;
 const CONTROL: i16 = 0b10_0000;
 
 /// Who gave the batch's records their timestamps (topic setting `message.timestamp.type`).

@@ -1,6 +1,6 @@
 //! Records into a batch: each is encoded once, straight into the buffer that goes to the socket.
 
-use super::batch::{CODEC_MASK, CRC_FROM, HEADER_LEN, MAGIC, PREFIX_LEN};
+use super::batch::{CODEC_MASK, CRC_FROM, HEADER_LEN, MAGIC, PREFIX_LEN, TRANSACTIONAL};
 use super::codec::compress;
 use super::varint::{len_i32, len_i64, put_i32, put_i64};
 use super::{Codec, EncodeError, ProducerIdentity};
@@ -151,7 +151,7 @@ impl BatchBuilder {
         Ok(offset_delta)
     }
 
-    /// Compresses the records and fills in the header. A batch that compression would make no smaller goes out plain.
+    /// Compresses the records and fills in the header; `transactional` batches count when their transaction commits. A batch that compression would make no smaller goes out plain.
     ///
     /// # Errors
     /// [`EncodeError::Empty`] without a record; [`EncodeError::Compress`] when the codec fails.
@@ -159,20 +159,21 @@ impl BatchBuilder {
         self,
         codec: Codec,
         identity: Option<ProducerIdentity>,
+        transactional: bool,
     ) -> Result<FrozenBatch, EncodeError> {
         if self.count == 0 {
             return Err(EncodeError::Empty);
         }
         let uncompressed = self.buffer.len();
         let mut buffer = self.buffer;
-        let mut attributes = 0_i16;
+        let mut attributes = if transactional { TRANSACTIONAL } else { 0 };
         if codec != Codec::None {
             let mut compressed = Vec::with_capacity(uncompressed / 2 + HEADER_LEN);
             compressed.resize(HEADER_LEN, 0);
             compress(codec, &buffer[HEADER_LEN..], &mut compressed)?;
             if compressed.len() < uncompressed {
                 buffer = compressed;
-                attributes = i16::from(codec.code()) & CODEC_MASK;
+                attributes |= i16::from(codec.code()) & CODEC_MASK;
             }
         }
 

@@ -143,7 +143,7 @@ fn reseal(bytes: &mut [u8]) {
 proptest! {
     #[test]
     fn round_trip(records in vec(record(), 1..40), identity in identity(), codec in 0..CODECS.len(), base in 0..1_i64 << 60) {
-        let frozen = build(&records).finish(CODECS[codec], identity).unwrap();
+        let frozen = build(&records).finish(CODECS[codec], identity, false).unwrap();
         let mut bytes = BytesMut::from(&frozen.bytes()[..]);
         assign_offset(&mut bytes, base, 7);
         let batch = only(&bytes.freeze());
@@ -159,19 +159,19 @@ proptest! {
 
     #[test]
     fn stamping_again_is_stamping_at_once(records in vec(record(), 1..5), first in identity(), second in identity()) {
-        let mut frozen = build(&records).finish(Codec::None, first).unwrap();
+        let mut frozen = build(&records).finish(Codec::None, first, false).unwrap();
         let held = frozen.bytes().clone();
         frozen.restamp(second);
         prop_assert_eq!(only(&held).header().identity(), first);
-        prop_assert_eq!(&frozen, &build(&records).finish(Codec::None, second).unwrap());
+        prop_assert_eq!(&frozen, &build(&records).finish(Codec::None, second, false).unwrap());
         drop(held);
         frozen.restamp(first);
-        prop_assert_eq!(&frozen, &build(&records).finish(Codec::None, first).unwrap());
+        prop_assert_eq!(&frozen, &build(&records).finish(Codec::None, first, false).unwrap());
     }
 
     #[test]
     fn rskafka_agrees(records in vec(record(), 1..10), identity in identity()) {
-        let frozen = build(&records).finish(Codec::None, identity).unwrap();
+        let frozen = build(&records).finish(Codec::None, identity, false).unwrap();
         let theirs = RecordBatch::read(&mut Cursor::new(&frozen.bytes()[..]));
         let theirs = theirs.unwrap();
         prop_assert_eq!(theirs.producer_id, identity.map_or(-1, |i| i.id));
@@ -183,7 +183,7 @@ proptest! {
 
     #[test]
     fn kafka_protocol_agrees(records in vec(record(), 1..10), identity in identity()) {
-        let frozen = build(&records).finish(Codec::None, identity).unwrap();
+        let frozen = build(&records).finish(Codec::None, identity, false).unwrap();
         let theirs = oracle::RecordBatchDecoder::decode(&mut frozen.bytes().clone()).unwrap().records;
         prop_assert_eq!(theirs.len(), records.len());
         for (theirs, ours) in theirs.iter().zip(&records) {
@@ -200,7 +200,7 @@ proptest! {
 
     #[test]
     fn a_cut_batch_is_dropped_and_the_whole_one_kept(records in vec(record(), 1..5), cut in any::<prop::sample::Index>()) {
-        let bytes = build(&records).finish(Codec::None, None).unwrap().bytes().clone();
+        let bytes = build(&records).finish(Codec::None, None, false).unwrap().bytes().clone();
         let mut two = BytesMut::from(&bytes[..]);
         two.extend_from_slice(&bytes[..cut.index(bytes.len())]);
         let left = two.len() - bytes.len();
@@ -213,7 +213,7 @@ proptest! {
 
     #[test]
     fn a_flipped_bit_is_noticed(records in vec(record(), 1..5), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
-        let mut bytes = build(&records).finish(Codec::Lz4, None).unwrap().bytes().to_vec();
+        let mut bytes = build(&records).finish(Codec::Lz4, None, false).unwrap().bytes().to_vec();
         let at = 21 + at.index(bytes.len() - 21);
         bytes[at] ^= 1_u8 << bit;
         let first = Batches::new(bytes.into()).next().unwrap();
@@ -227,7 +227,7 @@ proptest! {
         edits in vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         cut in option::of(any::<prop::sample::Index>()),
     ) {
-        let mut bytes = build(&records).finish(CODECS[codec], None).unwrap().bytes().to_vec();
+        let mut bytes = build(&records).finish(CODECS[codec], None, false).unwrap().bytes().to_vec();
         for (at, byte) in edits {
             let at = at.index(bytes.len());
             bytes[at] = byte;

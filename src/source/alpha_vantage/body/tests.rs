@@ -469,7 +469,7 @@ fn mutated_bodies_are_answered() {
             match below(6) {
                 0 => body.truncate(at),
                 1 => body
-                    .splice(at..at, [b"{}[]\":,\\\n0-.eN"[below(15)]])
+                    .splice(at..at, [b"{}[]\":,\\\n0-.eN"[below(14)]])
                     .for_each(drop),
                 2 if at < body.len() => body[at] = u8::try_from(below(256)).expect("a byte"),
                 3 => drop(body.drain(at.min(other)..at.max(other))),

@@ -10,7 +10,7 @@ fn one(value: &[u8], codec: Codec) -> Vec<u8> {
         ..NewRecord::default()
     };
     builder.append(&record).unwrap();
-    builder.finish(codec, None).unwrap().bytes().to_vec()
+    builder.finish(codec, None, false).unwrap().bytes().to_vec()
 }
 
 #[test]
@@ -83,7 +83,11 @@ fn control_records_tell_their_type() {
             ..NewRecord::default()
         };
         builder.append(&record).unwrap();
-        let mut bytes = builder.finish(Codec::None, None).unwrap().bytes().to_vec();
+        let mut bytes = builder
+            .finish(Codec::None, None, false)
+            .unwrap()
+            .bytes()
+            .to_vec();
         bytes[22] |= 0b11_0000;
         reseal(&mut bytes);
         let batch = only(&bytes.into());
@@ -154,7 +158,7 @@ fn several_frames_in_a_row_are_one_body() {
 #[test]
 fn a_batch_without_records_is_not_finished() {
     let error = BatchBuilder::with_capacity(0)
-        .finish(Codec::None, None)
+        .finish(Codec::None, None, false)
         .unwrap_err();
     assert!(matches!(error, EncodeError::Empty));
 }

@@ -1,0 +1,213 @@
+//! `bench`: a load test of a cluster, from this machine, with the program's own producer.
+//!
+//! The topic is made for the test and removed at its end, unless one is named.
+
+mod latency;
+mod produce;
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::{
+    PipelineError, Stop,
+    options::{BenchOptions, Format},
+    reach::Reach,
+    settings,
+};
+use crate::{
+    config::Config,
+    wire::{
+        cluster::{Cluster, ClusterError},
+        error::{CallError, ErrorCode, Remedy},
+        messages::{CreatableTopic, CreateTopicsRequest, DeleteTopicsRequest},
+    },
+};
+
+use latency::Percentiles;
+
+/// Partitions of a topic that is made for the test.
+const PARTITIONS: i32 = 3;
+
+/// As many replicas as the brokers make by default (KIP-464).
+const DEFAULT_REPLICAS: i16 = -1;
+
+/// How long making a topic may take on the broker's side.
+const TOPIC_TIMEOUT_MS: i32 = 30_000;
+
+/// What a load test measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bench {
+    /// Events that the brokers acknowledged.
+    pub published: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// From the first event handed over to the last one acknowledged.
+    pub took: Duration,
+    /// From an event's handing over to its acknowledgement.
+    pub latency: Percentiles,
+}
+
+/// Puts load on the cluster, and says what it took.
+///
+/// # Errors
+/// When the cluster cannot be reached, or refuses the topic or an event.
+pub async fn bench(
+    config: &Config,
+    options: &BenchOptions,
+    stop: &Stop,
+) -> Result<Bench, PipelineError> {
+    let cluster = settings::connect(config);
+    let reach = Reach::new(&cluster, true);
+    let mut settings = settings::producer(config);
+    if !options.keep_topic {
+        settings.topic = format!("stockflow-bench-{}", Uuid::new_v4()).into();
+        reach.ask(|| create(&cluster, &settings.topic)).await?;
+    }
+    let topic = Arc::clone(&settings.topic);
+    let measured = tokio::select! {
+        measured = produce::produce(&cluster, settings, options, stop, &reach) => measured,
+        lost = reach.watch() => Err(lost),
+    };
+    if !options.keep_topic
+        && let Err(error) = delete(&cluster, &topic).await
+    {
+        tracing::warn!(topic = &*topic, %error, "the topic of the load test is left behind");
+    }
+    measured
+}
+
+async fn create(cluster: &Cluster, topic: &str) -> Result<(), ClusterError> {
+    let request = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: topic.into(),
+            num_partitions: PARTITIONS,
+            replication_factor: DEFAULT_REPLICAS,
+            ..Default::default()
+        }],
+        timeout_ms: TOPIC_TIMEOUT_MS,
+        ..Default::default()
+    };
+    let answer = cluster.request_any(&request).await?;
+    for result in &answer.topics {
+        match ErrorCode::check(result.error_code) {
+            Ok(()) | Err(ErrorCode::TOPIC_ALREADY_EXISTS) => {}
+            Err(code) => {
+                return Err(ClusterError::Topic {
+                    topic: topic.to_owned(),
+                    code,
+                });
+            }
+        }
+    }
+    // It has to have leaders before it can be written to.
+    loop {
+        match cluster.refresh_topic(topic).await {
+            Ok(described) if described.partitions.iter().all(|of| of.leader.is_some()) => {
+                return Ok(());
+            }
+            Ok(_) | Err(ClusterError::UnknownTopic { .. }) => {}
+            Err(ClusterError::Topic { code, .. }) if code.remedy() != Remedy::None => {}
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn delete(cluster: &Cluster, topic: &str) -> Result<(), ClusterError> {
+    let request = DeleteTopicsRequest {
+        topic_names: vec![topic.into()],
+        timeout_ms: TOPIC_TIMEOUT_MS,
+    };
+    let answer = match cluster.request_any(&request).await {
+        Ok(answer) => answer,
+        // The embedded broker: its memory goes with it.
+        Err(CallError::Unsupported { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let code = answer
+        .responses
+        .first()
+        .map_or(0, |result| result.error_code);
+    ErrorCode::check(code).map_err(|code| ClusterError::Topic {
+        topic: topic.to_owned(),
+        code,
+    })
+}
+
+impl Bench {
+    /// The result as it goes to standard output, with its line end.
+    pub fn render(&self, format: Format) -> String {
+        match format {
+            Format::Text => self.text(),
+            Format::Json => format!("{}\n", self.json()),
+        }
+    }
+
+    fn per_second(&self, amount: u64) -> f64 {
+        amount as f64 / self.took.as_secs_f64().max(1e-9)
+    }
+
+    fn json(&self) -> Value {
+        let rounded = |value: f64| json!((value * 1_000.0).round() / 1_000.0);
+        let mut latency = Map::new();
+        for (name, time) in self.latency.named() {
+            latency.insert(name.into(), rounded(time.as_secs_f64() * 1_000.0));
+        }
+        json!({
+            "published": self.published,
+            "bytes": self.bytes,
+            "seconds": rounded(self.took.as_secs_f64()),
+            "events_per_second": rounded(self.per_second(self.published)),
+            "megabytes_per_second": rounded(self.per_second(self.bytes) / 1e6),
+            "latency_ms": latency,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "{} events published in {:.2} s\n\n{:<22}{:>14.0}\n{:<22}{:>14.1}\n",
+            self.published,
+            self.took.as_secs_f64(),
+            "events/s",
+            self.per_second(self.published),
+            "MB/s",
+            self.per_second(self.bytes) / 1e6,
+        );
+        for (name, time) in self.latency.named() {
+            let name = format!("acknowledged {}", name.replace('_', "."));
+            text += &format!("{name:<22}{:>11.2} ms\n", time.as_secs_f64() * 1_000.0);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_was_measured() {
+        let bench = Bench {
+            published: 1_000,
+            bytes: 160_000,
+            took: Duration::from_millis(500),
+            latency: Percentiles::of((1..=1_000).map(Duration::from_millis).collect()),
+        };
+        let text = bench.render(Format::Text);
+        assert!(
+            text.starts_with("1000 events published in 0.50 s\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("acknowledged p99.9         999.00 ms\n"),
+            "{text}"
+        );
+        let json: Value = serde_json::from_str(&bench.render(Format::Json)).unwrap();
+        assert_eq!(json["published"], 1_000);
+        assert_eq!(json["events_per_second"], 2_000.0);
+        assert_eq!(json["latency_ms"]["p50"], 500.0);
+        assert_eq!(json["latency_ms"]["max"], 1_000.0);
+    }
+}

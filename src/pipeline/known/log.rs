@@ -1,0 +1,248 @@
+//! Reads what a topic holds: to the very end of its log, and every TradeId between two offsets.
+//!
+//! A record of a producer that was killed can lie behind the high watermark, not replicated yet, or in a transaction
+//! that is not finished. Neither can be read, and both may come to count, so both are waited for: the end is the leader's log end
+//! offset, which OffsetForLeaderEpoch tells (KIP-320), and what is read up to there is read_committed.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::super::PipelineError;
+use crate::{
+    consumer::{self, Bound, Isolation, Reader},
+    event::read_trade,
+    wire::{
+        cluster::{Cluster, Lane, Topic},
+        error::{CallError, ErrorCode, Remedy},
+        messages::{OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic},
+        records::Scratch,
+    },
+};
+
+/// How long nothing may be readable before the end is asked for again: a new leader's log may be shorter.
+const STALL: Duration = Duration::from_secs(2);
+
+/// The pause before a leader is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How often it is said that something is waited for.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// Offsets by partition.
+pub(super) type Offsets = BTreeMap<i32, i64>;
+
+/// The offset behind the last record of each partition's log, whether it can be read yet or not. Asks until all leaders
+/// have answered.
+pub(super) async fn ends(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, PipelineError> {
+    let mut said = Instant::now();
+    loop {
+        let trouble = match cluster.refresh_topic(topic).await {
+            Ok(described) => match ask_all(cluster, &described).await {
+                Ok(found) => return Ok(found),
+                Err(Trouble::Unsupported) => {
+                    let partitions: Vec<i32> = partitions(&described);
+                    let isolation = Isolation::ReadUncommitted;
+                    let bound = Bound::Latest;
+                    return Ok(consumer::list_offsets(
+                        cluster,
+                        topic,
+                        isolation,
+                        &partitions,
+                        bound,
+                    )
+                    .await?);
+                }
+                Err(Trouble::Refused(partition, code)) => {
+                    return Err(consumer::ConsumeError::Partition {
+                        topic: topic.into(),
+                        partition,
+                        api: "OffsetForLeaderEpoch",
+                        code,
+                    }
+                    .into());
+                }
+                Err(Trouble::Passing(reason)) => reason,
+            },
+            Err(error) if error.is_retriable() => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        if said.elapsed() > SAY_EVERY {
+            said = Instant::now();
+            tracing::warn!(topic, "cannot learn yet where the topic ends: {trouble}");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The numbers of a topic's partitions.
+pub(super) fn partitions(topic: &Topic) -> Vec<i32> {
+    topic
+        .partitions
+        .iter()
+        .zip(0..)
+        .map(|(_, number)| number)
+        .collect()
+}
+
+enum Trouble {
+    /// The broker does not have the API.
+    Unsupported,
+    Refused(i32, ErrorCode),
+    Passing(String),
+}
+
+async fn ask_all(cluster: &Arc<Cluster>, topic: &Topic) -> Result<Offsets, Trouble> {
+    let mut by_leader: BTreeMap<i32, Vec<OffsetForLeaderPartition>> = BTreeMap::new();
+    for (partition, number) in topic.partitions.iter().zip(0..) {
+        let Some(leader) = partition.leader else {
+            return Err(Trouble::Passing(format!(
+                "partition {number} has no leader"
+            )));
+        };
+        if partition.leader_epoch < 0 {
+            return Err(Trouble::Unsupported);
+        }
+        by_leader
+            .entry(leader)
+            .or_default()
+            .push(OffsetForLeaderPartition {
+                partition: number,
+                // A leader of another epoch says so, instead of telling where this one ended.
+                current_leader_epoch: partition.leader_epoch,
+                leader_epoch: partition.leader_epoch,
+            });
+    }
+    let mut found = Offsets::new();
+    for (leader, partitions) in by_leader {
+        let request = OffsetForLeaderEpochRequest {
+            replica_id: -1,
+            topics: vec![OffsetForLeaderTopic {
+                topic: (&*topic.name).into(),
+                partitions,
+            }],
+        };
+        let answer = match cluster.request(leader, Lane::Control, &request).await {
+            Ok(answer) => answer,
+            Err(CallError::Unsupported { .. }) => return Err(Trouble::Unsupported),
+            Err(error) => return Err(Trouble::Passing(error.to_string())),
+        };
+        for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+            match ErrorCode::check(partition.error_code) {
+                Ok(()) if partition.end_offset >= 0 => {
+                    found.insert(partition.partition, partition.end_offset);
+                }
+                Ok(()) => return Err(Trouble::Passing("a leader does not know its end".into())),
+                Err(code) if code.remedy() == Remedy::None => {
+                    return Err(Trouble::Refused(partition.partition, code));
+                }
+                Err(code) => return Err(Trouble::Passing(code.to_string())),
+            }
+        }
+    }
+    match found.len() == topic.partitions.len() {
+        true => Ok(found),
+        false => Err(Trouble::Passing("an answer leaves partitions out".into())),
+    }
+}
+
+/// Hands the TradeId of every trade between `from` and `to` to `each`, and waits for what cannot be read yet.
+///
+/// Gives the offsets that were reached: `to`, or less where a new leader's log turned out shorter.
+pub(super) async fn scan(
+    cluster: &Arc<Cluster>,
+    topic: &Arc<str>,
+    mut from: Offsets,
+    mut to: Offsets,
+    mut each: impl FnMut(u128) -> Result<(), PipelineError>,
+) -> Result<Offsets, PipelineError> {
+    let isolation = Isolation::ReadCommitted;
+    let mut scratch = Scratch::default();
+    let mut said = Instant::now();
+    loop {
+        let mut reader = Reader::start(cluster, topic, isolation, &from, &to);
+        loop {
+            let next = pin!(reader.next());
+            let Ok(chunk) = tokio::time::timeout(STALL, next).await else {
+                break;
+            };
+            let Some(chunk) = chunk? else {
+                return Ok(to);
+            };
+            for batch in chunk.batches() {
+                let records = batch
+                    .records(&mut scratch)
+                    .map_err(|error| chunk.unreadable(error))?;
+                for record in records {
+                    let record = record.map_err(|error| chunk.unreadable(error))?;
+                    if let Some(id) = record.value.and_then(trade_id) {
+                        each(id)?;
+                    }
+                }
+            }
+            from.insert(chunk.partition(), chunk.next_offset());
+        }
+        if said.elapsed() > SAY_EVERY {
+            said = Instant::now();
+            tracing::warn!(
+                topic = &**topic,
+                "waiting for the end of the topic to be readable: records there are not replicated yet, or belong to a transaction that is not finished"
+            );
+        }
+        for (partition, end) in ends(cluster, topic).await? {
+            if let Some(to) = to.get_mut(&partition) {
+                *to = end.min(*to);
+            }
+        }
+    }
+}
+
+/// What a value of ours begins with.
+const OURS: &[u8] = b"{\"TradeId\":\"";
+
+/// The TradeId of a trade, as a number.
+fn trade_id(value: &[u8]) -> Option<u128> {
+    // Most values are ours: their id stands in front, and the rest need not be looked at.
+    const TEXT: usize = uuid::fmt::Hyphenated::LENGTH;
+    if let Some((text, b"\"")) = value
+        .strip_prefix(OURS)
+        .and_then(|rest| rest.get(..=TEXT))
+        .and_then(|text| text.split_at_checked(TEXT))
+        && let Ok(uuid) = Uuid::try_parse_ascii(text)
+    {
+        return Some(uuid.as_u128());
+    }
+    let trade = read_trade(value).ok()?;
+    trade.trade_id.map(|id| number(&id))
+}
+
+/// A TradeId as a number: its own bits, or those of a UUID made from its text.
+pub(super) fn number(text: &str) -> u128 {
+    Uuid::try_parse(text)
+        .unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
+        .as_u128()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_and_the_long_way_find_the_same_id() {
+        let id = "f81d4fae-7dec-51d0-a765-00a0c91e6bf6";
+        let rest = r#""Symbol":"IBM","Side":"Buy","Quantity":1,"Price":1,"Timestamp":"2025-11-06T20:59:00Z""#;
+        let ours = format!("{{\"TradeId\":\"{id}\",{rest}}}");
+        let others = format!("{{{rest}, \"TradeId\":\"{id}\"}}");
+        let text = format!("{{\"TradeId\":\"t-1\",{rest}}}");
+        assert_eq!(trade_id(ours.as_bytes()), Some(number(id)));
+        assert_eq!(trade_id(others.as_bytes()), Some(number(id)));
+        assert_eq!(trade_id(text.as_bytes()), Some(number("t-1")));
+        assert_eq!(trade_id(b"{}"), None);
+        assert_eq!(trade_id(&ours.as_bytes()[..40]), None);
+    }
+}

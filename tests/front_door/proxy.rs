@@ -1,0 +1,167 @@
+//! A TCP proxy that misbehaves on demand, between the program and a broker that advertises the proxy's port.
+//!
+//! Every fault that a network has is one of six: connections are cut (also in the middle of a frame), delayed, stalled,
+//! or closed on one side only. Which comes when is drawn from a seed.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    thread,
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+#[derive(Debug, Default)]
+struct Weather {
+    /// Connections of an older number are cut.
+    generation: AtomicU64,
+    /// The next bytes that pass are cut in half, and their connection with them.
+    cut_in_frame: AtomicBool,
+    delay_ms: AtomicU64,
+    stalled: AtomicBool,
+    /// The next bytes from the client end its half of the connection, or those from the broker its own.
+    half_close: [AtomicBool; 2],
+    ended: AtomicBool,
+    faults: AtomicU64,
+}
+
+/// Forwards connections to one broker until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    weather: Arc<Weather>,
+}
+
+impl Proxy {
+    /// Listens on `from` (port 0: any) and forwards to `to`, which may be unknown yet.
+    pub(crate) fn start(from: &str, to: impl Fn() -> String + Send + 'static) -> Self {
+        let listener = TcpListener::bind(from).expect("a port for the proxy");
+        let address = listener.local_addr().expect("its address");
+        let weather = Arc::new(Weather::default());
+        let of_thread = Arc::clone(&weather);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if of_thread.ended.load(SeqCst) {
+                    return;
+                }
+                // A broker that is down: the client's connection ends at once.
+                if let (Ok(client), Ok(broker)) = (client, TcpStream::connect(to())) {
+                    join(&client, &broker, &of_thread);
+                }
+            }
+        });
+        Self { address, weather }
+    }
+
+    /// Storms until the proxy is calmed: a fault every 20 to 700 ms.
+    pub(crate) fn storm(&self, seed: u64) {
+        let weather = Arc::clone(&self.weather);
+        weather.ended.store(false, SeqCst);
+        thread::spawn(move || {
+            let mut random = StdRng::seed_from_u64(seed);
+            while !weather.ended.load(SeqCst) {
+                thread::sleep(Duration::from_millis(random.random_range(20..700)));
+                weather.faults.fetch_add(1, SeqCst);
+                match random.random_range(0..7) {
+                    0 => {
+                        weather.generation.fetch_add(1, SeqCst);
+                    }
+                    1 => weather.cut_in_frame.store(true, SeqCst),
+                    2 => weather.delay_ms.store(random.random_range(1..150), SeqCst),
+                    3 => {
+                        weather.stalled.store(true, SeqCst);
+                        thread::sleep(Duration::from_millis(random.random_range(10..2_500)));
+                        weather.stalled.store(false, SeqCst);
+                    }
+                    side @ (4 | 5) => weather.half_close[side - 4].store(true, SeqCst),
+                    _ => weather.delay_ms.store(0, SeqCst),
+                }
+            }
+        });
+    }
+
+    /// No more faults; says how many there were.
+    pub(crate) fn calm(&self) -> u64 {
+        self.weather.ended.store(true, SeqCst);
+        // The storm's thread may be in the middle of one.
+        thread::sleep(Duration::from_millis(50));
+        self.weather.delay_ms.store(0, SeqCst);
+        self.weather.stalled.store(false, SeqCst);
+        self.weather.cut_in_frame.store(false, SeqCst);
+        for side in &self.weather.half_close {
+            side.store(false, SeqCst);
+        }
+        self.weather.ended.store(false, SeqCst);
+        self.weather.faults.load(SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.weather.ended.store(true, SeqCst);
+        self.weather.generation.fetch_add(1, SeqCst);
+        // So that the thread which accepts sees it.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn join(client: &TcpStream, broker: &TcpStream, weather: &Arc<Weather>) {
+    let born = weather.generation.load(SeqCst);
+    for (side, from, to) in [(0, client, broker), (1, broker, client)] {
+        let _ = from.set_nodelay(true);
+        let _ = from.set_read_timeout(Some(Duration::from_millis(20)));
+        if let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) {
+            let weather = Arc::clone(weather);
+            thread::spawn(move || forward(from, to, side, born, &weather));
+        }
+    }
+}
+
+fn forward(mut from: TcpStream, mut to: TcpStream, side: usize, born: u64, weather: &Weather) {
+    let cut = |from: &TcpStream, to: &TcpStream| {
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    };
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        if weather.generation.load(SeqCst) != born {
+            return cut(&from, &to);
+        }
+        if weather.stalled.load(SeqCst) {
+            thread::sleep(Duration::from_millis(5));
+            continue;
+        }
+        let bytes = match from.read(&mut buffer) {
+            Ok(0) => {
+                let _ = to.shutdown(Shutdown::Write);
+                return;
+            }
+            Ok(count) => &buffer[..count],
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                continue;
+            }
+            Err(_) => return cut(&from, &to),
+        };
+        let delay = weather.delay_ms.load(SeqCst);
+        if delay > 0 {
+            thread::sleep(Duration::from_millis(delay));
+        }
+        if weather.half_close[side].swap(false, SeqCst) {
+            let _ = to.write_all(bytes);
+            let _ = to.shutdown(Shutdown::Write);
+            return;
+        }
+        if weather.cut_in_frame.swap(false, SeqCst) {
+            let _ = to.write_all(&bytes[..bytes.len() / 2]);
+            return cut(&from, &to);
+        }
+        if to.write_all(bytes).is_err() {
+            return cut(&from, &to);
+        }
+    }
+}
