@@ -7,6 +7,7 @@ use crate::wire::messages::{
     CreatableTopic, CreateTopicsRequest, FetchPartition, FetchRequest, FetchTopic,
 };
 use crate::wire::records::{Batches, Scratch};
+use std::time::SystemTime;
 
 const PARTITIONS: i32 = 3;
 
@@ -117,6 +118,9 @@ async fn read_all(
 /// Sends `count` numbered records and checks that the topic holds each once, in order, where it was acknowledged.
 async fn send_and_check(cluster: &Arc<Cluster>, topic: &Arc<str>, producer: &Producer, count: u32) {
     let mut deliveries = Vec::new();
+    // As old as they are: retention removes what is older than a week while the test reads.
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = since_1970.unwrap().as_millis() as i64;
     for number in 0..count {
         let key = format!("SYM{}", number % 8);
         let value = format!("{number:08} {}", "x".repeat(120));
@@ -124,7 +128,7 @@ async fn send_and_check(cluster: &Arc<Cluster>, topic: &Arc<str>, producer: &Pro
             key: Some(key.as_bytes()),
             value: Some(value.as_bytes()),
             headers: &[("stockflow-source", b"test")],
-            timestamp_ms: 1_700_000_000_000 + i64::from(number),
+            timestamp_ms: now + i64::from(number),
         };
         deliveries.push(producer.send(&record).await.unwrap());
     }

@@ -27,6 +27,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The shortest interval that is believed.
 const SHORTEST: Duration = Duration::from_millis(50);
 
+/// How soon a member that was given no partition asks again, and for how long after it joined. The coordinator computes an
+/// assignment about once a second (`group.consumer.assignment.interval.ms`) and tells it with a heartbeat's answer: who
+/// joins right after another left would sit idle for a whole interval.
+const EAGER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
 /// The coordinator has this protocol not, or not for this group.
 #[derive(Debug)]
 pub(super) struct NotHere;
@@ -42,6 +47,7 @@ impl Membership {
         let mut streak = Streak::new(format!("be a member of group {}", self.coordinator.group()));
         let mut next = Instant::now();
         let mut ever = false;
+        let mut eager: Option<Instant> = None;
         loop {
             let step = match &*self.machine.lock() {
                 Machine::Modern(machine) => machine.step(Instant::now() >= next),
@@ -65,7 +71,20 @@ impl Membership {
                                 streak.over();
                                 let interval = u64::try_from(answer.heartbeat_interval_ms);
                                 let interval = Duration::from_millis(interval.unwrap_or_default());
-                                next = Instant::now() + interval.max(SHORTEST);
+                                let now = Instant::now();
+                                if beat.epoch == 0 {
+                                    eager = Some(now + EAGER.1);
+                                }
+                                if let Some(assignment) = &answer.assignment.0
+                                    && !assignment.topic_partitions.is_empty()
+                                {
+                                    eager = None;
+                                }
+                                let interval = match eager {
+                                    Some(until) if now < until => interval.min(EAGER.0),
+                                    _ => interval,
+                                };
+                                next = now + interval.max(SHORTEST);
                                 self.take_in(&beat, answer).await;
                                 None
                             }

@@ -251,8 +251,8 @@ impl Known {
         tracing::info!(
             topic = &*self.topic,
             events,
-            seconds = started.elapsed().as_secs_f32(),
-            "looked up what is on the topic already"
+            ms = started.elapsed().as_millis(),
+            "looked up what came to the topic since the last look"
         );
         Ok(reached)
     }

@@ -131,6 +131,7 @@ impl Spent {
     /// The last request never reached the service.
     pub(super) fn refund(&mut self) {
         self.used = self.used.saturating_sub(1);
+        self.recent.pop_back();
     }
 
     /// Nothing goes out before then.
