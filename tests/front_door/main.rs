@@ -11,3 +11,4 @@ mod pipeline;
 mod proxy;
 mod storm;
 mod support;
+mod transactions;
