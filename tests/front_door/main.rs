@@ -3,6 +3,7 @@
 mod alpha_vantage;
 mod chaos;
 mod config;
+mod dark;
 mod errors;
 mod foreign_clients;
 mod groups;
