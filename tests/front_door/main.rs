@@ -10,6 +10,7 @@ mod groups;
 mod own_ca;
 mod pipeline;
 mod proxy;
+mod restarts;
 mod storm;
 mod support;
 mod transactions;
