@@ -311,9 +311,15 @@ impl Publisher<'_> {
 
     /// What it means that events were given up because of `source`.
     fn not_acknowledged(&self, source: DeliveryError) -> PipelineError {
-        if let DeliveryError::Fatal { code, .. } = source
-            && let Some(error) = self.transaction_error(code)
-        {
+        let told = match source {
+            DeliveryError::Fatal { code, .. } => self.transaction_error(code),
+            // Of a batch that is refused for its own sake, its error says more.
+            DeliveryError::Refused { code, .. } => self
+                .transaction_error(code)
+                .filter(|error| matches!(error, TransactionError::Fenced { .. })),
+            _ => None,
+        };
+        if let Some(error) = told {
             return error.into();
         }
         let events = self.flights.failed();

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use stockflow::wire::{cluster, messages};
+
 use crate::support::*;
 
 fn kafka() -> Option<Cluster> {
@@ -145,4 +147,58 @@ fn a_second_producer_with_the_id_fences_the_first() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn a_record_that_times_out_ends_even_a_command_without_an_end() {
+    let Some(cluster) = kafka() else { return };
+    let bench = Bench::new(&cluster);
+    bench.json(&["produce", "--source", "simulated", "--count", "1"]);
+    let mut child = spawn(
+        &bench,
+        &[
+            "produce",
+            "--source",
+            "simulated",
+            "--rate",
+            "100",
+            "--set",
+            "Kafka.MessageTimeoutMs=2000",
+        ],
+    );
+    let end = Instant::now() + Duration::from_secs(60);
+    while read(&bench, "read_committed").len() < 20 {
+        assert!(Instant::now() < end, "nothing came");
+        sleep(Duration::from_millis(100));
+    }
+    // Nobody takes its records any more.
+    tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(delete(&cluster.address, &bench.topic));
+    let status = wait(&mut child, Duration::from_secs(60));
+    if status.is_none() {
+        child.kill().expect("a process");
+    }
+    let output = child.wait_with_output().expect("its output");
+    let text = stderr(&output);
+    assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
+    assert!(text.contains("not acknowledged"), "{text}");
+}
+
+async fn delete(address: &str, topic: &str) {
+    let cluster = cluster::Cluster::new(cluster::Settings {
+        bootstrap: vec![address.to_owned()],
+        client_id: "transactions".into(),
+        request_timeout: Duration::from_secs(30),
+        reconnect_backoff: Duration::from_millis(100),
+        reconnect_backoff_max: Duration::from_secs(1),
+        metadata_max_age: Duration::from_secs(300),
+        max_fetch_response_bytes: 1 << 20,
+    });
+    let request = messages::DeleteTopicsRequest {
+        topic_names: vec![topic.into()],
+        timeout_ms: 30_000,
+    };
+    let answer = cluster.request_any(&request).await.expect("an answer");
+    assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
 }
