@@ -3,7 +3,9 @@
 //!
 //! Events are kept until they are acknowledged. When one is given up (`Kafka.MessageTimeoutMs`), the producer gives up
 //! all that are behind it, too, so that none can pass it; a one-shot command then fails. Any other begins anew, as after a
-//! restart: those that may have been written are looked up on the topic, the rest is offered again, in order.
+//! restart: those that may have been written are looked up on the topic, the rest is offered again, in order. Only with a
+//! `Kafka.TransactionalId` every command ends: the id is taken over once, at the start, so that a producer that was fenced
+//! never fences its successor.
 
 use std::{sync::Arc, time::Instant};
 
@@ -21,9 +23,9 @@ use super::{
 };
 use crate::{
     config::Config,
-    producer::{self, DeliveryError, Producer, Record, SendError},
+    producer::{self, DeliveryError, Producer, Record, SendError, TransactionError},
     source::{Batch, ErrorClass, Source, SourceError},
-    wire::cluster::Cluster,
+    wire::{cluster::Cluster, error::ErrorCode},
 };
 
 /// The header that says what an event was made of.
@@ -252,6 +254,10 @@ impl Publisher<'_> {
                 Ok(true)
             }
             Err(SendError::GaveUp { .. }) => Ok(false),
+            Err(SendError::Fatal { topic, code }) => Err(match self.transaction_error(code) {
+                Some(error) => error.into(),
+                None => SendError::Fatal { topic, code }.into(),
+            }),
             Err(error) => Err(error.into()),
         }
     }
@@ -289,19 +295,41 @@ impl Publisher<'_> {
         Ok(fine)
     }
 
-    /// Commits what was sent since the last time, or sends it again in another transaction.
+    /// Commits what was sent since the last time, all of it.
     async fn commit(&mut self) -> Result<(), PipelineError> {
-        while self.open.is_some() {
+        if self.open.is_some() {
             self.producer.flush().await;
-            if self.flights.failure().is_some() {
-                self.recover().await?;
-                continue;
+            if let Some(source) = self.flights.failure() {
+                return Err(self.not_acknowledged(source));
             }
             self.producer.commit().await?;
             self.open = None;
             self.count()?;
         }
         Ok(())
+    }
+
+    /// What it means that events were given up because of `source`.
+    fn not_acknowledged(&self, source: DeliveryError) -> PipelineError {
+        let told = match source {
+            DeliveryError::Fatal { code, .. } => self.transaction_error(code),
+            // Of a batch that is refused for its own sake, its error says more.
+            DeliveryError::Refused { code, .. } => self
+                .transaction_error(code)
+                .filter(|error| matches!(error, TransactionError::Fenced { .. })),
+            _ => None,
+        };
+        if let Some(error) = told {
+            return error.into();
+        }
+        let events = self.flights.failed();
+        PipelineError::Delivery { events, source }
+    }
+
+    /// What it means for the transactions, if there are any, that the producer cannot go on because of `code`.
+    fn transaction_error(&self, code: ErrorCode) -> Option<TransactionError> {
+        let id = self.settings.transactional_id.as_ref()?;
+        Some(TransactionError::new(id, code))
     }
 
     /// Begins anew after something was given up: looks up what may have been written, and offers the rest again, in
@@ -312,32 +340,31 @@ impl Publisher<'_> {
             self.producer.close(Instant::now()).await;
             let failure = self.flights.failure();
             match failure {
-                Some(source @ DeliveryError::TimedOut { .. }) if !self.one_shot => {
+                Some(source @ DeliveryError::TimedOut { .. })
+                    if !self.one_shot && !self.transactional =>
+                {
                     tracing::error!("{source}; looking up what was written, and trying again");
                 }
-                Some(DeliveryError::Stopped { .. }) | None => {}
-                Some(source) => {
-                    let events = self.flights.failed();
-                    return Err(PipelineError::Delivery { events, source });
+                Some(DeliveryError::Stopped { .. }) | None if !self.transactional => {}
+                None => {
+                    let topic = Arc::clone(&self.topic);
+                    return Err(SendError::GaveUp { topic }.into());
                 }
+                Some(source) => return Err(self.not_acknowledged(source)),
             }
             let flights = std::mem::take(&mut self.flights);
             let (doubtful, since) = flights.doubtful();
             let found = match since {
-                // A transaction that was not committed is aborted by the next producer's start.
-                Some(since) if !self.transactional => {
-                    known::find(self.cluster, &self.topic, &doubtful, since).await?
-                }
-                _ => Default::default(),
+                Some(since) => known::find(self.cluster, &self.topic, &doubtful, since).await?,
+                None => Default::default(),
             };
-            self.open = None;
             let start = || Producer::start(Arc::clone(self.cluster), self.settings.clone());
             self.producer = self.reach.ask(start).await?;
             let mut again = true;
             let mut published = 0;
             for mut flight in flights {
                 let place = match flight.delivery.outcome() {
-                    Some(Ok(place)) if !self.transactional => Some(place),
+                    Some(Ok(place)) => Some(place),
                     _ if found.contains(&known::number(&flight.event().trade_id)) => {
                         Some(flight.place_without_offset())
                     }
@@ -385,7 +412,11 @@ impl Publisher<'_> {
         }
         let mut drained = self.producer.close(deadline).await;
         if self.open.is_some() {
-            self.producer.abort(deadline).await;
+            // What may still be on its way is not to arrive behind an abort. Then the next start takes it back, or the
+            // coordinator when the transaction's time is over.
+            if self.flights.doubtful().1.is_none() {
+                self.producer.abort(deadline).await;
+            }
             drained = false;
         } else {
             self.count()?;
@@ -395,8 +426,7 @@ impl Publisher<'_> {
         }
         match self.flights.failure() {
             Some(source) if commit && !matches!(source, DeliveryError::Stopped { .. }) => {
-                let events = self.flights.failed();
-                Err(PipelineError::Delivery { events, source })
+                Err(self.not_acknowledged(source))
             }
             _ => Ok(drained),
         }

@@ -49,6 +49,20 @@ pub enum TransactionError {
     },
 }
 
+impl TransactionError {
+    /// What it means for the transactions of `id` that a broker said `code`.
+    pub fn new(id: &Arc<str>, code: ErrorCode) -> Self {
+        let id = Arc::clone(id);
+        match code {
+            ErrorCode::PRODUCER_FENCED
+            | ErrorCode::INVALID_PRODUCER_EPOCH
+            | ErrorCode::INVALID_PRODUCER_ID_MAPPING
+            | ErrorCode::INVALID_TXN_STATE => Self::Fenced { id, code },
+            code => Self::Refused { id, code },
+        }
+    }
+}
+
 /// A producer's transactions, one after the other.
 #[derive(Debug)]
 pub(super) struct Transaction {
@@ -169,18 +183,7 @@ impl Transaction {
                 self.added.lock().clear();
                 Ok(())
             }
-            Err(code) => Err(self.error(code)),
-        }
-    }
-
-    fn error(&self, code: ErrorCode) -> TransactionError {
-        let id = Arc::clone(&self.id);
-        match code {
-            ErrorCode::PRODUCER_FENCED
-            | ErrorCode::INVALID_PRODUCER_EPOCH
-            | ErrorCode::INVALID_PRODUCER_ID_MAPPING
-            | ErrorCode::INVALID_TXN_STATE => TransactionError::Fenced { id, code },
-            code => TransactionError::Refused { id, code },
+            Err(code) => Err(TransactionError::new(&self.id, code)),
         }
     }
 }

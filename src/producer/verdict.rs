@@ -49,6 +49,8 @@ pub(super) fn of_answer(answer: &PartitionProduceResponse) -> Sorted {
         }
         ErrorCode::INVALID_PRODUCER_EPOCH
         | ErrorCode::PRODUCER_FENCED
+        | ErrorCode::INVALID_TXN_STATE
+        | ErrorCode::INVALID_PRODUCER_ID_MAPPING
         | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
         | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => Sorted {
             fatal: Some(code),

@@ -3,12 +3,15 @@
 mod alpha_vantage;
 mod chaos;
 mod config;
+mod dark;
 mod errors;
 mod foreign_clients;
 mod groups;
 mod own_ca;
 mod pipeline;
 mod proxy;
+mod restarts;
 mod storm;
 mod support;
+mod transactions;
 mod verify;

@@ -85,6 +85,11 @@ impl Proxy {
         });
     }
 
+    /// Lets nothing pass, without closing a connection, or lets pass again what was held up and what comes.
+    pub(crate) fn darken(&self, dark: bool) {
+        self.weather.stalled.store(dark, SeqCst);
+    }
+
     /// No more faults; says how many there were.
     pub(crate) fn calm(&self) -> u64 {
         self.weather.ended.store(true, SeqCst);

@@ -1,0 +1,204 @@
+//! `Kafka.TransactionalId` on a real Kafka; the embedded broker has no transactions.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    fs,
+    process::{Child, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use stockflow::wire::{cluster, messages};
+
+use crate::support::*;
+
+fn kafka() -> Option<Cluster> {
+    let address = std::env::var("STOCKFLOW_TEST_KAFKA").ok();
+    if address.is_none() {
+        say("left out: transactions, because STOCKFLOW_TEST_KAFKA names no broker");
+    }
+    address.map(Cluster::at)
+}
+
+/// A transactional id of this bench's own.
+fn id(bench: &Bench<'_>) -> String {
+    format!("Kafka.TransactionalId={}", bench.topic)
+}
+
+/// What a reader of a group of its own finds on the topic, now.
+fn read(bench: &Bench<'_>, isolation: &str) -> Vec<String> {
+    let name = unique(isolation);
+    let isolation = format!("Kafka.IsolationLevel={isolation}");
+    let reader = Bench {
+        directory: tempfile::tempdir().expect("a directory"),
+        cluster: bench.cluster,
+        topic: bench.topic.clone(),
+        group: name,
+    };
+    let done = reader.json(&["consume", "--until-end", "--set", &isolation]);
+    let rows = match reader.out().exists() {
+        true => rows(&reader.out()),
+        false => Vec::new(),
+    };
+    assert_eq!(done["rows_written"], rows.len() as u64, "{done}");
+    rows
+}
+
+/// A file of `count` bars, one a minute.
+fn bars(bench: &Bench<'_>, count: i64) -> String {
+    let start = chrono::DateTime::from_timestamp(1_700_000_040, 0).expect("a time");
+    let mut text = String::from("timestamp,open,high,low,close,volume\n");
+    for minute in (0..count).rev() {
+        let at = start + chrono::TimeDelta::minutes(minute);
+        let at = at.format("%Y-%m-%d %H:%M:%S");
+        writeln!(text, "{at},10.0,11.0,9.0,10.5,{}", minute + 1).expect("room");
+    }
+    let path = bench.directory.path().join("bars.csv");
+    fs::write(&path, text).expect("a file");
+    path.display().to_string()
+}
+
+fn spawn(bench: &Bench<'_>, arguments: &[&str]) -> Child {
+    bench
+        .command(arguments)
+        .args(["--set", &id(bench)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs")
+}
+
+#[test]
+fn a_poll_is_seen_whole_or_not_at_all_and_once_after_a_kill() {
+    const BARS: usize = 60_000;
+    let Some(cluster) = kafka() else { return };
+    let bench = Bench::new(&cluster);
+    bench.json(&["produce", "--source", "simulated", "--count", "1"]);
+    let input = bars(&bench, BARS as i64);
+    let produce = [
+        "produce", "--source", "replay", "--input", &input, "--symbol", "IBM",
+    ];
+    let mut first = spawn(&bench, &produce);
+    // It is frozen when a part of its transaction is on the topic.
+    let end = Instant::now() + Duration::from_secs(60);
+    let part = loop {
+        signal(&first, "CONT");
+        sleep(Duration::from_millis(30));
+        signal(&first, "STOP");
+        let part = read(&bench, "read_uncommitted").len() - 1;
+        if part > 0 {
+            break part;
+        }
+        assert!(Instant::now() < end, "nothing came");
+    };
+    assert!(part < BARS, "all of it was there before it could be frozen");
+    assert_eq!(read(&bench, "read_committed").len(), 1, "not one of {part}");
+    first.kill().expect("a process");
+    first.wait().expect("its end");
+
+    // What the dead one wrote does not count as published: all is published, and seen once.
+    let transactional = id(&bench);
+    let again = [&produce[..], &["--set", &transactional]].concat();
+    let done = bench.json(&again);
+    assert_eq!(done["published"], BARS as u64, "{done}");
+    assert_eq!(done["duplicates_skipped"], 0, "{done}");
+    let seen = read(&bench, "read_committed");
+    assert_eq!(seen.len(), BARS + 1);
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), BARS + 1);
+    assert!(read(&bench, "read_uncommitted").len() > BARS + part);
+
+    let nothing = bench.json(&again);
+    assert_eq!(nothing["published"], 0, "{nothing}");
+    assert_eq!(nothing["duplicates_skipped"], BARS as u64, "{nothing}");
+}
+
+#[test]
+fn a_second_producer_with_the_id_fences_the_first() {
+    let Some(cluster) = kafka() else { return };
+    let bench = Bench::new(&cluster);
+    let simulated = ["produce", "--source", "simulated", "--rate", "100"];
+    let mut first = spawn(&bench, &simulated);
+    let end = Instant::now() + Duration::from_secs(60);
+    bench.json(&["produce", "--source", "simulated", "--count", "1"]);
+    while read(&bench, "read_committed").len() < 20 {
+        assert!(Instant::now() < end, "nothing came");
+        sleep(Duration::from_millis(100));
+    }
+    let mut second = spawn(&bench, &simulated);
+    let status = wait(&mut first, Duration::from_secs(60));
+    if status.is_none() {
+        first.kill().expect("a process");
+    }
+    let output = first.wait_with_output().expect("its output");
+    let text = stderr(&output);
+    assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
+    assert!(text.contains("Kafka.TransactionalId"), "{text}");
+    assert!(text.contains("taken over"), "{text}");
+    // The other one is not disturbed.
+    sleep(Duration::from_secs(1));
+    signal(&second, "TERM");
+    let status = wait(&mut second, Duration::from_secs(30));
+    let output = second.wait_with_output().expect("its output");
+    assert_eq!(
+        status.and_then(|status| status.code()),
+        Some(0),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_record_that_times_out_ends_even_a_command_without_an_end() {
+    let Some(cluster) = kafka() else { return };
+    let bench = Bench::new(&cluster);
+    bench.json(&["produce", "--source", "simulated", "--count", "1"]);
+    let mut child = spawn(
+        &bench,
+        &[
+            "produce",
+            "--source",
+            "simulated",
+            "--rate",
+            "100",
+            "--set",
+            "Kafka.MessageTimeoutMs=2000",
+        ],
+    );
+    let end = Instant::now() + Duration::from_secs(60);
+    while read(&bench, "read_committed").len() < 20 {
+        assert!(Instant::now() < end, "nothing came");
+        sleep(Duration::from_millis(100));
+    }
+    // Nobody takes its records any more.
+    tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(delete(&cluster.address, &bench.topic));
+    let status = wait(&mut child, Duration::from_secs(60));
+    if status.is_none() {
+        child.kill().expect("a process");
+    }
+    let output = child.wait_with_output().expect("its output");
+    let text = stderr(&output);
+    assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
+    assert!(text.contains("not acknowledged"), "{text}");
+}
+
+async fn delete(address: &str, topic: &str) {
+    let cluster = cluster::Cluster::new(cluster::Settings {
+        bootstrap: vec![address.to_owned()],
+        client_id: "transactions".into(),
+        request_timeout: Duration::from_secs(30),
+        reconnect_backoff: Duration::from_millis(100),
+        reconnect_backoff_max: Duration::from_secs(1),
+        metadata_max_age: Duration::from_secs(300),
+        max_fetch_response_bytes: 1 << 20,
+    });
+    let request = messages::DeleteTopicsRequest {
+        topic_names: vec![topic.into()],
+        timeout_ms: 30_000,
+    };
+    let answer = cluster.request_any(&request).await.expect("an answer");
+    assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
+}
