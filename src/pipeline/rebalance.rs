@@ -287,7 +287,7 @@ impl Session<'_> {
     }
 
     /// The output directory's topic is the one that has its name.
-    async fn is_same_topic(&self) -> Result<(), PipelineError> {
+    pub(super) async fn is_same_topic(&self) -> Result<(), PipelineError> {
         let Some(wanted) = self.held.topic_id else {
             return Ok(());
         };

@@ -288,8 +288,9 @@ impl Session<'_> {
                 .await?;
             match certain {
                 Some(certain) => return Ok(certain),
-                // The committer has waited; trying the same again is harmless, and tells.
-                None => continue,
+                // The committer has waited; trying the same again is harmless, and tells, unless a topic that was
+                // away is another one by now: these offsets mean nothing there.
+                None => self.is_same_topic().await?,
             }
         }
     }

@@ -103,6 +103,8 @@ impl Membership {
                         {
                             return Ok(NotHere);
                         }
+                        // A topic that is deleted while it is read may be made again: the others wait for it, too.
+                        Err(error @ ClusterError::UnknownTopic { .. }) => Some(error.to_string()),
                         Err(error) if error.is_retriable() => Some(error.to_string()),
                         Err(error) => return Err(error.into()),
                     };
@@ -141,11 +143,16 @@ impl Membership {
     async fn send_beat(&self, beat: &Beat) -> Result<ConsumerGroupHeartbeatResponse, ClusterError> {
         let settings = &self.settings;
         let joins = beat.epoch == 0;
-        let topic = self.coordinator.cluster().topic(&settings.topic).await?;
+        let id = match &beat.owned {
+            Some(owned) if !owned.is_empty() => {
+                let cluster = self.coordinator.cluster();
+                cluster.topic(&settings.topic).await?.id
+            }
+            _ => None,
+        };
         let owned = beat.owned.as_ref().map(|owned| {
             let partitions: Vec<i32> = owned.iter().copied().collect();
-            let some = topic.id.filter(|_| !partitions.is_empty());
-            some.into_iter()
+            id.into_iter()
                 .map(|topic_id| TopicPartitions {
                     topic_id,
                     partitions: partitions.clone(),

@@ -12,7 +12,7 @@ const BEFORE_A_KEY: [&str; 4] = ["api key as ", "apikey=", "apikey as ", "api ke
 /// The text on one line, shortened, without the key: neither `key` nor whatever stands where keys are quoted.
 pub(super) fn redact(text: &str, key: Option<&str>) -> String {
     let mut text = match key.filter(|key| !key.is_empty()) {
-        Some(key) => mask_literal(text, key),
+        Some(key) => mask_literal(&mask_literal(text, key), &percent_encoded(key)),
         None => text.to_owned(),
     };
     for before in BEFORE_A_KEY {
@@ -27,6 +27,17 @@ pub(super) fn redact(text: &str, key: Option<&str>) -> String {
         Some((at, _)) => format!("{}…", line.get(..at).unwrap_or_default()),
         None => line,
     }
+}
+
+/// The key as it stands in a query (RFC 3986, section 2.1): a service may quote the query as it came.
+fn percent_encoded(key: &str) -> String {
+    key.bytes()
+        .map(|byte| match byte {
+            b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            byte => format!("%{byte:02x}"),
+        })
+        .collect()
 }
 
 /// Masks the key wherever it stands, in whatever case.
@@ -93,6 +104,13 @@ mod tests {
             redact("s3cret, S3CRET!\r\n\tnext", Some("S3cret")),
             "[API key], [API key]! next"
         );
+    }
+
+    #[test]
+    fn a_key_is_masked_as_it_stands_in_a_query_too() {
+        let text = "the parameter apikey is invalid: SEC%2BRET%2FKEY%2b1234%3D%3D";
+        let shown = redact(text, Some("SEC+RET/KEY+1234=="));
+        assert_eq!(shown, "the parameter apikey is invalid: [API key]");
     }
 
     proptest! {
