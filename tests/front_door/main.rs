@@ -7,6 +7,7 @@ mod dark;
 mod errors;
 mod foreign_clients;
 mod groups;
+mod made_anew;
 mod own_ca;
 mod pipeline;
 mod proxy;

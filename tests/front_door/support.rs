@@ -211,6 +211,23 @@ pub(crate) fn rows(directory: &Path) -> Vec<String> {
     rows
 }
 
+/// How many whole rows a directory holds that may be written to meanwhile, or may not be there yet: a file can be met
+/// between its making and its header, and in the middle of a row.
+pub(crate) fn rows_so_far(directory: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return 0;
+    };
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "csv"))
+        .filter_map(|path| fs::read(path).ok())
+        .map(|bytes| {
+            let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
+            ends.saturating_sub(1)
+        })
+        .sum()
+}
+
 /// Waits for a process, at most `limit`.
 pub(crate) fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let end = Instant::now() + limit;
