@@ -17,7 +17,7 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::support::{embedded, signal, stderr, unique, wait};
+use crate::support::{embedded, make_topic, signal, stderr, unique, wait};
 
 /// One run.
 struct Chaos {
@@ -100,30 +100,6 @@ impl Group<'_> {
     }
 }
 
-async fn make_topic(address: &str, topic: &str, partitions: i32) {
-    use stockflow::wire::{cluster, messages};
-    let cluster = cluster::Cluster::new(cluster::Settings {
-        bootstrap: vec![address.to_owned()],
-        client_id: "chaos".into(),
-        request_timeout: Duration::from_secs(30),
-        reconnect_backoff: Duration::from_millis(100),
-        reconnect_backoff_max: Duration::from_secs(1),
-        metadata_max_age: Duration::from_secs(300),
-        max_fetch_response_bytes: 1 << 20,
-    });
-    let request = messages::CreateTopicsRequest {
-        topics: vec![messages::CreatableTopic {
-            name: topic.into(),
-            num_partitions: partitions,
-            replication_factor: 1,
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    let answer = cluster.request_any(&request).await.expect("an answer");
-    assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
-}
-
 /// Partition and offset of every row below a directory.
 fn rows(directory: &Path) -> Vec<(i32, i64)> {
     let mut rows = Vec::new();
@@ -152,7 +128,7 @@ impl Chaos {
         let (topic, name) = (unique("chaos"), unique("chaos"));
         tokio::runtime::Runtime::new()
             .expect("a runtime")
-            .block_on(make_topic(&self.address, &topic, self.partitions));
+            .block_on(make_topic(&self.address, &topic, self.partitions, &[]));
         let group = Group {
             chaos: self,
             topic: topic.clone(),

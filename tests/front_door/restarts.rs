@@ -1,8 +1,6 @@
 //! What is on the topic already is not published again, and a topic that cannot tell is refused.
 
-use std::{fs, time::Duration};
-
-use stockflow::wire::{cluster, messages};
+use std::fs;
 
 use crate::support::*;
 
@@ -35,33 +33,6 @@ fn a_hundred_equal_polls_publish_once() {
     }
 }
 
-async fn make_compacted(address: &str, topic: &str) {
-    let cluster = cluster::Cluster::new(cluster::Settings {
-        bootstrap: vec![address.to_owned()],
-        client_id: "restarts".into(),
-        request_timeout: Duration::from_secs(30),
-        reconnect_backoff: Duration::from_millis(100),
-        reconnect_backoff_max: Duration::from_secs(1),
-        metadata_max_age: Duration::from_secs(300),
-        max_fetch_response_bytes: 1 << 20,
-    });
-    let request = messages::CreateTopicsRequest {
-        topics: vec![messages::CreatableTopic {
-            name: topic.into(),
-            num_partitions: 1,
-            replication_factor: 1,
-            configs: vec![messages::CreatableTopicConfig {
-                name: "cleanup.policy".into(),
-                value: Some("compact".into()),
-            }],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    let answer = cluster.request_any(&request).await.expect("an answer");
-    assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
-}
-
 #[test]
 fn a_compacted_topic_is_refused_unless_nothing_is_looked_up() {
     let Ok(address) = std::env::var("STOCKFLOW_TEST_KAFKA") else {
@@ -72,7 +43,12 @@ fn a_compacted_topic_is_refused_unless_nothing_is_looked_up() {
     let bench = Bench::new(&cluster);
     tokio::runtime::Runtime::new()
         .expect("a runtime")
-        .block_on(make_compacted(&cluster.address, &bench.topic));
+        .block_on(make_topic(
+            &cluster.address,
+            &bench.topic,
+            1,
+            &[("cleanup.policy", "compact")],
+        ));
     let input = fixture("intraday_ibm_1min.json");
     let produce = ["produce", "--source", "replay", "--input", &input];
     let output = bench.command(&produce).output().expect("the binary runs");

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use stockflow::wire::{cluster, messages};
 use tempfile::TempDir;
 
 /// A fixture's path.
@@ -107,6 +108,42 @@ pub(crate) fn clusters() -> Vec<Cluster> {
         Err(_) => say("left out: the real Kafka, because STOCKFLOW_TEST_KAFKA names no broker"),
     }
     clusters
+}
+
+/// Makes a topic with one replica and these settings of its own.
+pub(crate) async fn make_topic(
+    address: &str,
+    topic: &str,
+    partitions: i32,
+    settings: &[(&'static str, &'static str)],
+) {
+    let cluster = cluster::Cluster::new(cluster::Settings {
+        bootstrap: vec![address.to_owned()],
+        client_id: "front-door".into(),
+        request_timeout: Duration::from_secs(30),
+        reconnect_backoff: Duration::from_millis(100),
+        reconnect_backoff_max: Duration::from_secs(1),
+        metadata_max_age: Duration::from_secs(300),
+        max_fetch_response_bytes: 1 << 20,
+    });
+    let configs = settings
+        .iter()
+        .map(|(name, value)| messages::CreatableTopicConfig {
+            name: (*name).into(),
+            value: Some((*value).into()),
+        });
+    let request = messages::CreateTopicsRequest {
+        topics: vec![messages::CreatableTopic {
+            name: topic.into(),
+            num_partitions: partitions,
+            replication_factor: 1,
+            configs: configs.collect(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let answer = cluster.request_any(&request).await.expect("an answer");
+    assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
 }
 
 /// A name that no other test has, nor this one when it runs again.
