@@ -1,5 +1,7 @@
 //! `stockflow consume`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::common::{FormatArgument, KafkaArguments, SinkArguments};
@@ -10,7 +12,8 @@ const EXAMPLES: &str = "\
 Examples:
   stockflow consume --out trades                   follow the topic until stopped
   stockflow consume --until-end --format json      read what is there, then stop
-  stockflow consume -b kafka:9092 -t stock-trades -g archive --from latest";
+  stockflow consume -b kafka:9092 -t stock-trades -g archive --from latest
+  stockflow consume --out trades --replay-dead-letters repaired.ndjson";
 
 /// Read events and write CSV files
 ///
@@ -24,6 +27,10 @@ pub(super) struct Arguments {
     /// Stop after exactly N records, and commit exactly those
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// Put repaired dead letters through again instead of reading the topic, without a broker: lines of a dead letters file
+    /// with value (base64) or value_text repaired; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["count", "until_end", "from"])]
+    replay_dead_letters: Option<PathBuf>,
     #[command(flatten)]
     kafka: KafkaArguments,
     #[command(flatten)]
@@ -36,6 +43,7 @@ impl Arguments {
             until_end: self.sink.until_end,
             count: self.count,
             from: self.sink.from(),
+            replay: self.replay_dead_letters.clone(),
             format: self.format.get(),
         }
     }

@@ -1,5 +1,7 @@
 //! From an [`Invocation`] to an [`Exit`]: starts the log and the runtime, calls what does the command, prints its result.
 
+use std::io::{self, IsTerminal};
+
 use super::{Command, Exit, Invocation, logging, output};
 use crate::config::Config;
 use crate::pipeline::options::Format;
@@ -66,6 +68,15 @@ async fn pipeline(Invocation { config, command }: &Invocation, stop: &Stop) -> E
         ),
         Command::Broker(options) => {
             return match pipeline::broker(options, stop, &say).await {
+                Ok(()) => Exit::Done,
+                Err(error) => failed(&error),
+            };
+        }
+        Command::Tail(options) => {
+            let colour = io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let print = |line: &str| output::goes_on(line);
+            return match pipeline::tail(config, options, colour, stop, &print).await {
                 Ok(()) => Exit::Done,
                 Err(error) => failed(&error),
             };

@@ -89,7 +89,7 @@ struct Target {
     from_file: Option<PathBuf>,
 }
 
-fn place(text: &str) -> Result<ResetTo, String> {
+pub(super) fn place(text: &str) -> Result<ResetTo, String> {
     if text.eq_ignore_ascii_case("earliest") {
         return Ok(ResetTo::Earliest);
     }
@@ -99,7 +99,7 @@ fn place(text: &str) -> Result<ResetTo, String> {
     if let Ok(offset) = text.parse::<i64>() {
         return if offset < 0 {
             Err(
-                "an offset is not negative; --shift-by goes back from where the group is"
+                "an offset is not negative (group reset: --shift-by goes back from where the group is)"
                     .to_owned(),
             )
         } else {

@@ -6,6 +6,27 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::{Level, LogFormat, Logging};
 
+/// Standard error, a line of the log at a time. On a terminal a progress bar may stand on the line where the next one
+/// begins: it is wiped away, and drawn again behind.
+struct Lines {
+    terminal: bool,
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr().lock();
+        if self.terminal {
+            stderr.write_all(b"\r\x1b[2K")?;
+        }
+        stderr.write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 /// Starts the log. Call it once; a later call changes nothing.
 pub(super) fn init(logging: &Logging) {
     let level = match logging.level {
@@ -18,8 +39,9 @@ pub(super) fn init(logging: &Logging) {
     };
     let colour = io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let terminal = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(move || Lines { terminal })
         .with_max_level(level)
         .with_ansi(colour);
     // A second call finds the log of the first, which stays.

@@ -19,6 +19,7 @@ mod logging;
 mod output;
 mod produce;
 mod run;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -33,7 +34,7 @@ pub use exit::Exit;
 use crate::config::{Config, ConfigError, Inputs, Override};
 use crate::pipeline::options::{
     BenchOptions, BrokerOptions, CheckOptions, ConsumeOptions, DemoOptions, Format, GroupAction,
-    ProduceOptions, RunOptions, VerifyOptions,
+    ProduceOptions, RunOptions, TailOptions, VerifyOptions,
 };
 use common::Global;
 
@@ -43,6 +44,7 @@ Examples:
   stockflow produce --symbol IBM --once            one poll of IBM into Kafka
   stockflow consume --out trades --until-end       what is on the topic into CSV files
   stockflow run --symbol AAPL,IBM                  both, until stopped
+  stockflow tail                                   the last events, and what comes
   stockflow check                                  whether all that a run needs is there
   stockflow config show                            what is in force, and where it was set";
 
@@ -63,6 +65,7 @@ enum Commands {
     Run(run::Arguments),
     Demo(demo::Arguments),
     Broker(broker::Arguments),
+    Tail(tail::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
     Group(group::Arguments),
@@ -83,6 +86,8 @@ pub enum Command {
     Demo(DemoOptions),
     /// The embedded broker alone.
     Broker(BrokerOptions),
+    /// The last events, and what comes.
+    Tail(TailOptions),
     /// Directories are proven to hold every record once.
     Verify(VerifyOptions),
     /// A load test.
@@ -174,6 +179,7 @@ impl Commands {
             Self::Demo(arguments) => (Command::Demo(arguments.options()), Vec::new()),
             Self::Check(arguments) => (Command::Check(arguments.options()), arguments.overrides()),
             Self::Broker(arguments) => (Command::Broker(arguments.options()), Vec::new()),
+            Self::Tail(arguments) => (Command::Tail(arguments.options()), arguments.overrides()),
             Self::Verify(arguments) => {
                 (Command::Verify(arguments.options()), arguments.overrides())
             }

@@ -17,6 +17,16 @@ pub(super) fn print(text: &str) -> io::Result<()> {
     }
 }
 
+/// Writes a line to standard output; false when nobody reads it any more.
+pub(super) fn goes_on(line: &str) -> bool {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.write_all(b"\n"))
+        .and_then(|()| stdout.flush())
+        .is_ok()
+}
+
 /// Tells on standard error why nothing is done, before there is a log.
 pub(super) fn complain(text: &str) {
     // Nobody is left to be told when this fails.

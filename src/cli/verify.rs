@@ -12,15 +12,17 @@ const EXAMPLES: &str = "\
 Examples:
   stockflow verify ConsumedTrades                  one directory
   stockflow verify host-a/trades host-b/trades     the directories of all members of a group, together
-  stockflow verify ConsumedTrades --format json
-
-Exit codes: 0 proven; 1 something is missing, doubled or edited; 3 it cannot be decided.";
+  stockflow verify ConsumedTrades -b kafka:9092    ask the brokers about offsets without a row, too
+  stockflow verify ConsumedTrades --format json";
 
 /// Prove that CSV directories hold every record once
 ///
 /// Reads the offset index and every file: each offset between the first and the last must be there once, and every row
-/// as it was written. What is not is named by file, partition and offset. The brokers are asked only about a batch
-/// whose commit was in doubt when the consumer was killed.
+/// as it was written. What is not is named by file, partition and offset. The brokers are asked about a batch whose
+/// commit was in doubt when the consumer was killed; and with -b about every offset without a row: whether there is a
+/// record, or none (markers, aborted transactions, compaction).
+///
+/// Exit codes: 0 proven; 1 something is missing, doubled or edited; 3 it cannot be decided.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {

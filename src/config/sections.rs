@@ -16,7 +16,8 @@ use super::choice::{
 use super::codec::{
     Codec, always_true, base_url, choice, decimal, directory, distinct, files, flag, host_ports,
     millis, name, one_of, optional_choice, optional_decimal, optional_file_part, optional_text,
-    optional_whole, request_limit, seconds, secret, symbols, time_zone, topic, whole,
+    optional_topic, optional_whole, request_limit, seconds, secret, symbols, time_zone, topic,
+    whole,
 };
 use super::host::HostPort;
 use super::limit::RequestLimit;
@@ -240,8 +241,8 @@ section! {
         now instance: Option<String> = "Instance", optional_file_part(), "";
         /// What becomes of a record that is not a trade.
         now bad_records: BadRecords = "BadRecords", choice(), "dead-letter";
-        /// The topic for records that are not trades.
-        later dead_letter_topic: Option<String> = "DeadLetterTopic", optional_text(), "";
+        /// The topic for records that are not trades, instead of files.
+        now dead_letter_topic: Option<String> = "DeadLetterTopic", optional_topic(), "";
         /// Time between two commits, in milliseconds.
         now commit_interval: Duration = "CommitIntervalMs", millis(1, 3_600_000), "1000";
         /// Files that are open at once.

@@ -11,6 +11,7 @@ pub mod timestamp;
 
 mod parse;
 mod read;
+mod reasons;
 mod write;
 
 use chrono::{DateTime, Utc};
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 pub use parse::{MAX_TRADE_ID_BYTES, NotATrade};
 pub use read::{BadRecord, Trade, read_trade};
+pub use reasons::ReasonCounts;
 pub use write::USUAL_JSON_BYTES;
 
 /// Which side of the market a trade was on.

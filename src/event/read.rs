@@ -85,6 +85,21 @@ pub enum BadRecord {
 }
 
 impl BadRecord {
+    /// Every [label](Self::label).
+    pub(super) const LABELS: [&'static str; 11] = [
+        "not_utf8",
+        "not_json",
+        "not_an_object",
+        "missing_field",
+        "duplicate_field",
+        "bad_trade_id",
+        "bad_symbol",
+        "bad_side",
+        "bad_quantity",
+        "bad_price",
+        "bad_timestamp",
+    ];
+
     /// A short fixed name, for the label of a metric.
     pub const fn label(self) -> &'static str {
         match self {

@@ -15,8 +15,16 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    PipelineError, Stop, pace::Pace, reach::Reach, rebalance::Held, session::Session, settings,
-    summary::Written, watchdog::Watchdog, writer::Writer,
+    PipelineError, Stop,
+    letters::{self, Letters},
+    pace::Pace,
+    reach::Reach,
+    rebalance::Held,
+    session::Session,
+    settings,
+    summary::Written,
+    watchdog::Watchdog,
+    writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
@@ -117,6 +125,13 @@ async fn prepare(
     })?;
     let binding = settings::binding(config, cluster_id, &topic);
     let writer = Writer::open(settings::sink(config)?, binding).await?;
+    if let Some(name) = letters::topic(config)? {
+        let patient = !options.one_shot;
+        let letters = Letters::start(config, cluster, name, &topic, reach, patient).await?;
+        writer
+            .with(|sink| sink.divert_dead_letters(Box::new(letters)))
+            .await?;
+    }
     let (former, known) = writer
         .with(|sink| (sink.former_member().cloned(), sink.known_partitions()))
         .await?;

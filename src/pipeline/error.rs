@@ -31,6 +31,12 @@ pub enum PipelineError {
         #[from]
         source: ClusterError,
     },
+    /// The topic for dead letters cannot be used.
+    #[error("Output.DeadLetterTopic: {source}")]
+    DeadLetterTopic {
+        /// What the cluster says of it.
+        source: ClusterError,
+    },
     /// No broker could be reached for too long.
     #[error(
         "no broker of {bootstrap} (Kafka.BootstrapServers) could be reached for {} s: {reason}; is Kafka running there? Without one, `stockflow demo` shows how all works",

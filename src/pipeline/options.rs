@@ -50,6 +50,8 @@ pub struct ConsumeOptions {
     /// Given only as `--from`: where a group without offsets begins. `Kafka.AutoOffsetReset` then says the same; that it
     /// stands here too allows a warning when the group has offsets.
     pub from: Option<AutoOffsetReset>,
+    /// Instead of reading the topic: repaired dead letters that become rows, a file or `-`.
+    pub replay: Option<PathBuf>,
     /// How the summary is printed.
     pub format: Format,
 }
@@ -86,6 +88,32 @@ pub struct DemoOptions {
     pub format: Format,
 }
 
+/// What `tail` was asked to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TailOptions {
+    /// Where to begin; `None` is at the last few.
+    pub from: Option<TailFrom>,
+    /// Stop after so many lines; at least 1.
+    pub count: Option<u64>,
+    /// Dead letters instead of events.
+    pub dead_letters: bool,
+    /// How they are printed.
+    pub format: Format,
+}
+
+/// Where `tail` begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TailFrom {
+    /// With the first that is there.
+    Earliest,
+    /// With what comes.
+    Latest,
+    /// At this offset of each partition.
+    Offset(i64),
+    /// With the first that is not older, in milliseconds since 1970.
+    Since(i64),
+}
+
 /// What `verify` was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyOptions {
@@ -116,6 +144,10 @@ pub struct BrokerOptions {
 /// What `bench` was asked to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BenchOptions {
+    /// Measure publishing.
+    pub produce: bool,
+    /// Measure reading into CSV files.
+    pub consume: bool,
     /// How many events; at least 1.
     pub count: u64,
     /// Events a second; `None` is as fast as possible.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     PipelineError,
     consume::{as_sink, recover},
+    progress::Waiting,
     session::{Committed, Session},
 };
 use crate::{
@@ -40,6 +41,8 @@ pub(super) struct Held {
     /// Where reading is to end, once that was asked for.
     ends: BTreeMap<i32, i64>,
     wants_ends: bool,
+    /// How many records wait.
+    pub(super) waiting: Waiting,
 }
 
 impl Held {
@@ -72,6 +75,8 @@ impl Held {
     fn give_up(&mut self, partitions: &BTreeSet<i32>) {
         self.positions
             .retain(|partition, _| !partitions.contains(partition));
+        self.waiting
+            .retain(|partition| !partitions.contains(&partition));
     }
 }
 
@@ -313,6 +318,7 @@ impl Session<'_> {
         );
         self.consumer.stop_fetching();
         self.held.positions.clear();
+        self.held.waiting.retain(|_| false);
         self.held.recovered = false;
         self.recover().await?;
         // The rows since then are gone, or were never told as committed.

@@ -1,6 +1,6 @@
 //! The commands `produce`, `consume` and `run`: the halves, a stop, and what they did.
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use tokio::sync::watch;
 
@@ -9,10 +9,10 @@ use super::{
     consume::{self, ConsumeOptions},
     error::Fault,
     keys::Keys,
-    options,
+    options, progress,
     publish::{PublishOptions, publish},
-    settings,
-    summary::{Published, Summary, Written},
+    replay_letters, settings,
+    summary::{Published, Replayed, Summary, Written},
 };
 use crate::{config::Config, source::SourceError};
 
@@ -35,8 +35,11 @@ pub async fn produce(config: &Config, options: &options::ProduceOptions, stop: &
 /// Kafka into CSV files.
 pub async fn consume(config: &Config, options: &options::ConsumeOptions, stop: &Stop) -> Report {
     let started = Instant::now();
+    if let Some(file) = &options.replay {
+        return replay(config, file.clone(), stop).await;
+    }
     let cluster = settings::connect(config);
-    let progress = watch::Sender::default();
+    let written = watch::Sender::default();
     let (_keep, at_end) = watch::channel(options.until_end);
     let options = ConsumeOptions {
         one_shot: options.until_end || options.count.is_some(),
@@ -45,10 +48,34 @@ pub async fn consume(config: &Config, options: &options::ConsumeOptions, stop: &
         create_topic: false,
     };
     let outcome = tokio::select! {
-        outcome = consume::consume(config, &cluster, &options, stop, at_end, &progress) => outcome,
+        outcome = consume::consume(config, &cluster, &options, stop, at_end, &written) => outcome,
+        () = progress::show(&written) => Ok(()),
         late = stop.overdue() => Err(late),
     };
-    report(started, None, Some(*progress.borrow()), outcome)
+    report(started, None, Some(*written.borrow()), outcome)
+}
+
+/// Repaired dead letters into CSV files.
+async fn replay(config: &Config, file: PathBuf, stop: &Stop) -> Report {
+    let started = Instant::now();
+    let (config, stop) = (config.clone(), stop.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let mut done = Replayed::default();
+        let outcome = replay_letters::replay(&config, &file, &stop, &mut done);
+        (done, outcome)
+    });
+    let (done, outcome) = work.await.unwrap_or_else(|error| {
+        let error = PipelineError::Internal(error.to_string());
+        (Replayed::default(), Err(error))
+    });
+    Report {
+        summary: Summary {
+            replayed: Some(done),
+            took: started.elapsed(),
+            ..Summary::default()
+        },
+        error: outcome.err(),
+    }
 }
 
 /// Both halves in one process. When the producing half is done by itself, the consuming half goes on to the end that
@@ -88,6 +115,7 @@ pub async fn run(config: &Config, options: &options::RunOptions, stop: &Stop) ->
     };
     let outcome = tokio::select! {
         outcome = both => outcome,
+        () = progress::show(&written) => Ok(()),
         late = stop.overdue() => Err(late),
     };
     drop(keys);
@@ -134,6 +162,7 @@ pub(super) fn report(
         summary: Summary {
             published,
             written,
+            replayed: None,
             took: started.elapsed(),
         },
         error: outcome.err(),

@@ -14,9 +14,9 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    config::{AutoOffsetReset, Config},
+    config::{AutoOffsetReset, Config, IsolationLevel},
     consumer::{Chunk, CommitOutcome, ConsumeError, Consumer, Event, Offset},
-    sink::{self, Appended, DurableBatch, DurableOffset, InputRecord, Sink, SinkError},
+    sink::{self, Appended, DurableBatch, DurableOffset, InputRecord, RawHeaders, Sink, SinkError},
     wire::{cluster::Cluster, error::ErrorCode, records::Scratch},
 };
 
@@ -109,18 +109,17 @@ fn take_in(
             .map(|record| {
                 taken += 1;
                 position = record.offset + 1;
+                let (count, encoded) = record.headers.raw();
                 InputRecord {
                     offset: record.offset,
                     key: record.key,
                     value: record.value,
+                    headers: RawHeaders { count, encoded },
                 }
             });
         // The position behind the records is told apart, because it depends on whether all of them were taken.
         let appended = sink.append(partition, batch.leader_epoch(), rows, i64::MIN, now)?;
-        counts.rows += appended.rows;
-        counts.dead_letters += appended.dead_letters;
-        counts.tombstones += appended.tombstones;
-        counts.skipped += appended.skipped;
+        counts.add(appended);
         if let Some(error) = unreadable {
             return Err(chunk.unreadable(error).into());
         }
@@ -228,6 +227,14 @@ impl Session<'_> {
     /// Takes a chunk in; says where its partition stands now, and how many bytes wait for a flush.
     async fn append(&mut self, chunk: Chunk) -> Result<(i64, u64), PipelineError> {
         let limit = self.left;
+        let partition = chunk.partition();
+        // Where a consumer with this isolation can read to.
+        let end = match self.config.kafka.isolation_level {
+            IsolationLevel::ReadCommitted if chunk.last_stable_offset() >= 0 => {
+                chunk.last_stable_offset()
+            }
+            _ => chunk.high_watermark(),
+        };
         let mut scratch = std::mem::take(&mut self.scratch);
         let (appended, scratch) = self
             .writer
@@ -242,11 +249,15 @@ impl Session<'_> {
         } = appended?;
         self.left = left;
         self.pace.took(Instant::now());
+        self.held.waiting.note(partition, position, end);
+        let lag = self.held.waiting.total();
         self.progress.send_modify(|done| {
+            done.lag = Some(lag);
             done.rows += total.rows;
             done.dead_letters += total.dead_letters;
             done.tombstones += total.tombstones;
             done.skipped += total.skipped;
+            done.reasons.add(&total.reasons);
         });
         Ok((position, unflushed))
     }

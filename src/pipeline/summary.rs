@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::options::Format;
+use crate::event::ReasonCounts;
 
 /// What a command did. A half that did not take part has no figures.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,6 +14,8 @@ pub struct Summary {
     pub published: Option<Published>,
     /// What was written, if this was part of it.
     pub written: Option<Written>,
+    /// What was replayed, if this was what was asked for.
+    pub replayed: Option<Replayed>,
     /// How long it took.
     pub took: Duration,
 }
@@ -39,8 +42,27 @@ pub struct Written {
     pub skipped: u64,
     /// Records without a value, passed over.
     pub tombstones: u64,
+    /// Dead letters and records passed over, by reason.
+    pub reasons: ReasonCounts,
     /// Records whose offsets are committed.
     pub committed: u64,
+    /// Records that wait on the partitions that are read, once something was read of them.
+    pub lag: Option<u64>,
+}
+
+/// What became of dead letters that somebody repaired.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Rows that they became, durably.
+    pub rows: u64,
+    /// Rows that are not durable yet.
+    pub(super) waiting: u64,
+    /// Lines whose letters were replayed before.
+    pub before: u64,
+    /// Lines whose place has no dead letter in the directory.
+    pub unknown: u64,
+    /// Letters that are still no trades, by reason.
+    pub reasons: ReasonCounts,
 }
 
 impl Summary {
@@ -66,8 +88,26 @@ impl Summary {
             object.insert("rows_written".into(), written.rows.into());
             object.insert("dead_letters".into(), written.dead_letters.into());
             object.insert("skipped".into(), written.skipped.into());
+            // Which of the two they are is a setting, the same for all of a run.
+            let (letters, skipped) = match written.skipped {
+                0 => (written.reasons, ReasonCounts::default()),
+                _ => (ReasonCounts::default(), written.reasons),
+            };
+            object.insert("dead_letters_by_reason".into(), by_reason(&letters));
+            object.insert("skipped_by_reason".into(), by_reason(&skipped));
             object.insert("tombstones".into(), written.tombstones.into());
             object.insert("committed".into(), written.committed.into());
+        }
+        if let Some(replayed) = self.replayed {
+            let still = replayed.reasons.iter().map(|(_, count)| count);
+            object.insert("rows_written".into(), replayed.rows.into());
+            object.insert("replayed_before".into(), replayed.before.into());
+            object.insert("not_dead_letters".into(), replayed.unknown.into());
+            object.insert("dead_letters".into(), still.sum::<u64>().into());
+            object.insert(
+                "dead_letters_by_reason".into(),
+                by_reason(&replayed.reasons),
+            );
         }
         object.insert(
             "seconds".into(),
@@ -94,12 +134,54 @@ impl Summary {
         }
         if let Some(written) = self.written {
             count(written.rows, "rows written", true);
-            count(written.dead_letters, "dead letters", true);
-            count(written.skipped, "bad records passed over", false);
+            let reasons = listed(&written.reasons);
+            let of = |count: u64| if count > 0 { reasons.as_str() } else { "" };
+            count(
+                written.dead_letters,
+                &format!("dead letters{}", of(written.dead_letters)),
+                true,
+            );
+            count(
+                written.skipped,
+                &format!("bad records passed over{}", of(written.skipped)),
+                false,
+            );
             count(written.tombstones, "records without a value", false);
             count(written.committed, "committed", true);
         }
+        if let Some(replayed) = self.replayed {
+            let still = replayed.reasons.iter().map(|(_, count)| count).sum();
+            let reasons = listed(&replayed.reasons);
+            count(replayed.rows, "dead letters became rows", true);
+            count(replayed.before, "had before", false);
+            count(
+                replayed.unknown,
+                "are no dead letters of this directory",
+                false,
+            );
+            count(still, &format!("are still no trades{reasons}"), true);
+        }
         format!("{} in {:.2} s\n", parts.join(", "), self.took.as_secs_f64())
+    }
+}
+
+/// By label, for programs.
+pub(super) fn by_reason(reasons: &ReasonCounts) -> Value {
+    let counts = reasons
+        .iter()
+        .map(|(label, count)| (label.into(), count.into()));
+    Value::Object(counts.collect())
+}
+
+/// By label, for people: nothing where there is nothing.
+fn listed(reasons: &ReasonCounts) -> String {
+    let list: Vec<String> = reasons
+        .iter()
+        .map(|(label, count)| format!("{count} {label}"))
+        .collect();
+    match list.as_slice() {
+        [] => String::new(),
+        list => format!(" ({})", list.join(", ")),
     }
 }
 
@@ -116,6 +198,7 @@ mod tests {
                 bad_bars: 0,
             }),
             written: None,
+            replayed: None,
             took: Duration::from_millis(1_234),
         };
         assert_eq!(

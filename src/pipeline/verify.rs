@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::{PipelineError, consume::as_sink, options::VerifyOptions, settings};
+use super::{PipelineError, consume::as_sink, holes, options::VerifyOptions, settings};
 use crate::{
     config::{Config, Origin},
     consumer,
@@ -31,6 +31,11 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Report, 
                 examination.doubts.push(doubt);
             }
         }
+    }
+    // Asked only when they are named: a directory is proven without any broker, too.
+    if matches!(config.origin("Kafka.BootstrapServers"), Origin::Flag(_)) {
+        let isolation = settings::isolation(config.kafka.isolation_level);
+        holes::ask(&settings::connect(config), isolation, &mut examination).await?;
     }
     Ok(Report::new(&examination))
 }

@@ -6,32 +6,37 @@ use chrono::{DateTime, Utc};
 
 use super::error::SinkError;
 use super::index::Why;
+use super::letters::DeadLetter;
 use super::naming::{Kind, Purpose};
 use super::outputs::{Due, Output};
 use super::row::{self, InputRecord};
 use super::settings::{BadRecords, FileDate};
 use super::{Progress, Sink};
-use crate::event::{self, BadRecord};
+use crate::event::{self, BadRecord, ReasonCounts};
 
 /// What became of the records of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
     /// Rows written.
     pub rows: u64,
-    /// Records written to the dead letters file.
+    /// Records kept as dead letters.
     pub dead_letters: u64,
     /// Records without a value, passed over.
     pub tombstones: u64,
     /// Records that are no trades, passed over because the settings say so.
     pub skipped: u64,
+    /// Dead letters and records passed over, by reason.
+    pub reasons: ReasonCounts,
 }
 
 impl Appended {
-    pub(super) fn add(&mut self, more: Self) {
+    /// Adds another's figures.
+    pub fn add(&mut self, more: Self) {
         self.rows += more.rows;
         self.dead_letters += more.dead_letters;
         self.tombstones += more.tombstones;
         self.skipped += more.skipped;
+        self.reasons.add(&more.reasons);
     }
 }
 
@@ -154,6 +159,10 @@ impl Sink {
         now: DateTime<Utc>,
         appended: &mut Appended,
     ) -> Result<(), SinkError> {
+        if self.settings.bad_records != BadRecords::Fail {
+            appended.reasons.count(reason);
+            self.complain(partition, record.offset, reason, now);
+        }
         let topic = &self.checkpoint.topic;
         match self.settings.bad_records {
             BadRecords::Fail => {
@@ -166,7 +175,6 @@ impl Sink {
                 })
             }
             BadRecords::Skip => {
-                tracing::debug!(topic, partition, offset = record.offset, %reason, "passed a bad record over");
                 appended.skipped += 1;
                 self.pass(
                     partition,
@@ -176,8 +184,23 @@ impl Sink {
                 );
                 Ok(())
             }
+            BadRecords::DeadLetter if let Some(letters) = &mut self.letters => {
+                let letter = DeadLetter {
+                    partition,
+                    record: *record,
+                    reason,
+                };
+                letters.put(&letter).map_err(SinkError::DeadLetters)?;
+                appended.dead_letters += 1;
+                self.pass(
+                    partition,
+                    record.offset,
+                    record.offset.saturating_add(1),
+                    Why::DeadLetter,
+                );
+                Ok(())
+            }
             BadRecords::DeadLetter => {
-                tracing::debug!(topic, partition, offset = record.offset, %reason, "a bad record becomes a dead letter");
                 let at = self.output(Purpose {
                     kind: Kind::DeadLetters,
                     date: now.date_naive(),
@@ -194,9 +217,35 @@ impl Sink {
         }
     }
 
+    fn complain(&mut self, partition: i32, offset: i64, reason: BadRecord, now: DateTime<Utc>) {
+        let topic = &self.checkpoint.topic;
+        let becomes = match self.settings.bad_records {
+            BadRecords::Skip => "is passed over",
+            BadRecords::DeadLetter | BadRecords::Fail => "becomes a dead letter",
+        };
+        match self.complaints.due(reason, now) {
+            Some(1) => tracing::warn!(
+                topic,
+                partition,
+                offset,
+                %reason,
+                "a record that is no trade {becomes} (Output.BadRecords)"
+            ),
+            Some(count) => tracing::warn!(
+                topic,
+                partition,
+                offset,
+                %reason,
+                count,
+                "more records that are no trades, this is the last of them; each {becomes}"
+            ),
+            None => tracing::debug!(topic, partition, offset, %reason, "a record {becomes}"),
+        }
+    }
+
     /// Writes buffers out that have become large.
     #[inline]
-    fn grew(&mut self, at: usize, before: usize) -> Result<(), SinkError> {
+    pub(super) fn grew(&mut self, at: usize, before: usize) -> Result<(), SinkError> {
         let len = self.outputs.list.get(at).map_or(0, Output::buffered);
         match self.outputs.grew(at, len.saturating_sub(before)) {
             Due::Nothing => Ok(()),
@@ -213,7 +262,7 @@ impl Sink {
 
     /// The file that takes a purpose's lines: the one in use, the one that is continued, or a new one.
     #[inline]
-    fn output(&mut self, purpose: Purpose) -> Result<usize, SinkError> {
+    pub(super) fn output(&mut self, purpose: Purpose) -> Result<usize, SinkError> {
         match self.outputs.find(purpose) {
             Some(at) => Ok(at),
             None => self.begin_output(purpose),

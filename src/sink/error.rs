@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::letters::LetterError;
 use crate::event::BadRecord;
 
 /// An error of the sink. After an [`Io`](Self::Io) or [`Edited`](Self::Edited) one nothing more is accepted: drop the
@@ -104,6 +105,19 @@ pub enum SinkError {
         offset: i64,
         /// Why it is no trade.
         reason: BadRecord,
+    },
+    /// Dead letters cannot be kept where they are to go.
+    #[error("{0}")]
+    DeadLetters(LetterError),
+    /// The outcome of the last batch's commit has to be found out before the directory can be used without the brokers.
+    #[error(
+        "{} was not closed: whether its last batch counts is for the brokers to say; start `stockflow consume --until-end` \
+         once, which finds out",
+        path.display()
+    )]
+    Unresolved {
+        /// The output directory.
+        path: PathBuf,
     },
     /// The sink was used out of order.
     #[error("the sink was used out of order: {0}")]

@@ -81,28 +81,11 @@ impl Sink {
     }
 
     fn write_batch(&mut self, moved: BTreeMap<i32, Moved>) -> Result<DurableBatch, SinkError> {
+        if let Some(letters) = &mut self.letters {
+            letters.settle().map_err(SinkError::DeadLetters)?;
+        }
         let number = self.checkpoint.next_batch;
-        let made = self.create_files()?;
-        let touched: Vec<usize> = self
-            .outputs
-            .list
-            .iter()
-            .enumerate()
-            .filter(|(_, output)| !output.runs.is_empty())
-            .map(|(at, _)| at)
-            .collect();
-        for at in &touched {
-            self.outputs.spill(&*self.fs, &self.directory, *at)?;
-        }
-        for at in &touched {
-            self.outputs.sync(&*self.fs, &self.directory, *at)?;
-        }
-        if made || !self.checkpoint.creating.is_empty() {
-            self.fs
-                .sync_dir(&self.directory)
-                .map_err(SinkError::io("sync", &self.directory))?;
-        }
-
+        let touched = self.sync_files()?;
         let line = self.batch(number, &moved, &touched).encode()?;
         let index = self.write_index(&line)?;
         let files = touched
@@ -155,6 +138,31 @@ impl Sink {
         })
     }
 
+    /// Makes the rows durable that were taken in since the last batch; the files that have some.
+    pub(super) fn sync_files(&mut self) -> Result<Vec<usize>, SinkError> {
+        let made = self.create_files()?;
+        let touched: Vec<usize> = self
+            .outputs
+            .list
+            .iter()
+            .enumerate()
+            .filter(|(_, output)| !output.runs.is_empty())
+            .map(|(at, _)| at)
+            .collect();
+        for at in &touched {
+            self.outputs.spill(&*self.fs, &self.directory, *at)?;
+        }
+        for at in &touched {
+            self.outputs.sync(&*self.fs, &self.directory, *at)?;
+        }
+        if made || !self.checkpoint.creating.is_empty() {
+            self.fs
+                .sync_dir(&self.directory)
+                .map_err(SinkError::io("sync", &self.directory))?;
+        }
+        Ok(touched)
+    }
+
     /// The batch's line of the index.
     fn batch(&self, number: u64, moved: &BTreeMap<i32, Moved>, touched: &[usize]) -> Batch {
         let outputs = || touched.iter().filter_map(|at| self.outputs.list.get(*at));
@@ -179,6 +187,7 @@ impl Sink {
                         dead_letters,
                         tombstones,
                         skipped,
+                        ..
                     } = counts(partition);
                     Span(
                         *partition,
@@ -210,7 +219,7 @@ impl Sink {
     }
 
     /// Appends to the index, durably; its new length.
-    fn write_index(&mut self, line: &[u8]) -> Result<u64, SinkError> {
+    pub(super) fn write_index(&mut self, line: &[u8]) -> Result<u64, SinkError> {
         let path = self.state_directory.join(index::FILE);
         let at = self.checkpoint.index();
         let mut write = || {

@@ -38,6 +38,9 @@ pub(super) struct Batch {
     /// forwards by somebody else, or the records were not on the topic any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) gaps: Vec<Gap>,
+    /// Dead letters of former batches that were repaired: the runs of this batch are their rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) replayed: Vec<Replayed>,
     /// Offsets whose rows lie in `undecided/`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) undecided: Vec<Gap>,
@@ -66,6 +69,10 @@ pub(super) struct Gap(
     pub(super) Vec<Uuid>,
 );
 
+/// partition, first offset, offset after the last of dead letters that are rows now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Replayed(pub(super) i32, pub(super) i64, pub(super) i64);
+
 /// partition, first offset, offset after the last, why there is no line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Passed(
@@ -87,6 +94,9 @@ pub(super) enum Why {
     /// A record that is no trade, passed over because the settings say so.
     #[serde(rename = "s")]
     Skipped,
+    /// A dead letter that is kept somewhere else than in a file.
+    #[serde(rename = "d")]
+    DeadLetter,
 }
 
 /// Consecutive bytes of a file that are records of one partition, in the order of their offsets.
@@ -230,6 +240,7 @@ impl Batch {
         self.partitions.is_empty()
             && self.runs.is_empty()
             && self.gaps.is_empty()
+            && self.replayed.is_empty()
             && self.undecided.is_empty()
     }
 

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! DIR/consumed_trades_YYYY-MM-DD.csv      rows                        (row, naming, outputs)
-//! DIR/dead_letters_YYYY-MM-DD.ndjson      records that are no trades  (row, naming, outputs)
+//! DIR/dead_letters_YYYY-MM-DD.ndjson      records that are no trades  (row, naming, outputs, letters)
 //! DIR/.stockflow/lock                     one process a directory
 //! DIR/.stockflow/checkpoint               what is certain, the pending batch (checkpoint)
 //! DIR/.stockflow/index                    which bytes are which records (index)
@@ -21,11 +21,13 @@
 
 mod append;
 mod checkpoint;
+mod complaints;
 mod content;
 mod error;
 mod flush;
 mod fs;
 mod index;
+mod letters;
 mod metadata;
 mod naming;
 mod open;
@@ -33,6 +35,7 @@ mod outputs;
 mod recover;
 mod recovery;
 mod redo;
+mod replay;
 mod rewrite;
 mod row;
 mod sealed;
@@ -52,10 +55,12 @@ use std::sync::Arc;
 
 pub use append::Appended;
 use checkpoint::{Checkpoint, Position};
+use complaints::Complaints;
 pub use error::SinkError;
 pub use flush::{DurableBatch, DurableOffset};
 use fs::{Fs, FsFile};
 use index::{Gap, Passed, Why};
+pub use letters::{DeadLetter, DeadLetters, LetterError};
 pub use metadata::shortened;
 use metadata::{Author, Chain};
 pub use open::FormerMember;
@@ -63,7 +68,8 @@ use outputs::Outputs;
 use recover::StartRule;
 pub use recover::{Committed, Start, Verdict};
 pub use recovery::Recovery;
-pub use row::InputRecord;
+pub use replay::{Replay, ReplayOutcome};
+pub use row::{InputRecord, RawHeaders};
 pub use settings::{BadRecords, Binding, Column, FileDate, Settings, UnknownColumn};
 pub use supersede::Superseded;
 
@@ -93,6 +99,9 @@ pub struct Sink {
     tenancies: BTreeMap<i32, Tenancy>,
     /// Offsets without a line since the last batch.
     passed: Vec<Passed>,
+    complaints: Complaints,
+    /// Where dead letters go instead of into files.
+    letters: Option<Box<dyn DeadLetters>>,
     recovered: bool,
     failed: bool,
     /// Held as long as the directory is in use.
@@ -120,6 +129,12 @@ impl Sink {
     /// The directory's own id, as commits name it.
     pub fn directory_id(&self) -> uuid::Uuid {
         self.checkpoint.directory
+    }
+
+    /// Gives dead letters to somebody else instead of writing them into files. To be called before the first partition is
+    /// begun.
+    pub fn divert_dead_letters(&mut self, letters: Box<dyn DeadLetters>) {
+        self.letters = Some(letters);
     }
 
     /// The partitions whose committed offsets [`recover`](Self::recover) needs.
@@ -300,6 +315,9 @@ impl Sink {
     }
 
     fn begin(&mut self, partition: i32, offset: i64) {
+        if let Some(letters) = &mut self.letters {
+            letters.begin(partition, offset);
+        }
         let position = Position {
             next: offset,
             epoch: None,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::checkpoint::{self, Checkpoint, State};
+use super::complaints::Complaints;
 use super::error::SinkError;
 use super::fs::{Disk, Fs};
 use super::naming;
@@ -14,7 +15,7 @@ use super::outputs::{Limits, Outputs};
 use super::redo::{self, Redo};
 use super::settings::{Binding, Settings};
 use super::tail::Tail;
-use super::{Sink, index, row, sealed};
+use super::{Sink, index, replay, row, sealed};
 
 /// The sidecar directory.
 pub(super) const STATE_DIRECTORY: &str = ".stockflow";
@@ -38,6 +39,16 @@ impl Sink {
     /// finish a recovery that was stopped half-way.
     pub fn open(settings: Settings, binding: Binding) -> Result<Self, SinkError> {
         Self::open_on(Arc::new(Disk), Limits::DEFAULT, settings, binding)
+    }
+
+    /// Opens a directory that is there, whatever it belongs to, and says what that is.
+    ///
+    /// # Errors
+    /// [`SinkError::NotOurs`], and as for [`open`](Self::open).
+    pub fn open_bound(settings: Settings) -> Result<(Self, Binding), SinkError> {
+        let binding = replay::binding_on(&Disk, &settings.directory)?;
+        let sink = Self::open(settings, binding.clone())?;
+        Ok((sink, binding))
     }
 
     pub(super) fn open_on(
@@ -90,6 +101,8 @@ impl Sink {
             gaps: Vec::new(),
             tenancies: BTreeMap::new(),
             passed: Vec::new(),
+            complaints: Complaints::default(),
+            letters: None,
             recovered: false,
             failed: false,
             _lock: lock,

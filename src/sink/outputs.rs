@@ -104,7 +104,7 @@ impl Output {
     #[inline]
     pub(super) fn line(&mut self, partition: i32, offset: i64) -> &mut Vec<u8> {
         match self.runs.last_mut() {
-            Some(run) if run.partition == partition && run.rows < RUN_ROWS => {
+            Some(run) if run.partition == partition && run.rows < RUN_ROWS && offset > run.last => {
                 if offset != run.last + 1 {
                     run.skips.push(Skip(run.rows, offset - run.last - 1));
                 }

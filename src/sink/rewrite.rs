@@ -3,7 +3,7 @@
 //! Each row's offset is known (a run names its first, its rows and the offsets that it leaves out), so a run is cut at
 //! exactly the row at which the target begins, wherever that is.
 
-use super::index::{Batch, Gap, Passed, Run, Span, Why};
+use super::index::{Batch, Gap, Passed, Replayed, Run, Span, Why};
 
 /// How many rows at the beginning of a run are of offsets below the target; `None` when all are.
 pub(super) fn kept_rows(run: &Run, target: i64) -> Option<u64> {
@@ -67,6 +67,12 @@ pub(super) fn narrow(batch: &mut Batch, partition: i32, target: i64) {
         }
         from < to
     });
+    batch.replayed.retain_mut(|Replayed(p, from, to)| {
+        if *p == partition {
+            *to = (*to).min(target);
+        }
+        from < to
+    });
     let (runs, files, passed) = (&batch.runs, &batch.files, &batch.passed);
     let rows = |letters: bool| -> u64 {
         let ours = runs.iter().filter(|run| run.partition == partition);
@@ -90,7 +96,7 @@ pub(super) fn narrow(batch: &mut Batch, partition: i32, target: i64) {
             *next = target;
             *counts = [
                 rows(false),
-                rows(true),
+                rows(true) + count(Why::DeadLetter),
                 count(Why::Tombstone),
                 count(Why::Skipped),
             ];

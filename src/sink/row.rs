@@ -8,6 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use super::settings::Column;
 use crate::event::{BadRecord, Trade};
 
+/// A record's headers as they lie on the wire, opaque to this room: they are handed on with a dead letter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RawHeaders<'a> {
+    /// How many the record says it has.
+    pub count: usize,
+    /// Their encoded form.
+    pub encoded: &'a [u8],
+}
+
 /// A record as it came from its partition.
 #[derive(Clone, Copy, Debug)]
 pub struct InputRecord<'a> {
@@ -17,6 +26,8 @@ pub struct InputRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: RawHeaders<'a>,
 }
 
 /// The first line of a CSV file.
@@ -156,6 +167,7 @@ mod tests {
                     offset: 9,
                     key,
                     value: Some(value),
+                    headers: RawHeaders::default(),
                 },
             );
             String::from_utf8(out).unwrap()
@@ -193,6 +205,7 @@ mod tests {
             offset: 4,
             key: None,
             value: Some(b"\xff"),
+            headers: RawHeaders::default(),
         };
         write_dead_letter(&mut out, "t", 1, &record, BadRecord::NotUtf8);
         let line: serde_json::Value = serde_json::from_slice(&out).unwrap();

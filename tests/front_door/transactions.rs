@@ -11,7 +11,10 @@ use std::{
 
 use stockflow::wire::{cluster, messages};
 
-use crate::support::*;
+use crate::{
+    raw::{Raw, block_on, event, publish},
+    support::*,
+};
 
 fn kafka() -> Option<Cluster> {
     let address = std::env::var("STOCKFLOW_TEST_KAFKA").ok();
@@ -183,6 +186,54 @@ fn a_record_that_times_out_ends_even_a_command_without_an_end() {
     let text = stderr(&output);
     assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
     assert!(text.contains("not acknowledged"), "{text}");
+}
+
+/// Markers have no row: the index knows that, and the brokers say so, too, as long as they have them.
+#[test]
+fn offsets_without_a_record_are_confirmed_by_the_brokers() {
+    let Some(cluster) = kafka() else { return };
+    let bench = Bench::new(&cluster);
+    block_on(async {
+        make_topic(&cluster.address, &bench.topic, 1, &[]).await;
+        for transaction in 0..3 {
+            let events = (0..10).map(|number| {
+                let event = event(transaction * 10 + number);
+                Raw::new(b"IBM", Some(event.as_bytes()))
+            });
+            let id = format!("{}-raw", bench.topic);
+            publish(&cluster.address, &bench.topic, Some(&id), events).await;
+        }
+    });
+    bench.json(&["consume", "--until-end"]);
+    let out = bench.out();
+    let verify = ["verify", out.to_str().expect("UTF-8")];
+    let report = bench.json(&verify);
+    assert_eq!(
+        (&report["rows"], &report["holes"]),
+        (&30.into(), &3.into()),
+        "{report}"
+    );
+
+    block_on(delete(&cluster.address, &bench.topic));
+    let asked = bench
+        .command(&verify)
+        .args(["--format", "json"])
+        .output()
+        .expect("it runs");
+    let report = last_json(&asked);
+    assert_eq!(asked.status.code(), Some(3), "{report}");
+    let doubt = report["doubts"][0].as_str().expect("a doubt");
+    assert!(
+        doubt.contains("cannot be asked about 3 offsets"),
+        "{report}"
+    );
+    // Nobody was asked: what the consumer saw is believed.
+    let unasked = std::process::Command::new(env!("CARGO_BIN_EXE_stockflow"))
+        .current_dir(bench.directory.path())
+        .args(verify)
+        .output()
+        .expect("it runs");
+    assert_eq!(unasked.status.code(), Some(0), "{}", stderr(&unasked));
 }
 
 async fn delete(address: &str, topic: &str) {

@@ -19,7 +19,7 @@ pub(super) use number::{
     decimal, millis, optional_decimal, optional_whole, request_limit, seconds, whole,
 };
 pub(super) use text::{
-    base_url, directory, name, optional_file_part, optional_text, secret, topic,
+    base_url, directory, name, optional_file_part, optional_text, optional_topic, secret, topic,
 };
 pub(super) use time::time_zone;
 

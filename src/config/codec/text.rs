@@ -69,14 +69,25 @@ pub(in crate::config) const fn topic() -> Codec<String> {
         kind: Kind::Text(
             "a topic name: 1 to 249 letters, digits, '.', '_' or '-', and not '.' or '..'",
         ),
-        parse: |kind, raw| {
-            let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-            match text_of(kind, raw, 249, legal)? {
-                name if name == "." || name == ".." => Err(kind.wrong(&name)),
-                name => Ok(name),
-            }
-        },
+        parse: topic_of,
         show: show_text,
+    }
+}
+
+fn topic_of(kind: &Kind, raw: &Raw) -> Result<String, Reject> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match text_of(kind, raw, 249, legal)? {
+        name if name == "." || name == ".." => Err(kind.wrong(&name)),
+        name => Ok(name),
+    }
+}
+
+/// A topic's name, or nothing.
+pub(in crate::config) const fn optional_topic() -> Codec<Option<String>> {
+    Codec {
+        kind: topic().kind,
+        parse: |kind, raw| optional_of(topic_of, kind, raw),
+        show: |value| show_optional(show_text, value),
     }
 }
 

@@ -1,7 +1,8 @@
-//! `bench`: a load test of a cluster, from this machine, with the program's own producer.
+//! `bench`: a load test of a cluster, from this machine, with the program's own producer and consumer.
 //!
 //! The topic is made for the test and removed at its end, unless one is named.
 
+mod consume;
 mod latency;
 mod produce;
 
@@ -25,6 +26,7 @@ use crate::{
     },
 };
 
+use consume::Reading;
 use latency::Percentiles;
 
 /// Partitions of a topic that is made for the test.
@@ -49,7 +51,14 @@ pub struct Bench {
     pub latency: Percentiles,
 }
 
-/// Puts load on the cluster, and says what it took.
+/// What a load test measured of each half that took part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    published: Option<Bench>,
+    read: Option<Reading>,
+}
+
+/// Puts load on the cluster, and says what it took. A topic that is made for the test is filled before it is read.
 ///
 /// # Errors
 /// When the cluster cannot be reached, or refuses the topic or an event.
@@ -57,7 +66,7 @@ pub async fn bench(
     config: &Config,
     options: &BenchOptions,
     stop: &Stop,
-) -> Result<Bench, PipelineError> {
+) -> Result<Measured, PipelineError> {
     let cluster = settings::connect(config);
     let reach = Reach::new(&cluster, true);
     let mut settings = settings::producer(config);
@@ -66,8 +75,23 @@ pub async fn bench(
         reach.ask(|| create(&cluster, &settings.topic)).await?;
     }
     let topic = Arc::clone(&settings.topic);
+    let work = async {
+        let mut measured = Measured {
+            published: None,
+            read: None,
+        };
+        if options.produce || !options.keep_topic {
+            let published = produce::produce(&cluster, settings, options, stop, &reach).await?;
+            measured.published = Some(published).filter(|_| options.produce);
+        }
+        if options.consume && !stop.is_requested() {
+            let read = consume::consume(config, &cluster, &topic, options.count, stop).await?;
+            measured.read = Some(read);
+        }
+        Ok::<_, PipelineError>(measured)
+    };
     let measured = tokio::select! {
-        measured = produce::produce(&cluster, settings, options, stop, &reach) => measured,
+        measured = work => measured,
         lost = reach.watch() => Err(lost),
     };
     if !options.keep_topic
@@ -136,15 +160,30 @@ async fn delete(cluster: &Cluster, topic: &str) -> Result<(), ClusterError> {
     })
 }
 
-impl Bench {
+impl Measured {
     /// The result as it goes to standard output, with its line end.
     pub fn render(&self, format: Format) -> String {
         match format {
-            Format::Text => self.text(),
-            Format::Json => format!("{}\n", self.json()),
+            Format::Text => {
+                let published = self.published.iter().map(Bench::text);
+                let parts = published.chain(self.read.iter().map(Reading::text));
+                parts.collect::<Vec<_>>().join("\n")
+            }
+            Format::Json => {
+                let mut object = match self.published.as_ref().map(Bench::json) {
+                    Some(Value::Object(object)) => object,
+                    _ => Map::new(),
+                };
+                if let Some(read) = &self.read {
+                    read.add_to(&mut object);
+                }
+                format!("{}\n", Value::Object(object))
+            }
         }
     }
+}
 
+impl Bench {
     fn per_second(&self, amount: u64) -> f64 {
         amount as f64 / self.took.as_secs_f64().max(1e-9)
     }
@@ -186,6 +225,7 @@ impl Bench {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::summary::Written;
 
     #[test]
     fn says_what_was_measured() {
@@ -194,6 +234,18 @@ mod tests {
             bytes: 160_000,
             took: Duration::from_millis(500),
             latency: Percentiles::of((1..=1_000).map(Duration::from_millis).collect()),
+        };
+        let bench = Measured {
+            published: Some(bench),
+            read: Some(Reading {
+                written: Written {
+                    rows: 500,
+                    committed: 500,
+                    ..Written::default()
+                },
+                bytes: 20_000,
+                took: Duration::from_secs(2),
+            }),
         };
         let text = bench.render(Format::Text);
         assert!(
@@ -209,5 +261,11 @@ mod tests {
         assert_eq!(json["events_per_second"], 2_000.0);
         assert_eq!(json["latency_ms"]["p50"], 500.0);
         assert_eq!(json["latency_ms"]["max"], 1_000.0);
+        assert!(text.contains("500 rows written, durable and committed in 2.00 s\n"));
+        assert_eq!(json["rows_per_second"], 250.0);
+        assert_eq!(
+            (&json["seconds"], &json["consume_seconds"]),
+            (&0.5.into(), &2.0.into())
+        );
     }
 }

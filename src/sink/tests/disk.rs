@@ -38,6 +38,7 @@ fn append(sink: &mut Sink, offset: i64, values: &[Option<&[u8]>]) -> Result<Appe
         offset,
         key: NO_KEY,
         value: *value,
+        headers: Default::default(),
     });
     sink.append(0, None, records, offset + values.len() as i64, now())
 }
@@ -142,8 +143,14 @@ fn bad_records_become_dead_letters_or_stop_or_are_passed_over() {
             rows: 0,
             dead_letters: 3,
             tombstones: 1,
-            skipped: 0
+            skipped: 0,
+            reasons: appended.reasons,
         }
+    );
+    let labels: Vec<_> = appended.reasons.iter().collect();
+    assert_eq!(
+        labels,
+        [("not_utf8", 1), ("not_an_object", 1), ("missing_field", 1)]
     );
     sink.flush().unwrap().unwrap();
     let letters = read(directory.path(), "dead_letters_2026-02-02.ndjson");

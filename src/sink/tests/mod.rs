@@ -1,6 +1,7 @@
 //! The sink from its front door: on a simulated disk that ends the world at any step, and on the real one.
 
 mod disk;
+mod letters;
 mod model;
 mod steps;
 mod truth;

@@ -155,6 +155,7 @@ impl World {
             .map(|offset| (offset, value(partition, offset)))
             .collect();
         let records = values.iter().map(|(offset, value)| InputRecord {
+            headers: Default::default(),
             offset: *offset,
             key: None,
             value: value.as_ref().map(String::as_bytes),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::super::index::{Batch, Why};
+use super::super::index::{Batch, Replayed, Why};
 
 /// A topic as a group has read it; a topic that was deleted and made again is another one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -39,6 +39,8 @@ pub struct Counts {
     pub skipped: u64,
     /// Offsets that have no record: markers, aborted transactions, compaction.
     pub holes: u64,
+    /// Of the rows, those that were dead letters before.
+    pub replayed: u64,
 }
 
 impl Counts {
@@ -49,53 +51,42 @@ impl Counts {
         self.tombstones += other.tombstones;
         self.skipped += other.skipped;
         self.holes += other.holes;
+        self.replayed += other.replayed;
     }
 }
 
 /// Offsets `from` to before `next`, of one directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Claim {
-    from: i64,
-    next: i64,
-    directory: usize,
-}
-
-/// Offsets of a partition that are not there exactly once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Imbalance {
-    /// The first of them.
-    pub from: i64,
-    /// The one after the last.
-    pub next: i64,
-    /// What is wrong.
-    pub kind: ImbalanceKind,
-    /// The directories that hold them, by their place among those given.
-    pub directories: Vec<usize>,
-}
-
-/// What is wrong with offsets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImbalanceKind {
-    /// No directory has them.
-    Gap,
-    /// Two directories have them, or one has them twice.
-    Double,
-    /// They are only in a directory's `undecided/`.
-    Undecided,
-    /// They were read into a directory that was not named.
-    Elsewhere(Uuid),
+pub(super) struct Claim {
+    pub(super) from: i64,
+    pub(super) next: i64,
+    pub(super) directory: usize,
 }
 
 /// One partition.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    held: Vec<Claim>,
-    skipped: Vec<Claim>,
-    elsewhere: Vec<(Claim, Vec<Uuid>)>,
-    undecided: Vec<Claim>,
-    holes: Vec<Claim>,
+    pub(super) held: Vec<Claim>,
+    pub(super) skipped: Vec<Claim>,
+    pub(super) elsewhere: Vec<(Claim, Vec<Uuid>)>,
+    pub(super) undecided: Vec<Claim>,
+    pub(super) holes: Vec<Claim>,
+    pub(super) replayed: Vec<Claim>,
+    /// What the brokers said of offsets without a row.
+    pub(super) rulings: BTreeMap<Ruling, Vec<(i64, i64)>>,
     /// What there is of it.
     pub counts: Counts,
+}
+
+/// What the brokers say of offsets without a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ruling {
+    /// There is no record.
+    Hole,
+    /// There are records.
+    Record,
+    /// They are not in the log any more.
+    Gone,
 }
 
 /// All partitions.
@@ -107,7 +98,7 @@ pub struct Ledger {
     pub(super) ids: BTreeSet<Uuid>,
 }
 
-fn push(claims: &mut Vec<Claim>, directory: usize, from: i64, next: i64) {
+pub(super) fn push(claims: &mut Vec<Claim>, directory: usize, from: i64, next: i64) {
     match claims.last_mut() {
         Some(last) if last.directory == directory && last.next == from => last.next = next,
         _ => claims.push(Claim {
@@ -118,26 +109,16 @@ fn push(claims: &mut Vec<Claim>, directory: usize, from: i64, next: i64) {
     }
 }
 
-/// Cuts `holes` out of `from..next`.
-fn without(from: i64, next: i64, holes: &[Claim]) -> Vec<(i64, i64)> {
-    let mut left = Vec::new();
-    let mut at = from;
-    for hole in holes {
-        if hole.next <= at || hole.from >= next {
-            continue;
-        }
-        if hole.from > at {
-            left.push((at, hole.from));
-        }
-        at = hole.next;
-    }
-    if at < next {
-        left.push((at, next));
-    }
-    left
-}
-
 impl Ledger {
+    /// Offsets without a row of which the brokers can be asked, in order: holes, and gaps.
+    pub fn questions(&self) -> BTreeMap<(TopicKey, i32), Vec<(i64, i64)>> {
+        let questions = self.accounts.iter();
+        questions
+            .map(|(of, account)| (of.clone(), account.questions(&self.ids)))
+            .filter(|(_, questions)| !questions.is_empty())
+            .collect()
+    }
+
     /// Enters what a batch of a directory says; the partition of which it contradicts itself, if there is one.
     pub(super) fn enter(&mut self, key: &TopicKey, directory: usize, batch: &Batch) -> Option<i32> {
         let mut wrong = None;
@@ -160,9 +141,22 @@ impl Ledger {
                 tombstones,
                 skipped,
                 holes: count,
+                replayed: 0,
             });
             if !is_whole(batch, span.0, span.1, span.2) {
                 wrong = Some(span.0);
+            }
+        }
+        for Replayed(partition, from, next) in &batch.replayed {
+            let account = self.accounts.entry((key.clone(), *partition)).or_default();
+            push(&mut account.replayed, directory, *from, *next);
+            let count = u64::try_from(next - from).unwrap_or_default();
+            account.counts.rows += count;
+            account.counts.replayed += count;
+            // They are among the dead letters of a batch before.
+            account.counts.dead_letters = account.counts.dead_letters.saturating_sub(count);
+            if !is_whole_replay(batch, *partition) {
+                wrong = Some(*partition);
             }
         }
         for gap in &batch.gaps {
@@ -186,16 +180,39 @@ impl Ledger {
     }
 }
 
+/// The offsets of a partition that the batch has rows or dead letters of, as it names them.
+fn rows_of(batch: &Batch, partition: i32) -> Vec<(i64, i64)> {
+    let runs = batch.runs.iter().filter(|run| run.partition == partition);
+    runs.flat_map(|run| {
+        run.ranges()
+            .map(|(first, last)| (first, last + 1))
+            .collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+/// Whether the replayed letters of a partition have a row each.
+fn is_whole_replay(batch: &Batch, partition: i32) -> bool {
+    let mut rows = rows_of(batch, partition);
+    rows.sort_unstable();
+    let mut rows = rows.into_iter().peekable();
+    let letters = batch.replayed.iter().filter(|of| of.0 == partition);
+    let covered = letters.clone().all(|Replayed(_, from, next)| {
+        let mut at = *from;
+        while at < *next {
+            match rows.next_if(|row| row.0 == at && row.1 <= *next) {
+                Some(row) => at = row.1,
+                None => return false,
+            }
+        }
+        true
+    });
+    covered && rows.next().is_none()
+}
+
 /// Whether rows, dead letters and reasons cover the span's offsets once each.
 fn is_whole(batch: &Batch, partition: i32, from: i64, next: i64) -> bool {
-    let runs = batch.runs.iter().filter(|run| run.partition == partition);
-    let mut ranges: Vec<(i64, i64)> = runs
-        .flat_map(|run| {
-            run.ranges()
-                .map(|(first, last)| (first, last + 1))
-                .collect::<Vec<_>>()
-        })
-        .collect();
+    let mut ranges = rows_of(batch, partition);
     let passed = batch.passed.iter().filter(|passed| passed.0 == partition);
     ranges.extend(passed.map(|passed| (passed.1, passed.2)));
     ranges.sort_unstable();
@@ -204,162 +221,4 @@ fn is_whole(batch: &Batch, partition: i32, from: i64, next: i64) -> bool {
         .iter()
         .all(|(first, end)| std::mem::replace(&mut at, *end) == *first)
         && at == next
-}
-
-impl Account {
-    /// The first offset that a directory answers for, and the one after the last.
-    pub fn range(&self) -> Option<(i64, i64)> {
-        let from = self.held.iter().map(|claim| claim.from).min()?;
-        let next = self.held.iter().map(|claim| claim.next).max()?;
-        Some((from, next))
-    }
-
-    /// Offsets that were to be skipped and that no directory has.
-    pub fn skipped(&self) -> Vec<(i64, i64)> {
-        let mut held = self.held.clone();
-        held.sort_unstable();
-        let skipped = self.skipped.iter();
-        skipped
-            .flat_map(|claim| without(claim.from, claim.next, &held))
-            .collect()
-    }
-
-    /// Offsets that the index says have no record.
-    pub fn holes(&self) -> impl Iterator<Item = (i64, i64)> {
-        self.holes.iter().map(|claim| (claim.from, claim.next))
-    }
-
-    /// Everything between the first offset and the last that is not there exactly once; `named` are the ids of the
-    /// directories that were looked into.
-    pub fn imbalances(&self, named: &BTreeSet<Uuid>) -> Vec<Imbalance> {
-        let mut found = doubles(&self.held);
-        let mut held = self.held.clone();
-        held.sort_unstable();
-        let mut skipped = self.skipped.clone();
-        skipped.sort_unstable();
-        let mut undecided = self.undecided.clone();
-        undecided.sort_unstable();
-        let first = held.iter().chain(&undecided).map(|claim| claim.from).min();
-        let last = held.iter().chain(&undecided).map(|claim| claim.next).max();
-        let (Some(first), Some(last)) = (first, last) else {
-            return found;
-        };
-        let imbalance = |from, next, kind, directories| Imbalance {
-            from,
-            next,
-            kind,
-            directories,
-        };
-        // A gap is one only when nobody who may hold it is missing among those named.
-        let unnamed = |ids: &[Uuid]| ids.iter().find(|id| !named.contains(id)).copied();
-        let mut elsewhere: Vec<(Claim, Uuid)> = self
-            .elsewhere
-            .iter()
-            .filter_map(|(claim, ids)| Some((*claim, unnamed(ids)?)))
-            .collect();
-        elsewhere.sort_unstable();
-        let claims: Vec<Claim> = elsewhere.iter().map(|(claim, _)| *claim).collect();
-        let overlap = |from: i64, next: i64, claim: &Claim| {
-            let (from, next) = (from.max(claim.from), next.min(claim.next));
-            (from < next).then_some((from, next))
-        };
-        for (from, next) in without(first, last, &held) {
-            for claim in &undecided {
-                if let Some((from, next)) = overlap(from, next, claim) {
-                    let kind = ImbalanceKind::Undecided;
-                    found.push(imbalance(from, next, kind, vec![claim.directory]));
-                }
-            }
-            for (from, next) in without(from, next, &undecided) {
-                for (from, next) in without(from, next, &skipped) {
-                    for (claim, id) in &elsewhere {
-                        if let Some((from, next)) = overlap(from, next, claim) {
-                            let kind = ImbalanceKind::Elsewhere(*id);
-                            found.push(imbalance(from, next, kind, vec![claim.directory]));
-                        }
-                    }
-                    for (from, next) in without(from, next, &claims) {
-                        found.push(imbalance(from, next, ImbalanceKind::Gap, Vec::new()));
-                    }
-                }
-            }
-        }
-        found
-    }
-}
-
-fn doubles(claims: &[Claim]) -> Vec<Imbalance> {
-    let mut claims = claims.to_vec();
-    claims.sort_unstable();
-    let mut found = Vec::new();
-    let mut furthest: Option<Claim> = None;
-    for claim in claims {
-        if let Some(before) = furthest.filter(|before| claim.from < before.next) {
-            let mut directories = vec![before.directory, claim.directory];
-            directories.dedup();
-            found.push(Imbalance {
-                from: claim.from,
-                next: claim.next.min(before.next),
-                kind: ImbalanceKind::Double,
-                directories,
-            });
-        }
-        if furthest.is_none_or(|before| claim.next > before.next) {
-            furthest = Some(claim);
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        /// Against counting each offset.
-        #[test]
-        fn gaps_and_doubles_are_what_counting_finds(claims in prop::collection::vec((0..3_usize, 0..20_i64, 1..6_i64), 1..8)) {
-            let mut account = Account::default();
-            for (directory, from, count) in &claims {
-                push(&mut account.held, *directory, *from, from + count);
-            }
-            let times = |offset: i64| claims.iter().filter(|(_, from, count)| (*from..from + count).contains(&offset)).count();
-            let (first, last) = account.range().unwrap();
-            let found = account.imbalances(&BTreeSet::new());
-            for offset in first..last {
-                let kind = |kind| found.iter().any(|i| i.kind == kind && (i.from..i.next).contains(&offset));
-                prop_assert_eq!(kind(ImbalanceKind::Gap), times(offset) == 0, "{}", offset);
-                prop_assert_eq!(kind(ImbalanceKind::Double), times(offset) > 1, "{}", offset);
-            }
-        }
-    }
-
-    #[test]
-    fn what_was_skipped_is_no_gap_and_what_is_undecided_may_be_elsewhere() {
-        let mut account = Account::default();
-        push(&mut account.held, 0, 0, 10);
-        push(&mut account.skipped, 0, 10, 15);
-        push(&mut account.held, 0, 15, 20);
-        push(&mut account.undecided, 1, 18, 22);
-        push(&mut account.held, 2, 25, 30);
-        let id = Uuid::from_u128(9);
-        let claim = Claim {
-            from: 23,
-            next: 25,
-            directory: 2,
-        };
-        account.elsewhere.push((claim, vec![id]));
-        let kinds = |named: &BTreeSet<Uuid>| -> Vec<_> {
-            let found = account.imbalances(named);
-            found.iter().map(|i| (i.kind, i.from, i.next)).collect()
-        };
-        let undecided = (ImbalanceKind::Undecided, 20, 22);
-        let elsewhere = (ImbalanceKind::Elsewhere(id), 23, 25);
-        let gap = |from, next| (ImbalanceKind::Gap, from, next);
-        assert_eq!(kinds(&BTreeSet::new()), [undecided, elsewhere, gap(22, 23)]);
-        assert_eq!(kinds(&BTreeSet::from([id])), [undecided, gap(22, 25)]);
-        assert_eq!(account.skipped(), [(10, 15)]);
-    }
 }

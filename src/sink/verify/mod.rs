@@ -5,16 +5,20 @@
 //! a gap and without an overlap ([`ledger`]); and each run must still be in its file, byte for byte ([`files`]).
 //! What cannot be told without the brokers is named, for the caller to ask.
 
+mod balance;
 mod files;
+mod finding;
 mod ledger;
 mod report;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use balance::{Imbalance, ImbalanceKind};
 use files::{Due, Files, Flaw, Whole};
-pub use ledger::{Account, Counts, Imbalance, ImbalanceKind, Ledger, TopicKey};
-pub use report::{Finding, FindingKind, Report, Verdict as Outcome};
+pub use finding::{Finding, FindingKind};
+pub use ledger::{Account, Counts, Ledger, Ruling, TopicKey};
+pub use report::{Report, Verdict as Outcome};
 
 use super::checkpoint::{self, Checkpoint};
 use super::error::SinkError;

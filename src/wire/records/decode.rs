@@ -44,6 +44,16 @@ pub struct Header<'a> {
 }
 
 impl<'a> Headers<'a> {
+    /// Headers that were taken apart with [`Self::raw`].
+    pub fn from_raw(count: usize, encoded: &'a [u8]) -> Self {
+        Self { count, encoded }
+    }
+
+    /// How many there are, and their encoded form.
+    pub fn raw(&self) -> (usize, &'a [u8]) {
+        (self.count, self.encoded)
+    }
+
     /// How many headers the record says it has.
     pub fn len(&self) -> usize {
         self.count

@@ -1,0 +1,76 @@
+//! `stockflow tail`.
+
+use clap::Args;
+
+use super::common::{FormatArgument, KafkaArguments, one};
+use super::group::place;
+use crate::config::Override;
+use crate::pipeline::options::{ResetTo, TailFrom, TailOptions};
+
+const EXAMPLES: &str = "\
+Examples:
+  stockflow tail                                   the last 10 events, then what comes
+  stockflow tail --count 3                         the last 3, then stop
+  stockflow tail --from 2025-11-06T20:59:00Z --count 100
+  stockflow tail --from earliest --format json | head
+  stockflow tail --dead-letters --out trades       what was no trade, and why
+  stockflow tail --dead-letters --from earliest --format json > repaired.ndjson";
+
+/// Show the last events and follow
+///
+/// Shows the last 10 events of the topic, then those that come. Reads outside of any group and commits nothing. Records
+/// that are no trades are shown as such.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Begin at earliest, latest, an offset, or a time: 2025-11-06, 2025-11-06T20:59:00Z (UTC where it has no zone)
+    #[arg(long, value_name = "WHERE", value_parser = from)]
+    from: Option<TailFrom>,
+    /// Show N, then stop: the last N, or with --from the first N from there
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Show dead letters: those in the files of --out, and those on Output.DeadLetterTopic where it is set; of files, a time
+    /// given with --from counts by the day
+    #[arg(long)]
+    dead_letters: bool,
+    /// Directory of the dead letters files [Output.Directory]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "dead_letters",
+        help_heading = "Output"
+    )]
+    out: Option<String>,
+    #[command(flatten)]
+    kafka: KafkaArguments,
+    #[command(flatten)]
+    format: FormatArgument,
+}
+
+fn from(text: &str) -> Result<TailFrom, String> {
+    match place(text)? {
+        ResetTo::Earliest => Ok(TailFrom::Earliest),
+        ResetTo::Latest => Ok(TailFrom::Latest),
+        ResetTo::Offset(offset) => Ok(TailFrom::Offset(offset)),
+        ResetTo::Since(time) => Ok(TailFrom::Since(time)),
+        ResetTo::Shift(_) | ResetTo::Ago(_) | ResetTo::File(_) => {
+            Err("expected earliest, latest, an offset or a time".to_owned())
+        }
+    }
+}
+
+impl Arguments {
+    pub(super) fn options(&self) -> TailOptions {
+        TailOptions {
+            from: self.from,
+            count: self.count,
+            dead_letters: self.dead_letters,
+            format: self.format.get(),
+        }
+    }
+
+    pub(super) fn overrides(&self) -> Vec<Override> {
+        let out = one("Output.Directory", "--out", self.out.as_ref());
+        out.into_iter().chain(self.kafka.overrides()).collect()
+    }
+}

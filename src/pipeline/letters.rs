@@ -1,0 +1,324 @@
+//! Dead letters on a topic of their own (`Output.DeadLetterTopic`): the record as it was, and in headers why it is no
+//! trade and where it came from.
+//!
+//! They are acknowledged before the batch that answers for their offsets is durable, and so before it is committed. A
+//! process that is killed in between leaves letters behind whose records are read again; so before the first letter of a
+//! partition that was begun, the topic is read once, and a letter that is there already is not sent a second time. What
+//! names a letter is its place: group, topic (and its id), partition, offset. A request of a dead process that is written
+//! after it was looked for is the one way in which a letter can be there twice.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use chrono::Utc;
+use tokio::runtime::Handle;
+
+use super::{PipelineError, reach::Reach, settings};
+use crate::{
+    config::{BadRecords, Config},
+    consumer::{self, Bound, ConsumeError, Isolation, Reader},
+    producer::{Delivery, DeliveryError, Producer, Record, SendError},
+    sink::{DeadLetter, DeadLetters, LetterError},
+    wire::{
+        cluster::{Cluster, ClusterError, Topic},
+        records::{Headers, Scratch},
+    },
+};
+
+/// Why the record is no trade.
+pub(super) const REASON: &str = "stockflow-reason";
+/// The topic that it came from.
+pub(super) const TOPIC: &str = "stockflow-topic";
+/// That topic's id, where brokers tell it.
+const TOPIC_ID: &str = "stockflow-topic-id";
+/// The partition that it came from.
+pub(super) const PARTITION: &str = "stockflow-partition";
+/// Its offset there.
+pub(super) const OFFSET: &str = "stockflow-offset";
+/// The group that read it.
+const GROUP: &str = "stockflow-group";
+
+/// After how many letters the acknowledgements are waited for: what each costs until then is a handle.
+const UNSETTLED: usize = 10_000;
+
+/// Why dead letters cannot be kept on their topic.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(
+        "partition {partition}, offset {offset}: its dead letter cannot be sent to Output.DeadLetterTopic: {source}; it is not committed, and sent at the next start"
+    )]
+    Send {
+        partition: i32,
+        offset: i64,
+        source: SendError,
+    },
+    #[error(
+        "partition {partition}, offset {offset}: its dead letter was not taken by Output.DeadLetterTopic: {source}; it is not committed, and sent at the next start"
+    )]
+    Delivery {
+        partition: i32,
+        offset: i64,
+        source: DeliveryError,
+    },
+    #[error("Output.DeadLetterTopic cannot be read to find what was sent before: {0}")]
+    LookUp(ConsumeError),
+}
+
+/// What is known of a partition's letters.
+enum Sent {
+    /// From this offset on, nothing: they are to be looked for.
+    Unknown(i64),
+    /// These are there, and were not met yet.
+    Known(HashSet<i64>),
+}
+
+/// Sends dead letters to their topic.
+pub(super) struct Letters {
+    runtime: Handle,
+    cluster: Arc<Cluster>,
+    producer: Producer,
+    /// The dead letters' topic.
+    topic: Arc<str>,
+    origin: Origin,
+    sent: BTreeMap<i32, Sent>,
+    /// Not known to be acknowledged: partition and offset they came from.
+    unsettled: Vec<(i32, i64, Delivery)>,
+}
+
+/// Where letters come from.
+struct Origin {
+    topic: String,
+    topic_id: Option<String>,
+    group: String,
+}
+
+/// The topic for dead letters, when they are to go to one.
+///
+/// # Errors
+/// When it is the topic that is read: each letter would be read again, for ever.
+pub(super) fn topic(config: &Config) -> Result<Option<&str>, PipelineError> {
+    match config.output.dead_letter_topic.as_deref() {
+        Some(topic) if topic == config.kafka.topic => Err(PipelineError::Setting(format!(
+            "Output.DeadLetterTopic is {topic}, the topic that is read (Kafka.Topic): name another one"
+        ))),
+        Some(topic) if config.output.bad_records != BadRecords::DeadLetter => {
+            tracing::warn!(
+                topic,
+                "Output.DeadLetterTopic has no use while Output.BadRecords is not dead-letter"
+            );
+            Ok(None)
+        }
+        topic => Ok(topic),
+    }
+}
+
+impl Letters {
+    /// Finds the topic `name` for letters of `source`; brokers that make topics on first use make it. `patient`: letters that
+    /// are not acknowledged are tried again for ever.
+    ///
+    /// # Errors
+    /// When the topic is not there, or may not be written to.
+    pub(super) async fn start(
+        config: &Config,
+        cluster: &Arc<Cluster>,
+        name: &str,
+        source: &Topic,
+        reach: &Reach,
+        patient: bool,
+    ) -> Result<Self, PipelineError> {
+        /// Longer than anybody waits, and far from what instants can hold.
+        const FOR_EVER: std::time::Duration = std::time::Duration::from_secs(365 * 86_400);
+        let mut settings = settings::producer(config);
+        settings.topic = name.into();
+        settings.transactional_id = None;
+        if patient {
+            settings.message_timeout = FOR_EVER;
+        }
+        let topic = Arc::clone(&settings.topic);
+        let started = reach.ask(|| Producer::start(Arc::clone(cluster), settings.clone()));
+        let producer = started.await.map_err(|error| match error {
+            PipelineError::Cluster {
+                source: source @ (ClusterError::UnknownTopic { .. } | ClusterError::Topic { .. }),
+            } => PipelineError::DeadLetterTopic { source },
+            error => error,
+        })?;
+        Ok(Self {
+            runtime: Handle::current(),
+            cluster: Arc::clone(cluster),
+            producer,
+            topic,
+            origin: Origin {
+                topic: config.kafka.topic.clone(),
+                topic_id: source.id.map(|id| id.to_string()),
+                group: config.kafka.group_id.clone(),
+            },
+            sent: BTreeMap::new(),
+            unsettled: Vec::new(),
+        })
+    }
+
+    /// Reads which letters of the partitions that were begun are on the topic.
+    async fn look_up(&mut self) -> Result<(), ConsumeError> {
+        let described = self.cluster.topic(&self.topic).await?;
+        let partitions: Vec<i32> = (0..).take(described.partitions.len()).collect();
+        let isolation = Isolation::ReadUncommitted;
+        let list = |bound| {
+            consumer::list_offsets(&self.cluster, &self.topic, isolation, &partitions, bound)
+        };
+        let (starts, ends) = (list(Bound::Earliest).await?, list(Bound::Latest).await?);
+        let from: BTreeMap<i32, i64> = self
+            .sent
+            .iter()
+            .filter_map(|(partition, sent)| match sent {
+                Sent::Unknown(from) => Some((*partition, *from)),
+                Sent::Known(_) => None,
+            })
+            .collect();
+        let mut found: BTreeMap<i32, HashSet<i64>> =
+            from.keys().map(|p| (*p, HashSet::new())).collect();
+        let mut reader = Reader::start(&self.cluster, &self.topic, isolation, &starts, &ends);
+        let mut scratch = Scratch::default();
+        while let Some(chunk) = reader.next().await? {
+            for batch in chunk.batches() {
+                let records = batch.records(&mut scratch);
+                for record in records.map_err(|error| chunk.unreadable(error))? {
+                    let record = record.map_err(|error| chunk.unreadable(error))?;
+                    if let Some((partition, offset)) = self.origin.place(&record.headers)
+                        && from.get(&partition).is_some_and(|from| offset >= *from)
+                        && let Some(found) = found.get_mut(&partition)
+                    {
+                        found.insert(offset);
+                    }
+                }
+            }
+        }
+        for (partition, offsets) in found {
+            if !offsets.is_empty() {
+                tracing::info!(
+                    topic = &*self.topic,
+                    partition,
+                    letters = offsets.len(),
+                    "dead letters were sent before the last stop; they are not sent again"
+                );
+            }
+            self.sent.insert(partition, Sent::Known(offsets));
+        }
+        Ok(())
+    }
+
+    /// Whether the letter is on the topic already.
+    fn is_there(&mut self, partition: i32, offset: i64) -> Result<bool, LetterError> {
+        if !matches!(self.sent.get(&partition), Some(Sent::Known(_))) {
+            // What this process sent itself is to be found as well.
+            self.settle()?;
+            let runtime = self.runtime.clone();
+            runtime.block_on(self.look_up()).map_err(Trouble::LookUp)?;
+        }
+        Ok(match self.sent.get_mut(&partition) {
+            Some(Sent::Known(offsets)) => offsets.remove(&offset),
+            _ => false,
+        })
+    }
+}
+
+impl Origin {
+    /// The place that a letter came from, when it is one of ours.
+    fn place(&self, headers: &Headers<'_>) -> Option<(i32, i64)> {
+        let mut place = (None, None);
+        let (mut topic, mut group, mut other_id) = (false, false, false);
+        for header in headers.iter().flatten() {
+            let value = header.value.unwrap_or_default();
+            let text = || std::str::from_utf8(value).ok();
+            if header.key == TOPIC.as_bytes() {
+                topic = value == self.topic.as_bytes();
+            } else if header.key == GROUP.as_bytes() {
+                group = value == self.group.as_bytes();
+            } else if header.key == TOPIC_ID.as_bytes() {
+                other_id = self
+                    .topic_id
+                    .as_ref()
+                    .is_some_and(|id| value != id.as_bytes());
+            } else if header.key == PARTITION.as_bytes() {
+                place.0 = text().and_then(|text| text.parse().ok());
+            } else if header.key == OFFSET.as_bytes() {
+                place.1 = text().and_then(|text| text.parse().ok());
+            }
+        }
+        (topic && group && !other_id).then_some(())?;
+        Some((place.0?, place.1?))
+    }
+}
+
+impl DeadLetters for Letters {
+    fn begin(&mut self, partition: i32, offset: i64) {
+        self.sent.insert(partition, Sent::Unknown(offset));
+    }
+
+    fn put(&mut self, letter: &DeadLetter<'_>) -> Result<(), LetterError> {
+        let DeadLetter {
+            partition,
+            record,
+            reason,
+        } = letter;
+        if self.is_there(*partition, record.offset)? {
+            return Ok(());
+        }
+        if self.unsettled.len() >= UNSETTLED {
+            self.settle()?;
+        }
+        let (reason, partition_text) = (reason.to_string(), partition.to_string());
+        let offset_text = record.offset.to_string();
+        let names: Vec<_> = Headers::from_raw(record.headers.count, record.headers.encoded)
+            .iter()
+            .flatten()
+            .map(|header| (String::from_utf8_lossy(header.key), header.value))
+            .collect();
+        let mut headers: Vec<(&str, &[u8])> = names
+            .iter()
+            .map(|(name, value)| (&**name, value.unwrap_or_default()))
+            .collect();
+        headers.extend([
+            (REASON, reason.as_bytes()),
+            (TOPIC, self.origin.topic.as_bytes()),
+            (PARTITION, partition_text.as_bytes()),
+            (OFFSET, offset_text.as_bytes()),
+            (GROUP, self.origin.group.as_bytes()),
+        ]);
+        if let Some(id) = &self.origin.topic_id {
+            headers.push((TOPIC_ID, id.as_bytes()));
+        }
+        let sent = self.runtime.block_on(self.producer.send(&Record {
+            key: record.key,
+            value: record.value,
+            headers: &headers,
+            timestamp_ms: Utc::now().timestamp_millis(),
+        }));
+        let delivery = sent.map_err(|source| Trouble::Send {
+            partition: *partition,
+            offset: record.offset,
+            source,
+        })?;
+        self.unsettled.push((*partition, record.offset, delivery));
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), LetterError> {
+        if self.unsettled.is_empty() {
+            return Ok(());
+        }
+        let unsettled = std::mem::take(&mut self.unsettled);
+        self.runtime.block_on(async {
+            self.producer.flush().await;
+            for (partition, offset, delivery) in unsettled {
+                delivery.wait().await.map_err(|source| Trouble::Delivery {
+                    partition,
+                    offset,
+                    source,
+                })?;
+            }
+            Ok(())
+        })
+    }
+}

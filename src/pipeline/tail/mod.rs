@@ -1,0 +1,393 @@
+//! `tail`: what is at the end of the topic, and what comes; or dead letters, from their files and their topic.
+//!
+//! Reads outside of any group and commits nothing.
+
+mod files;
+mod show;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, NaiveDate};
+
+use self::{
+    files::LetterFiles,
+    show::{Letter, Shown, Style},
+};
+use super::{
+    PipelineError, Stop,
+    letters::{self, OFFSET, PARTITION, REASON, TOPIC},
+    options::{Format, TailFrom, TailOptions},
+    reach::Reach,
+    settings,
+};
+use crate::{
+    config::Config,
+    consumer::{self, Bound, Chunk, ConsumeError, Isolation, Reader},
+    wire::{
+        cluster::Cluster,
+        records::{Record, Scratch},
+    },
+};
+
+/// How many are shown when nothing else is asked for.
+const LAST: u64 = 10;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Where lines go, and when they are enough.
+struct Printer<'a> {
+    style: Style,
+    left: Option<u64>,
+    /// Takes lines; false when nobody reads them any more.
+    print: &'a dyn Fn(&str) -> bool,
+}
+
+impl Printer<'_> {
+    /// Whether there is room for more.
+    fn wants_more(&self) -> bool {
+        self.left != Some(0)
+    }
+
+    /// Shows one; false when it was the last.
+    fn show(&mut self, topic: &str, shown: &Shown) -> bool {
+        if !(self.print)(&self.style.line(topic, shown)) {
+            self.left = Some(0);
+        }
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(1);
+        }
+        self.wants_more()
+    }
+}
+
+/// Shows what was asked for, until it is enough, nobody reads it any more, or a stop is asked for. `print` takes lines and
+/// says whether somebody reads them; `colour` is for terminals.
+///
+/// # Errors
+/// When the topic, or the dead letters' files, cannot be read.
+pub async fn tail(
+    config: &Config,
+    options: &TailOptions,
+    colour: bool,
+    stop: &Stop,
+    print: &dyn Fn(&str) -> bool,
+) -> Result<(), PipelineError> {
+    let mut printer = Printer {
+        style: Style {
+            format: options.format,
+            colour: colour && options.format == Format::Text,
+        },
+        left: options.count,
+        print,
+    };
+    let topic = if options.dead_letters {
+        letters::topic(config)?
+    } else {
+        Some(config.kafka.topic.as_str())
+    };
+    let directory = &config.output.directory;
+    let mut files = None;
+    if options.dead_letters {
+        if directory.is_dir() {
+            files = Some(LetterFiles::new(directory));
+        } else if topic.is_none() {
+            return Err(PipelineError::Setting(format!(
+                "there are no dead letters to show: {} is no directory (--out), and Output.DeadLetterTopic is not set",
+                directory.display()
+            )));
+        }
+    }
+    if let Some(files) = &mut files
+        && !first(files, options, &mut printer).map_err(unread(directory))?
+    {
+        return Ok(());
+    }
+    let Some(topic) = topic else {
+        return follow_files(files, directory, &mut printer, stop).await;
+    };
+    let cluster = settings::connect(config);
+    let reach = Reach::new(&cluster, options.count.is_some());
+    let topic: Arc<str> = topic.into();
+    let mut reading = Topic {
+        cluster: &cluster,
+        topic,
+        isolation: settings::isolation(config.kafka.isolation_level),
+        letters: options.dead_letters,
+        printer: &mut printer,
+        scratch: Scratch::default(),
+    };
+    let read = async {
+        let positions = reading.begin(options, &reach).await?;
+        if !reading.printer.wants_more() {
+            return Ok(());
+        }
+        reading.follow(positions, files, directory).await
+    };
+    tokio::select! {
+        read = read => read,
+        lost = reach.watch() => Err(lost),
+        () = stop.requested() => Ok(()),
+    }
+}
+
+fn unread(directory: &Path) -> impl Fn(std::io::Error) -> PipelineError {
+    let action = format!("read the dead letters of {}", directory.display());
+    move |source| PipelineError::Io {
+        action: action.clone(),
+        source,
+    }
+}
+
+/// What is in the files at the start; whether more is wanted.
+fn first(
+    files: &mut LetterFiles,
+    options: &TailOptions,
+    printer: &mut Printer<'_>,
+) -> std::io::Result<bool> {
+    let everything = |_: &Shown| true;
+    let (since, wanted): (Option<NaiveDate>, Box<dyn Fn(&Shown) -> bool>) = match options.from {
+        Some(TailFrom::Earliest) => (None, Box::new(everything)),
+        Some(TailFrom::Latest) => return files.poll(None, |_| true),
+        Some(TailFrom::Offset(from)) => (None, Box::new(move |shown: &Shown| shown.offset >= from)),
+        Some(TailFrom::Since(ms)) => {
+            let time = DateTime::from_timestamp_millis(ms);
+            (time.map(|time| time.date_naive()), Box::new(everything))
+        }
+        None => {
+            let room = usize::try_from(printer.left.unwrap_or(LAST)).unwrap_or(usize::MAX);
+            let mut last = VecDeque::new();
+            files.poll(None, |shown| {
+                if last.len() == room {
+                    last.pop_front();
+                }
+                last.push_back(shown);
+                true
+            })?;
+            return Ok(last.iter().all(|shown| printer.show("", shown)) && printer.wants_more());
+        }
+    };
+    files.poll(since, |shown| !wanted(&shown) || printer.show("", &shown))
+}
+
+async fn follow_files(
+    files: Option<LetterFiles>,
+    directory: &Path,
+    printer: &mut Printer<'_>,
+    stop: &Stop,
+) -> Result<(), PipelineError> {
+    let Some(mut files) = files else {
+        return Ok(());
+    };
+    loop {
+        tokio::select! {
+            () = stop.requested() => return Ok(()),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let more = files.poll(None, |shown| printer.show("", &shown));
+        if !more.map_err(unread(directory))? {
+            return Ok(());
+        }
+    }
+}
+
+/// A topic that is read.
+struct Topic<'a, 'p> {
+    cluster: &'a Arc<Cluster>,
+    topic: Arc<str>,
+    isolation: Isolation,
+    /// Whether its records are dead letters.
+    letters: bool,
+    printer: &'a mut Printer<'p>,
+    scratch: Scratch,
+}
+
+impl Topic<'_, '_> {
+    async fn bounds(
+        &self,
+        partitions: &[i32],
+        bound: Bound,
+    ) -> Result<BTreeMap<i32, i64>, ConsumeError> {
+        consumer::list_offsets(self.cluster, &self.topic, self.isolation, partitions, bound).await
+    }
+
+    /// Finds out where to begin, and shows the last ones where they are asked for; where reading goes on.
+    async fn begin(
+        &mut self,
+        options: &TailOptions,
+        reach: &Reach,
+    ) -> Result<BTreeMap<i32, i64>, PipelineError> {
+        let (cluster, topic) = (self.cluster, Arc::clone(&self.topic));
+        let described = reach.ask(|| cluster.refresh_topic(&topic)).await?;
+        let partitions: Vec<i32> = (0..).take(described.partitions.len()).collect();
+        let starts = self.bounds(&partitions, Bound::Earliest).await?;
+        let ends = self.bounds(&partitions, Bound::Latest).await?;
+        Ok(match options.from {
+            Some(TailFrom::Earliest) => starts,
+            Some(TailFrom::Latest) => ends,
+            Some(TailFrom::Offset(offset)) => {
+                let at = |(partition, start): (&i32, &i64)| {
+                    let end = ends.get(partition).copied().unwrap_or(*start);
+                    (*partition, offset.clamp(*start, end.max(*start)))
+                };
+                starts.iter().map(at).collect()
+            }
+            Some(TailFrom::Since(time)) => {
+                let mut found = self.bounds(&partitions, Bound::Since(time)).await?;
+                for (partition, offset) in &mut found {
+                    let end = ends.get(partition).copied().unwrap_or_default();
+                    *offset = (*offset).min(end);
+                }
+                found
+            }
+            None => {
+                self.show_last(&starts, &ends).await?;
+                ends
+            }
+        })
+    }
+
+    /// The records with the latest timestamps before `ends`, in the order of these.
+    async fn show_last(
+        &mut self,
+        starts: &BTreeMap<i32, i64>,
+        ends: &BTreeMap<i32, i64>,
+    ) -> Result<(), PipelineError> {
+        let count = self.printer.left.unwrap_or(LAST);
+        let room = usize::try_from(count).unwrap_or(usize::MAX);
+        // Markers and holes make more offsets necessary than there are records.
+        let mut window = i64::try_from(count).unwrap_or(i64::MAX);
+        loop {
+            let from: BTreeMap<i32, i64> = ends
+                .iter()
+                .map(|(partition, end)| {
+                    let start = starts.get(partition).copied().unwrap_or_default();
+                    (*partition, end.saturating_sub(window).max(start).min(*end))
+                })
+                .collect();
+            let mut last = BinaryHeap::new();
+            let mut reader = Reader::start(self.cluster, &self.topic, self.isolation, &from, ends);
+            while let Some(chunk) = reader.next().await? {
+                let end = ends.get(&chunk.partition()).copied().unwrap_or_default();
+                self.each(&chunk, |_, shown, offset| {
+                    if offset < end {
+                        last.push(Reverse(shown));
+                        if last.len() > room {
+                            last.pop();
+                        }
+                    }
+                    true
+                })?;
+            }
+            let all = from.iter().all(|(p, from)| starts.get(p) == Some(from));
+            if last.len() >= room || all {
+                let mut last = last.into_vec();
+                last.sort_unstable_by(|a, b| b.cmp(a));
+                for Reverse(shown) in &last {
+                    if !self.printer.show(&self.topic, shown) {
+                        break;
+                    }
+                }
+                return Ok(());
+            }
+            window = window.saturating_mul(8);
+        }
+    }
+
+    /// Hands each record of a chunk to `take`, with its offset on this topic, until it says no.
+    fn each(
+        &mut self,
+        chunk: &Chunk,
+        mut take: impl FnMut(&mut Printer<'_>, Shown, i64) -> bool,
+    ) -> Result<bool, ConsumeError> {
+        for batch in chunk.batches() {
+            let records = batch.records(&mut self.scratch);
+            for record in records.map_err(|error| chunk.unreadable(error))? {
+                let record = record.map_err(|error| chunk.unreadable(error))?;
+                let shown = shown(chunk.partition(), &record, self.letters);
+                if !take(self.printer, shown, record.offset) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Shows what comes, of the topic and of files.
+    async fn follow(
+        &mut self,
+        positions: BTreeMap<i32, i64>,
+        mut files: Option<LetterFiles>,
+        directory: &Path,
+    ) -> Result<(), PipelineError> {
+        let never: BTreeMap<i32, i64> = positions.keys().map(|p| (*p, i64::MAX)).collect();
+        let mut reader = Reader::start(
+            self.cluster,
+            &self.topic,
+            self.isolation,
+            &positions,
+            &never,
+        );
+        loop {
+            let chunk = tokio::select! {
+                chunk = reader.next() => chunk?,
+                () = tokio::time::sleep(LOOK), if files.is_some() => {
+                    if let Some(files) = &mut files {
+                        let printer = &mut *self.printer;
+                        let more = files.poll(None, |shown| printer.show("", &shown));
+                        if !more.map_err(unread(directory))? {
+                            return Ok(());
+                        }
+                    }
+                    continue;
+                }
+            };
+            let Some(chunk) = chunk else {
+                return Ok(());
+            };
+            let topic = Arc::clone(&self.topic);
+            if !self.each(&chunk, |printer, shown, _| printer.show(&topic, &shown))? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A record, as it is shown. A dead letter says where it came from.
+fn shown(partition: i32, record: &Record<'_>, letters: bool) -> Shown {
+    let mut shown = Shown {
+        timestamp_ms: record.timestamp_ms,
+        partition,
+        offset: record.offset,
+        key: record.key.map(<[u8]>::to_vec),
+        value: record.value.map(<[u8]>::to_vec),
+        letter: None,
+    };
+    if !letters {
+        return shown;
+    }
+    let mut letter = Letter {
+        topic: "unknown".to_owned(),
+        reason: "a foreign record, without a reason".to_owned(),
+    };
+    for header in record.headers.iter().flatten() {
+        let text = String::from_utf8_lossy(header.value.unwrap_or_default());
+        if header.key == TOPIC.as_bytes() {
+            letter.topic = text.into_owned();
+        } else if header.key == REASON.as_bytes() {
+            letter.reason = text.into_owned();
+        } else if header.key == PARTITION.as_bytes() {
+            shown.partition = text.parse().unwrap_or(partition);
+        } else if header.key == OFFSET.as_bytes() {
+            shown.offset = text.parse().unwrap_or(record.offset);
+        }
+    }
+    shown.letter = Some(letter);
+    shown
+}
