@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     sink: SinkArguments,
     /// Stop after exactly N records, and commit exactly those
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Put repaired dead letters through again instead of reading the topic, without a broker: lines of a dead letters file
     /// with value (base64) or value_text repaired; - is standard input

@@ -18,7 +18,7 @@ use super::{
     PipelineError, Stop,
     letters::{self, Letters},
     pace::Pace,
-    reach::Reach,
+    reach::{Reach, Told},
     rebalance::Held,
     session::Session,
     settings,
@@ -43,6 +43,8 @@ pub(super) struct ConsumeOptions {
     pub(super) from: Option<AutoOffsetReset>,
     /// Whether a topic that is not there is made on first use, because the other half is about to publish to it.
     pub(super) create_topic: bool,
+    /// What was said of brokers that cannot be reached.
+    pub(super) told: Told,
 }
 
 /// Consumes until the stop is asked for, `count` is reached, or `at_end` turned true and the ends of then are reached.
@@ -54,7 +56,7 @@ pub(super) async fn consume(
     at_end: watch::Receiver<bool>,
     progress: &watch::Sender<Written>,
 ) -> Result<(), PipelineError> {
-    let reach = Reach::new(cluster, options.one_shot);
+    let reach = Reach::new(cluster, options.one_shot).sharing(&options.told);
     let mut left = options.count;
     loop {
         let prepared = prepare(config, cluster, options, &reach);

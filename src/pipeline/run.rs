@@ -11,6 +11,7 @@ use super::{
     keys::Keys,
     options, progress,
     publish::{PublishOptions, publish},
+    reach::Told,
     replay_letters, settings,
     summary::{Published, Replayed, Summary, Written},
 };
@@ -24,6 +25,7 @@ pub async fn produce(config: &Config, options: &options::ProduceOptions, stop: &
     let options = PublishOptions {
         source: options.source.clone(),
         count: options.count,
+        told: Told::default(),
     };
     let outcome = tokio::select! {
         outcome = publish(config, &cluster, &options, stop, &progress) => outcome,
@@ -46,6 +48,7 @@ pub async fn consume(config: &Config, options: &options::ConsumeOptions, stop: &
         count: options.count,
         from: options.from,
         create_topic: false,
+        told: Told::default(),
     };
     let outcome = tokio::select! {
         outcome = consume::consume(config, &cluster, &options, stop, at_end, &written) => outcome,
@@ -87,9 +90,11 @@ pub async fn run(config: &Config, options: &options::RunOptions, stop: &Stop) ->
     let published = watch::Sender::default();
     let written = watch::Sender::default();
     let (at_end_sender, at_end) = watch::channel(options.until_end);
+    let told = Told::default();
     let publishing = PublishOptions {
         source: options.source.clone(),
         count: options.count,
+        told: told.clone(),
     };
     let one_shot = publishing.one_shot() || options.until_end;
     let consuming = ConsumeOptions {
@@ -97,6 +102,7 @@ pub async fn run(config: &Config, options: &options::RunOptions, stop: &Stop) ->
         count: None,
         from: options.from,
         create_topic: true,
+        told,
     };
     let both = async {
         let produce = async {

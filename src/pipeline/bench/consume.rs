@@ -16,6 +16,7 @@ use crate::{
     pipeline::{
         PipelineError, Stop,
         consume::{self, ConsumeOptions},
+        reach::Told,
         summary::Written,
     },
     wire::cluster::Cluster,
@@ -67,6 +68,7 @@ pub(super) async fn consume(
         count: Some(count),
         from: None,
         create_topic: false,
+        told: Told::default(),
     };
     let progress = watch::Sender::default();
     let (_keep, at_end) = watch::channel(true);
