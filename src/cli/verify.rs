@@ -11,8 +11,8 @@ use crate::pipeline::options::VerifyOptions;
 const EXAMPLES: &str = "\
 Examples:
   stockflow verify ConsumedTrades                  one directory
-  stockflow verify host-a/trades host-b/trades     the directories of all members of a group, together
-  stockflow verify ConsumedTrades -b kafka:9092    ask the brokers about offsets without a row, too
+  stockflow verify host-a/trades host-b/trades     the directories of all members, together
+  stockflow verify ConsumedTrades -b kafka:9092    ask the brokers about missing offsets, too
   stockflow verify ConsumedTrades --format json";
 
 /// Prove that CSV directories hold every record once

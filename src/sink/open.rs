@@ -163,6 +163,9 @@ fn load(
 ) -> Result<Checkpoint, SinkError> {
     let path = state_directory.join(checkpoint::FILE);
     if let Some(bytes) = sealed::read(fs, &path)? {
+        // A process may have been killed before the name was durable: what is done from here on relies on it.
+        fs.sync_dir(state_directory)
+            .map_err(SinkError::io("sync", state_directory))?;
         return Checkpoint::decode(&path, &bytes);
     }
     let index = state_directory.join(index::FILE);

@@ -97,7 +97,7 @@ fn bad_records_go_to_a_topic_once_with_why_and_whence() {
         );
 
         // What a process that was killed before its commit has sent is found: the group reads all again, from nothing.
-        bench.json(&["group", "delete"]);
+        bench.json(&["group", "reset", "--to", "earliest", "--execute"]);
         let again = bench.json(&["consume", "--until-end", "--out", "again", "--set", &set]);
         assert_eq!(again["dead_letters"], 50, "{again}");
         let letters = on_topic(&bench, &dead);

@@ -145,6 +145,9 @@ fn unread(directory: &Path) -> impl Fn(std::io::Error) -> PipelineError {
     }
 }
 
+/// Which of the letters are wanted.
+type Wanted = Box<dyn Fn(&Shown) -> bool>;
+
 /// What is in the files at the start; whether more is wanted.
 fn first(
     files: &mut LetterFiles,
@@ -152,7 +155,7 @@ fn first(
     printer: &mut Printer<'_>,
 ) -> std::io::Result<bool> {
     let everything = |_: &Shown| true;
-    let (since, wanted): (Option<NaiveDate>, Box<dyn Fn(&Shown) -> bool>) = match options.from {
+    let (since, wanted): (Option<NaiveDate>, Wanted) = match options.from {
         Some(TailFrom::Earliest) => (None, Box::new(everything)),
         Some(TailFrom::Latest) => return files.poll(None, |_| true),
         Some(TailFrom::Offset(from)) => (None, Box::new(move |shown: &Shown| shown.offset >= from)),
