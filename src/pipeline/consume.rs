@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    PipelineError, Stop, pace::Pace, reach::Reach, rebalance::Held, session::Session, settings,
-    summary::Written, watchdog::Watchdog, writer::Writer,
+    PipelineError, Stop, late::Late, pace::Pace, reach::Reach, rebalance::Held, session::Session,
+    settings, summary::Written, watchdog::Watchdog, writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
@@ -74,6 +74,7 @@ pub(super) async fn consume(
             scratch: Scratch::default(),
             watchdog: watchdog.clone(),
             held: Held::new(topic_id, recovered),
+            late: Late::default(),
         };
         let ended = tokio::select! {
             ended = session.run() => ended,

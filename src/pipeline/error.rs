@@ -121,9 +121,11 @@ impl PipelineError {
                 ErrorClass::WrongKey | ErrorClass::Configuration => Fault::Configuration,
                 ErrorClass::Retriable | ErrorClass::Symbol | ErrorClass::Stop => Fault::Running,
             },
-            Self::Sink(SinkError::BoundElsewhere { .. } | SinkError::Settings(_)) => {
-                Fault::Configuration
-            }
+            Self::Sink(
+                SinkError::BoundElsewhere { .. }
+                | SinkError::Copied { .. }
+                | SinkError::Settings(_),
+            ) => Fault::Configuration,
             _ => Fault::Running,
         }
     }

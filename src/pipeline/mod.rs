@@ -18,6 +18,7 @@ mod flight;
 mod group;
 mod keys;
 mod known;
+mod late;
 pub mod options;
 mod pace;
 mod publish;

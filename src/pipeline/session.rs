@@ -4,24 +4,31 @@
 //! Partitions come and go in between ([`super::rebalance`]) without a pause for those that stay. When the membership is
 //! lost, the rows of the pending batch are judged anew from what is committed, as after a crash.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::Utc;
 use tokio::sync::watch;
 
 use super::{
-    PipelineError, Stop, pace::Pace, rebalance::Held, summary::Written, watchdog::Watchdog,
-    writer::Writer,
+    PipelineError, Stop, late::Late, pace::Pace, rebalance::Held, summary::Written,
+    watchdog::Watchdog, writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
     consumer::{Chunk, CommitOutcome, ConsumeError, Consumer, Event, Offset},
-    sink::{self, Appended, DurableBatch, DurableOffset, InputRecord, Sink, SinkError},
+    sink::{self, Appended, DurableBatch, DurableOffset, InputRecord, Sink},
     wire::{cluster::Cluster, error::ErrorCode, records::Scratch},
 };
 
 /// How many bytes of rows may wait for a flush before one is made ahead of time: what recovery may have to hold.
 const FLUSH_BYTES: u64 = 64 << 20;
+
+/// How often a member without partitions looks whether the others have read to the end.
+const LOOK_AT_OTHERS: Duration = Duration::from_secs(2);
 
 /// Whether what was to be committed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +58,8 @@ pub(super) struct Session<'a> {
     pub(super) watchdog: Watchdog,
     /// What this member has of the group.
     pub(super) held: Held,
+    /// Commits that may land late.
+    pub(super) late: Late,
 }
 
 fn offset(durable: DurableOffset) -> Offset {
@@ -157,6 +166,10 @@ impl Session<'_> {
                 // Before what was fetched: a topic that always has more must not put commits off.
                 () = until(self.pace.due()) => None,
                 event = self.consumer.next() => Some(event),
+                () = tokio::time::sleep(LOOK_AT_OTHERS), if self.held.waits_for_others() => {
+                    self.look_at_the_others().await?;
+                    continue;
+                }
                 // Looked at above; an error means that nobody will ask any more.
                 Ok(()) = self.at_end.changed() => continue,
             };
@@ -208,19 +221,13 @@ impl Session<'_> {
             let reason = self.consumer.lost().await?;
             return self.judge_again(reason).await;
         }
-        let begun = self
-            .writer
-            .with(move |sink| sink.start_at(partition, to))
-            .await?;
-        match begun {
-            Err(SinkError::ResetBackwards { .. }) => {
-                self.supersede([(partition, to)].into()).await?;
-                self.writer
-                    .with(move |sink| sink.start_at(partition, to))
-                    .await??;
-            }
-            begun => begun?,
+        let holds = move |sink: &mut Sink| sink.holds_beyond(partition, to);
+        if self.writer.with(holds).await? {
+            self.supersede([(partition, to)].into()).await?;
         }
+        self.writer
+            .with(move |sink| sink.start_at(partition, to))
+            .await??;
         self.held.reached(partition, to);
         Ok(())
     }
@@ -297,11 +304,18 @@ impl Session<'_> {
 
     /// Tries once to commit `offsets`, taking those out that count: which, and whether that settles the matter.
     pub(super) async fn commit_some(
-        &self,
+        &mut self,
         offsets: &mut Vec<Offset>,
     ) -> Result<(Vec<i32>, Option<Committed>), PipelineError> {
         let outcomes = self.consumer.commit(self.held.tenure, offsets).await;
         let outcome = |offset: &Offset| outcomes.get(&offset.partition).copied();
+        for offset in &*offsets {
+            match outcome(offset) {
+                Some(CommitOutcome::Counted) => self.late.counted(offset),
+                Some(CommitOutcome::Unknown) => self.late.unanswered(),
+                _ => {}
+            }
+        }
         let counted = offsets
             .iter()
             .filter(|offset| outcome(offset) == Some(CommitOutcome::Counted))
@@ -334,12 +348,44 @@ impl Session<'_> {
         Ok((counted, lost.then_some(Committed::Lost)))
     }
 
+    /// Before partitions are given up: sees to it that what was committed last is what stands. See [`Late`].
+    pub(super) async fn certify(
+        &mut self,
+        partitions: &BTreeSet<i32>,
+    ) -> Result<Committed, PipelineError> {
+        let asked = self.late.doubtful(partitions);
+        while !asked.is_empty() {
+            let found = self.consumer.committed(&asked).await?;
+            let mut again = self.late.overtaken(&found);
+            if again.is_empty() {
+                break;
+            }
+            tracing::warn!(
+                group = self.config.kafka.group_id,
+                partitions = ?again.iter().map(|offset| offset.partition).collect::<Vec<_>>(),
+                "a commit that was not answered has landed behind later ones; committing these again"
+            );
+            while !again.is_empty() {
+                if self.commit_some(&mut again).await?.1 == Some(Committed::Lost) {
+                    return Ok(Committed::Lost);
+                }
+                self.is_same_topic().await?;
+            }
+        }
+        Ok(Committed::All)
+    }
+
     async fn finish(&mut self) -> Result<(), PipelineError> {
         self.consumer.stop_fetching();
-        if !self.held.recovered
-            || self.flush_and_commit().await? == Committed::All
-            || self.stop.is_requested()
-        {
+        if !self.held.recovered {
+            return Ok(());
+        }
+        let mut certain = self.flush_and_commit().await?;
+        if certain == Committed::All {
+            let partitions = self.held.partitions();
+            certain = self.certify(&partitions).await?;
+        }
+        if certain == Committed::All || self.stop.is_requested() {
             return Ok(());
         }
         // What was not committed is another member's now, or is read at the next start.

@@ -83,6 +83,10 @@ pub(super) fn consumer(config: &Config, topic_id: Option<uuid::Uuid>) -> consume
         session_timeout: kafka.session_timeout,
         heartbeat_interval: kafka.heartbeat_interval,
         rebalance_timeout: kafka.max_poll_interval,
+        classic_only: CLASSIC_ONLY
+            .into_iter()
+            .filter(|path| config.origin(path) != config::Origin::Default)
+            .collect(),
         isolation: isolation(kafka.isolation_level),
         reset: match kafka.auto_offset_reset {
             config::AutoOffsetReset::Earliest => consumer::Reset::Earliest,
@@ -92,6 +96,13 @@ pub(super) fn consumer(config: &Config, topic_id: Option<uuid::Uuid>) -> consume
         max_partition_fetch_bytes: to_usize(kafka.max_partition_fetch_bytes),
     }
 }
+
+/// What the broker decides under KIP-848.
+const CLASSIC_ONLY: [&str; 3] = [
+    "Kafka.SessionTimeoutMs",
+    "Kafka.HeartbeatIntervalMs",
+    "Kafka.PartitionAssignmentStrategy",
+];
 
 pub(super) fn isolation(level: IsolationLevel) -> consumer::Isolation {
     match level {

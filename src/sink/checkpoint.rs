@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::error::SinkError;
 use super::fs::Fs;
+use super::recover::{Committed, Holder};
 use super::sealed;
 
 pub(super) const FILE: &str = "checkpoint";
@@ -31,6 +32,10 @@ pub(super) struct Checkpoint {
     /// The member id of the last incarnation, to be fenced by the next.
     pub(super) member: Option<String>,
     pub(super) next_batch: u64,
+    /// The last batch that was made of each partition, whether or not it counted. Partitions of former versions of this
+    /// file are not in it.
+    #[serde(default)]
+    pub(super) made: BTreeMap<i32, u64>,
     pub(super) counting: State,
     pub(super) pending: Option<Pending>,
     pub(super) creating: BTreeSet<String>,
@@ -130,6 +135,22 @@ impl Checkpoint {
         self.pending
             .as_ref()
             .map_or(self.counting.index, |pending| pending.index)
+    }
+
+    /// Whose rows these are.
+    pub(super) fn holder(&self) -> Holder {
+        Holder {
+            directory: self.directory,
+            topic: self.topic_id,
+            born: self.born,
+        }
+    }
+
+    /// The number of a batch that was committed in this directory's name, and that it never made.
+    pub(super) fn copied(&self, partition: i32, committed: &Committed) -> Option<u64> {
+        let made = self.made.get(&partition).map(|last| last + 1);
+        self.holder()
+            .copied(made.unwrap_or(self.next_batch), self.next_batch, committed)
     }
 
     /// Lets the pending batch count, when its commit counted everywhere.

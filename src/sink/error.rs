@@ -70,14 +70,15 @@ pub enum SinkError {
         /// What is wrong with it.
         found: String,
     },
-    /// The group's offset was set back behind the rows that are there.
+    /// Another directory has the same id, and wrote for the same group: rows would be doubled.
     #[error(
-        "partition {partition} of topic {topic}: the offset of group {group} was set back to {committed}, but {} holds \
-         its records up to {durable}; reading them again would double rows. Use a new directory with --out, or set the \
-         group's offset to {durable}",
+        "partition {partition} of topic {topic}: group {group} has a commit of batch {batch} of this directory, which \
+         never made that batch of it: {} is a copy of a directory that has gone on since, or has been copied. Go on with \
+         the one that is up to date, or take a new one with --out; after `stockflow group reset` this one can be used \
+         again (nothing was changed)",
         path.display()
     )]
-    ResetBackwards {
+    Copied {
         /// The output directory.
         path: PathBuf,
         /// The topic.
@@ -86,10 +87,8 @@ pub enum SinkError {
         group: String,
         /// The partition.
         partition: i32,
-        /// The group's committed offset.
-        committed: i64,
-        /// The offset up to which the directory holds the partition.
-        durable: i64,
+        /// The batch that was committed.
+        batch: u64,
     },
     /// A record is not a trade, and bad records are to stop the run.
     #[error(

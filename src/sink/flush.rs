@@ -117,6 +117,8 @@ impl Sink {
             counted: BTreeSet::new(),
         });
         self.checkpoint.next_batch = number + 1;
+        let made = moved.keys().map(|partition| (*partition, number));
+        self.checkpoint.made.extend(made);
         self.checkpoint.clean = false;
         self.checkpoint.creating.clear();
         self.save()?;
@@ -136,6 +138,7 @@ impl Sink {
             directory: self.checkpoint.directory,
             batch: number,
             begun: false,
+            topic: self.checkpoint.topic_id,
         };
         let none = Chain::default();
         let offsets = moved.iter().map(|(partition, moved)| DurableOffset {

@@ -151,8 +151,7 @@ impl Sink {
     /// The caller has flushed the partition and knows the outcome of its commit, or has called [`recover`](Self::recover).
     ///
     /// # Errors
-    /// [`SinkError::ResetBackwards`] when reading from the committed offset would double rows; after
-    /// [`supersede`](Self::supersede) it does not.
+    /// [`SinkError::Copied`] when another directory says it is this one.
     pub fn start_position(
         &mut self,
         partition: i32,
@@ -165,13 +164,11 @@ impl Sink {
             let saved = self.save();
             self.guard(saved)?;
         }
-        let text = committed.offset.map(|_| committed.metadata.as_str());
+        self.is_no_copy(partition, committed)?;
+        let holder = self.checkpoint.holder();
         let tenancy = Tenancy {
-            chain: Chain::carried_on(self.checkpoint.directory, text),
-            ours: text.and_then(metadata::decode).is_some_and(|(author, _)| {
-                author.directory == self.checkpoint.directory
-                    && author.batch >= self.checkpoint.born
-            }),
+            chain: Chain::carried_on(holder.directory, holder.text(committed)),
+            ours: holder.is_ours(committed),
         };
         self.tenancies.insert(partition, tenancy.clone());
         let begun = self
@@ -185,13 +182,9 @@ impl Sink {
         // A partition that was begun but of which nothing came yet is where it was begun.
         let held = held.or(begun);
         let topic = &self.checkpoint.topic;
-        let offset = match recover::start(
-            self.checkpoint.directory,
-            self.checkpoint.born,
-            held,
-            committed,
-        ) {
+        let offset = match recover::start(holder, held, committed) {
             StartRule::Reset => return Ok(Start::Reset),
+            StartRule::Backwards(to) => return Ok(Start::Backwards(to)),
             StartRule::At(offset) => offset,
             StartRule::Forgotten(held) => {
                 tracing::warn!(
@@ -229,16 +222,6 @@ impl Sink {
                 self.gaps.push(Gap(partition, held, offset, by));
                 offset
             }
-            StartRule::Backwards(committed, durable) => {
-                return Err(SinkError::ResetBackwards {
-                    path: self.directory.clone(),
-                    topic: topic.clone(),
-                    group: self.checkpoint.group.clone(),
-                    partition,
-                    committed,
-                    durable,
-                });
-            }
         };
         self.begin(partition, offset);
         Ok(Start::At(offset))
@@ -252,16 +235,29 @@ impl Sink {
             directory: self.checkpoint.directory,
             batch: self.checkpoint.next_batch,
             begun: true,
+            topic: self.checkpoint.topic_id,
         };
         (!tenancy.ours).then(|| metadata::encode(author, &tenancy.chain))
+    }
+
+    /// Whether the directory holds something of the partition from this offset on: [`supersede`](Self::supersede) moves
+    /// it, before reading goes on there.
+    pub fn holds_beyond(&self, partition: i32, offset: i64) -> bool {
+        let held = self.checkpoint.durable(partition);
+        held.is_some_and(|held| held.next > offset)
+    }
+
+    /// Whether nothing was ever written to the directory.
+    pub fn is_new(&self) -> bool {
+        self.checkpoint.next_batch == 0
     }
 
     /// Begins a partition for which [`start_position`](Self::start_position) said [`Start::Reset`] at the offset that
     /// `Kafka.AutoOffsetReset` leads to.
     ///
     /// # Errors
-    /// [`SinkError::OutOfOrder`] when rows of the partition wait to be flushed or committed;
-    /// [`SinkError::ResetBackwards`] when rows from that offset on are there: [`supersede`](Self::supersede) moves them.
+    /// [`SinkError::OutOfOrder`] when rows of the partition wait to be flushed or committed, or when it
+    /// [`holds_beyond`](Self::holds_beyond) the offset.
     pub fn start_at(&mut self, partition: i32, offset: i64) -> Result<(), SinkError> {
         self.ready()?;
         self.settled(partition)?;
@@ -271,14 +267,9 @@ impl Sink {
             .map(|position| position.next);
         match held.map(|held| (held, offset.cmp(&held))) {
             Some((held, Ordering::Less)) => {
-                return Err(SinkError::ResetBackwards {
-                    path: self.directory.clone(),
-                    topic: self.checkpoint.topic.clone(),
-                    group: self.checkpoint.group.clone(),
-                    partition,
-                    committed: offset,
-                    durable: held,
-                });
+                return Err(SinkError::OutOfOrder(format!(
+                    "partition {partition} is begun at {offset}, and the directory holds it up to {held}"
+                )));
             }
             // What lies between is not on the topic any more.
             Some((held, Ordering::Greater)) => {
@@ -353,6 +344,20 @@ impl Sink {
         self.checkpoint.write(&*self.fs, &self.state_directory)?;
         self.unsaved = false;
         Ok(())
+    }
+
+    /// Refuses what a copy of this directory has committed.
+    fn is_no_copy(&self, partition: i32, committed: &Committed) -> Result<(), SinkError> {
+        match self.checkpoint.copied(partition, committed) {
+            None => Ok(()),
+            Some(batch) => Err(SinkError::Copied {
+                path: self.directory.clone(),
+                topic: self.checkpoint.topic.clone(),
+                group: self.checkpoint.group.clone(),
+                partition,
+                batch,
+            }),
+        }
     }
 
     /// Whether rows may be taken in.

@@ -172,6 +172,7 @@ fn load(
         born: 0,
         member: None,
         next_batch: 0,
+        made: BTreeMap::new(),
         counting: State::default(),
         pending: None,
         creating: BTreeSet::new(),
@@ -224,6 +225,7 @@ fn bind(
             }
             checkpoint.settle();
             checkpoint.counting.partitions.clear();
+            checkpoint.made.clear();
             checkpoint.identity = checkpoint.identity.saturating_add(1);
             checkpoint.born = checkpoint.next_batch;
             checkpoint.topic_id = Some(new);

@@ -31,22 +31,27 @@ impl Sink {
     /// names, asked for after the former member was fenced.
     ///
     /// # Errors
-    /// [`SinkError::OutOfOrder`] when a partition of the pending batch is missing in `committed`; nothing was changed
-    /// then. After any other the sink accepts nothing more; opening the directory again finishes the work.
+    /// [`SinkError::OutOfOrder`] when a partition of the pending batch is missing in `committed`, and
+    /// [`SinkError::Copied`]; nothing was changed then. After any other the sink accepts nothing more; opening the directory again finishes the work.
     pub fn recover(&mut self, committed: &BTreeMap<i32, Committed>) -> Result<Recovery, SinkError> {
         if self.failed {
             return Err(SinkError::OutOfOrder(
                 "it failed before; open the directory again".to_owned(),
             ));
         }
+        // Before anything is taken out on the word of a commit that may be a copy's.
+        for (partition, committed) in committed {
+            self.is_no_copy(*partition, committed)?;
+        }
         let verdicts = match &self.checkpoint.pending {
             None => BTreeMap::new(),
-            Some(pending) => recover::judge(pending, self.checkpoint.directory, committed)
-                .map_err(|partition| {
+            Some(pending) => recover::judge(pending, self.checkpoint.holder(), committed).map_err(
+                |partition| {
                     SinkError::OutOfOrder(format!(
                         "recovery needs the committed offset of partition {partition}"
                     ))
-                })?,
+                },
+            )?,
         };
         let recovered = self.carry_out(verdicts);
         self.guard(recovered)

@@ -31,7 +31,7 @@ fn run(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn kcat() -> Option<PathBuf> {
+pub(crate) fn kcat() -> Option<PathBuf> {
     if let Some(named) = env::var_os("STOCKFLOW_TEST_KCAT") {
         return Some(named.into());
     }

@@ -267,7 +267,7 @@ fn a_topic_made_anew_is_read_from_its_beginning() {
 }
 
 #[test]
-fn an_offset_moved_by_somebody_else_is_followed_forwards_and_refused_backwards() {
+fn an_offset_moved_by_somebody_else_is_followed_forwards_and_told_backwards() {
     let directory = tempfile::tempdir().unwrap();
     let mut sink = open(settings(directory.path())).unwrap();
     sink.start_at(0, 0).unwrap();
@@ -278,16 +278,58 @@ fn an_offset_moved_by_somebody_else_is_followed_forwards_and_refused_backwards()
     );
     append_for_good(&mut sink, 9, 1);
     assert!(read(directory.path(), ".stockflow/index").contains(r#""gaps":[[0,1,9,[]]]"#));
-    let error = sink
-        .start_position(0, &committed(3, ""))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("set back to 3") && error.contains("to 10"),
-        "{error}"
-    );
+    let back = sink.start_position(0, &committed(3, "")).unwrap();
+    assert_eq!(back, Start::Backwards(3));
+    assert!(sink.holds_beyond(0, 9) && !sink.holds_beyond(0, 10));
+    assert!(sink.start_at(0, 3).is_err());
     let held = sink.start_position(0, &Committed::default()).unwrap();
     assert_eq!(held, Start::At(10));
+}
+
+/// A directory and its copy say that they are one: with both in a group rows would be doubled. Whichever goes on, the
+/// other sees a batch of its own that it never made.
+#[test]
+fn a_copy_is_refused_on_either_side() {
+    for original_goes_on in [true, false] {
+        let home = tempfile::tempdir().unwrap();
+        let [original, copy] = ["original", "copy"].map(|name| home.path().join(name));
+        let mut sink = open(settings(&original)).unwrap();
+        sink.start_at(0, 0).unwrap();
+        append_for_good(&mut sink, 0, 1);
+        sink.close().unwrap();
+        std::fs::create_dir_all(copy.join(".stockflow")).unwrap();
+        for folder in ["", ".stockflow"] {
+            for entry in std::fs::read_dir(original.join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    std::fs::copy(&path, copy.join(path.strip_prefix(&original).unwrap())).unwrap();
+                }
+            }
+        }
+        let (goes_on, other) = match original_goes_on {
+            true => (original, copy),
+            false => (copy, original),
+        };
+        let mut sink = open(settings(&goes_on)).unwrap();
+        sink.start_position(0, &Committed::default()).unwrap();
+        append(&mut sink, 1, &[Some(trade(1, 1).as_bytes())]).unwrap();
+        let batch = sink.flush().unwrap().unwrap();
+        let theirs = committed(2, &batch.offsets[0].metadata);
+        drop(sink);
+        let mut sink = Sink::open(settings(&other), binding()).unwrap();
+        let error = sink.recover(&[(0, theirs.clone())].into()).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, SinkError::Copied { .. }), "{text}");
+        assert!(text.contains("is a copy") && text.contains("group reset"));
+        drop(sink);
+        // It may also come up while partitions move.
+        let mut sink = open(settings(&other)).unwrap();
+        assert!(sink.start_position(0, &theirs).is_err());
+        drop(sink);
+        // The one that went on goes on.
+        let mut sink = Sink::open(settings(&goes_on), binding()).unwrap();
+        sink.recover(&[(0, theirs)].into()).unwrap();
+    }
 }
 
 #[test]

@@ -101,15 +101,14 @@ impl World {
 
     fn begin(&mut self, sink: &mut Sink) -> Outcome<()> {
         for (partition, committed) in self.committed() {
-            let start = match sink.start_position(partition, &committed) {
-                Err(SinkError::ResetBackwards { committed: to, .. }) => {
-                    sink.supersede(partition, to)?;
-                    sink.start_position(partition, &committed)?
-                }
-                start => start?,
-            };
+            let mut start = sink.start_position(partition, &committed)?;
+            if let Start::Backwards(to) = start {
+                sink.supersede(partition, to)?;
+                start = sink.start_position(partition, &committed)?;
+            }
             let offset = match start {
                 Start::At(offset) => offset,
+                Start::Backwards(to) => panic!("set back to {to} again"),
                 Start::Reset => {
                     sink.start_at(partition, 0)?;
                     0

@@ -41,7 +41,7 @@ impl PendingBatch {
     pub fn counted(&self, committed: &BTreeMap<i32, Committed>) -> bool {
         let pending = self.checkpoint.pending.as_ref();
         pending.is_none_or(|pending| {
-            recover::judge(pending, self.checkpoint.directory, committed).is_ok_and(|verdicts| {
+            recover::judge(pending, self.checkpoint.holder(), committed).is_ok_and(|verdicts| {
                 verdicts
                     .values()
                     .all(|verdict| *verdict == Verdict::Counted)
