@@ -57,8 +57,10 @@ pub struct Settings {
     pub linger: Duration,
     /// Bytes, before compression, at which a batch is closed (`Kafka.BatchSize`).
     pub batch_size: usize,
-    /// How long after its batch was begun a record is given up (`Kafka.MessageTimeoutMs`).
+    /// How long after its batch was begun a record may go without an acknowledgement (`Kafka.MessageTimeoutMs`).
     pub message_timeout: Duration,
+    /// What happens to it then.
+    pub on_timeout: OnTimeout,
     /// With it, records count only when [`Producer::commit`] says so, and others with the same id are fenced
     /// (`Kafka.TransactionalId`).
     pub transactional_id: Option<Arc<str>>,
@@ -73,6 +75,17 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// What keyless records are spread by.
     pub seed: u64,
+}
+
+/// What becomes of a record that is not acknowledged in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTimeout {
+    /// It is given up; the error says whether it may have been written.
+    GiveUp,
+    /// It is said aloud, again and again, and the very same batch is sent until a broker has answered. An attempt that
+    /// the network delivers late is then recognised by the brokers, which it would not be after the record was offered
+    /// anew. Only one that may have been written, and that the brokers could have forgotten since (12 hours), is given up.
+    KeepTrying,
 }
 
 /// Why a record was not taken. It was not written, and never will be.

@@ -8,7 +8,7 @@ use super::accumulator::Gathered;
 use super::delivery::{BatchOutcome, DeliveryError};
 use super::node::{Errand, Report};
 use super::sequence::{Completion, PartitionSequence, ProducerEpoch};
-use super::{Settings, Shared};
+use super::{OnTimeout, Settings, Shared};
 use crate::wire::cluster::{Backoff, Cluster, ClusterError, Topic};
 use crate::wire::error::ErrorCode;
 use crate::wire::records::FrozenBatch;
@@ -34,6 +34,8 @@ struct Outgoing {
     id: u64,
     frozen: FrozenBatch,
     outcome: Arc<BatchOutcome>,
+    /// When its first record came.
+    opened: Instant,
     /// Which of the records that share the outcome is its first, and whether its last is theirs, too.
     first: i32,
     last: bool,
@@ -82,6 +84,8 @@ pub(super) struct Sender {
     id_backoff: Backoff,
     /// What last went wrong with the cluster as a whole.
     trouble: Option<Arc<str>>,
+    /// When it was last said that records are not acknowledged in time.
+    complained: Option<Instant>,
 }
 
 impl Sender {
@@ -110,6 +114,7 @@ impl Sender {
             adding: false,
             id_backoff: backoff,
             trouble: None,
+            complained: None,
         };
         new.learn(topic);
         new
@@ -153,6 +158,7 @@ impl Sender {
             self.give_up_everything(None);
             return;
         }
+        self.complain(now);
         loop {
             self.gather(now);
             self.ask_for_id();
@@ -201,11 +207,15 @@ impl Sender {
                     id,
                     frozen,
                     outcome,
+                    opened,
                     first: 0,
                     last: true,
                     charge: bytes,
                 };
-                let deadline = opened + self.settings.message_timeout;
+                let deadline = match self.settings.on_timeout {
+                    OnTimeout::GiveUp => Some(opened + self.settings.message_timeout),
+                    OnTimeout::KeepTrying => None,
+                };
                 self.partitions[index]
                     .sequence
                     .push(outgoing, count, deadline);
@@ -267,6 +277,7 @@ impl Sender {
             .chain(of_nodes)
             .chain(of_batches)
             .chain([of_topic])
+            .chain(self.complain_at())
             .filter(|at| *at > now)
             .min()
     }

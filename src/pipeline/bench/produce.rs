@@ -88,7 +88,11 @@ pub(super) async fn produce(
         producer.commit().await?;
     }
     let took = started.map_or(Duration::ZERO, |started| started.elapsed());
-    let failed = |source| PipelineError::Delivery { events: 1, source };
+    let failed = |source| PipelineError::Delivery {
+        events: 1,
+        first: None,
+        source,
+    };
     if let Some(last) = last {
         last.wait().await.map_err(failed)?;
     }

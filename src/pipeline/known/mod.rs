@@ -6,10 +6,16 @@
 //! read, and what was acknowledged, is kept in a [`ledger`] on disk: the next start reads only what came behind. Ids
 //! are never forgotten, also not when retention deletes their records.
 //!
+//! A producer that was killed may have left requests with a broker, which takes up the next only when it has answered the
+//! one before, and so when that is replicated. After such an end the topic is looked at again, until it has stood still
+//! for a moment.
+//!
 //! Exact with one producer a symbol; two that publish the same bars at the same time do not see each other.
 
+mod compacted;
 mod ledger;
 mod log;
+mod manifest;
 mod run;
 
 use std::{
@@ -22,24 +28,31 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+pub(super) use compacted::is_compacted;
+
 use self::{
-    ledger::{Ledger, Span, Subject},
+    ledger::{Before, Ledger},
     log::Offsets,
+    manifest::{Span, Subject},
 };
 use super::PipelineError;
 use crate::{
     consumer::{self, Bound, Isolation},
     event::{TradeEvent, TradeId},
     producer::Acknowledged,
-    wire::{
-        cluster::{Cluster, ClusterError},
-        error::{CallError, ErrorCode},
-        messages::{DescribeConfigsRequest, DescribeConfigsResource},
-    },
+    wire::cluster::Cluster,
 };
 
 /// How far the clocks of brokers and of whoever published before may be off.
 const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(10);
+
+/// For how long the topic must stand still after a producer was killed: much longer than a broker takes from one request
+/// of a connection to the next.
+const STILL: Duration = Duration::from_secs(1);
+
+/// How often it is looked at for that: as many requests as one connection can have had on its way. Others may be
+/// publishing, too, and it would never stand still.
+const LOOKS: usize = 5;
 
 /// How often what is known is made durable while it grows.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
@@ -96,10 +109,23 @@ impl Known {
         Ok(())
     }
 
-    /// Makes what is known durable, if that was some time ago or `now` is set.
-    pub(super) fn save(&mut self, now: bool) -> Result<(), PipelineError> {
+    /// Makes what is known durable, at the end; `settled` says that nothing is on its way any more.
+    pub(super) fn close(&mut self, settled: bool) -> Result<(), PipelineError> {
+        if let Some(ledger) = &mut self.ledger {
+            if settled {
+                ledger.settle();
+            }
+            ledger
+                .save()
+                .map_err(|source| failed(&self.state, source))?;
+        }
+        Ok(())
+    }
+
+    /// Makes what is known durable, if that was some time ago.
+    pub(super) fn save(&mut self) -> Result<(), PipelineError> {
         if let Some(ledger) = &mut self.ledger
-            && (now || self.saved.elapsed() > SAVE_EVERY)
+            && self.saved.elapsed() > SAVE_EVERY
         {
             self.saved = Instant::now();
             ledger
@@ -129,11 +155,34 @@ impl Known {
             .map(|since| since.timestamp_millis());
         let mut ledger = match self.ledger.take() {
             Some(ledger) => ledger,
-            None => self.open().await?,
+            None => {
+                let mut ledger = self.open().await?;
+                self.extend(&mut ledger, since_ms).await?;
+                self.let_settle(&mut ledger).await?;
+                ledger
+            }
         };
         let learnt = self.extend(&mut ledger, since_ms).await;
         self.ledger = Some(ledger);
         learnt
+    }
+
+    /// Waits for what a producer that was killed may have left with the brokers.
+    async fn let_settle(&self, ledger: &mut Ledger) -> Result<(), PipelineError> {
+        let may_come = match ledger.before() {
+            Before::Settled => false,
+            Before::Unsettled => true,
+            Before::Unknown => ledger.spans().values().any(|span| span.next > 0),
+        };
+        if may_come {
+            for _ in 0..LOOKS {
+                tokio::time::sleep(STILL).await;
+                if !self.catch_up(ledger).await? {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Opens the ledger and reads what came behind it.
@@ -146,9 +195,14 @@ impl Known {
         };
         let mut ledger =
             Ledger::open(&self.state, &subject).map_err(|source| self.failed(source))?;
-        if ledger.spans().is_empty() {
-            return Ok(ledger);
+        if !ledger.spans().is_empty() {
+            self.catch_up(&mut ledger).await?;
         }
+        Ok(ledger)
+    }
+
+    /// Reads what came behind what is known; says whether anything did.
+    async fn catch_up(&self, ledger: &mut Ledger) -> Result<bool, PipelineError> {
         let ends = log::ends(&self.cluster, &self.topic).await?;
         let beyond = |(partition, span): (&i32, &Span)| {
             ends.get(partition).is_none_or(|end| *end < span.next)
@@ -159,13 +213,19 @@ impl Known {
                 "the topic is shorter than it was: what was known of it is forgotten, and it is read anew"
             );
             ledger.forget();
-            return Ok(ledger);
+            return Ok(true);
         }
         let new: Vec<i32> = ends
             .keys()
             .filter(|partition| !ledger.spans().contains_key(partition))
             .copied()
             .collect();
+        let behind = |(partition, span): (&i32, &Span)| {
+            ends.get(partition).is_some_and(|end| *end > span.next)
+        };
+        if new.is_empty() && !ledger.spans().iter().any(behind) {
+            return Ok(false);
+        }
         let mut from = self.list(&new, Bound::Earliest).await?;
         from.extend(
             ledger
@@ -180,15 +240,17 @@ impl Known {
                 next: *start,
             });
         }
-        for (partition, next) in self.scan(&mut ledger, from, ends).await? {
+        let mut any = false;
+        for (partition, next) in self.scan(ledger, from, ends).await? {
             if let Some(span) = spans.get_mut(&partition) {
+                any |= next > span.next;
                 span.next = next;
             }
         }
         let since_ms = ledger.since_ms();
         ledger.cover(spans, since_ms);
         ledger.save().map_err(|source| self.failed(source))?;
-        Ok(ledger)
+        Ok(any)
     }
 
     /// Reads what lies before what is known, as far back as `since_ms`.
@@ -264,69 +326,8 @@ impl Known {
     }
 }
 
-/// Which of `ids` are on the topic, among the records from `since` on: for events whose fate is not known.
-pub(super) async fn find(
-    cluster: &Arc<Cluster>,
-    topic: &Arc<str>,
-    ids: &HashSet<u128>,
-    since: DateTime<Utc>,
-) -> Result<HashSet<u128>, PipelineError> {
-    let to = log::ends(cluster, topic).await?;
-    let partitions: Vec<i32> = to.keys().copied().collect();
-    let since = since.checked_sub_signed(CLOCK_SLACK).unwrap_or(since);
-    let bound = Bound::Since(since.timestamp_millis());
-    let isolation = Isolation::ReadCommitted;
-    let mut from = consumer::list_offsets(cluster, topic, isolation, &partitions, bound).await?;
-    for (partition, start) in &mut from {
-        *start = (*start).min(to.get(partition).copied().unwrap_or(*start));
-    }
-    let mut found = HashSet::new();
-    log::scan(cluster, topic, from, to, |id| {
-        if ids.contains(&id) {
-            found.insert(id);
-        }
-        Ok(())
-    })
-    .await?;
-    Ok(found)
-}
-
-/// Resource type of a topic in DescribeConfigs.
-const TOPIC_RESOURCE: i8 = 2;
-
-/// Whether the topic's old records are removed for the sake of newer ones with the same key. Brokers that do not tell,
-/// or may not, count as no.
-pub(super) async fn is_compacted(cluster: &Cluster, topic: &str) -> Result<bool, ClusterError> {
-    const POLICY: &str = "cleanup.policy";
-    let request = DescribeConfigsRequest {
-        resources: vec![DescribeConfigsResource {
-            resource_type: TOPIC_RESOURCE,
-            resource_name: topic.into(),
-            configuration_keys: Some(vec![POLICY.into()]),
-        }],
-        ..Default::default()
-    };
-    let answer = match cluster.request_any(&request).await {
-        Ok(answer) => answer,
-        Err(CallError::Unsupported { .. }) => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
-    for result in &answer.results {
-        if let Err(code) = ErrorCode::check(result.error_code) {
-            tracing::debug!(topic, %code, "cannot learn whether the topic is compacted");
-        }
-    }
-    Ok(answer
-        .results
-        .iter()
-        .flat_map(|result| &result.configs)
-        .filter(|config| &*config.name == POLICY)
-        .filter_map(|config| config.value.as_deref())
-        .any(|policy| policy.contains("compact")))
-}
-
 /// A TradeId as a number.
-pub(super) fn number(id: &TradeId) -> u128 {
+fn number(id: &TradeId) -> u128 {
     match id {
         TradeId::Uuid(uuid) => uuid.as_u128(),
         TradeId::Text(text) => log::number(text),
