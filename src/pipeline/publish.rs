@@ -15,7 +15,7 @@ use super::{
     known::{self, Known},
     options::SourceOptions,
     publisher::Publisher,
-    reach::Reach,
+    reach::{Reach, Told},
     settings,
     summary::Published,
 };
@@ -33,6 +33,8 @@ pub(super) struct PublishOptions {
     pub(super) source: SourceOptions,
     /// Stop after so many events.
     pub(super) count: Option<u64>,
+    /// What was said of brokers that cannot be reached.
+    pub(super) told: Told,
 }
 
 impl PublishOptions {
@@ -66,7 +68,7 @@ pub(super) async fn publish_from(
     progress: &watch::Sender<Published>,
 ) -> Result<(), PipelineError> {
     let one_shot = options.one_shot();
-    let reach = Reach::new(cluster, one_shot);
+    let reach = Reach::new(cluster, one_shot).sharing(&options.told);
     let topic: Arc<str> = config.kafka.topic.as_str().into();
     let mut settings = settings::producer(config);
     if !one_shot && settings.transactional_id.is_none() {
