@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    PipelineError, Stop, pace::Pace, reach::Reach, rebalance::Held, session::Session, settings,
-    summary::Written, watchdog::Watchdog, writer::Writer,
+    PipelineError, Stop, pace::Pace, reach::Reach, rebalance::Held, sealing::Sealing,
+    session::Session, settings, summary::Written, tally::Tally, watchdog::Watchdog, writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
@@ -68,8 +68,8 @@ pub(super) async fn consume(
             at_end: at_end.clone(),
             left,
             from: options.from,
-            progress,
-            settled: *progress.borrow(),
+            tally: Tally::new(progress),
+            sealing: Sealing::new(stop),
             pace: Pace::new(config.output.commit_interval),
             scratch: Scratch::default(),
             watchdog: watchdog.clone(),
@@ -81,7 +81,7 @@ pub(super) async fn consume(
             () = watchdog.watch(config.kafka.max_poll_interval) => Ok(()),
         };
         left = session.left;
-        let gone = session.leave().await;
+        let gone = session.leave(ended.is_ok()).await;
         match ended {
             Ok(()) => return gone,
             Err(PipelineError::Consumer(error @ ConsumeError::MadeAnew { .. })) => {
