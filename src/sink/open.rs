@@ -11,9 +11,10 @@ use super::error::SinkError;
 use super::fs::{Disk, Fs};
 use super::naming;
 use super::outputs::{Limits, Outputs};
+use super::place::Form;
 use super::redo::{self, Redo};
 use super::settings::{Binding, Publish, Settings};
-use super::{Sink, index, look, row, sealed};
+use super::{Sink, index, look, packing, row, sealed};
 
 /// The sidecar directory.
 pub(super) const STATE_DIRECTORY: &str = ".stockflow";
@@ -73,6 +74,7 @@ impl Sink {
         });
         bind(&mut checkpoint, &mut unsaved, &directory, &binding)?;
         look::look(&*fs, &mut checkpoint, &mut unsaved, &directory)?;
+        sweep(&*fs, &checkpoint, &directory)?;
 
         let sink = Self {
             header: row::header(&settings.columns),
@@ -243,6 +245,17 @@ fn bind(
             *unsaved = true;
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// Removes what a process that was stopped had compressed in part.
+fn sweep(fs: &dyn Fs, checkpoint: &Checkpoint, directory: &Path) -> Result<(), SinkError> {
+    for (name, _) in checkpoint.files().filter(|(_, state)| state.closing) {
+        for form in [Form::Gzip, Form::Zstd] {
+            let path = directory.join(packing::staged(form, name));
+            fs.remove(&path).map_err(SinkError::io("remove", &path))?;
+        }
     }
     Ok(())
 }

@@ -228,6 +228,8 @@ impl World {
 
     /// What was to be compressed some time ago is, or as much of it as there is time for.
     fn pack(&mut self, chunks: u32) -> Outcome<()> {
+        // What an earlier process was about to compress is found anew by the next.
+        self.sink();
         let Some(packing) = self.packing.take() else {
             return Ok(());
         };
