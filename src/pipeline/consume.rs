@@ -19,9 +19,11 @@ use super::{
     pace::Pace,
     reach::{Reach, Told},
     rebalance::Held,
+    sealing::Sealing,
     session::Session,
     settings,
     summary::Written,
+    tally::Tally,
     watchdog::Watchdog,
     writer::Writer,
 };
@@ -77,8 +79,8 @@ pub(super) async fn consume(
             at_end: at_end.clone(),
             left,
             from: options.from,
-            progress,
-            settled: *progress.borrow(),
+            tally: Tally::new(progress),
+            sealing: Sealing::new(stop),
             pace: Pace::new(config.output.commit_interval),
             scratch: Scratch::default(),
             watchdog: watchdog.clone(),
@@ -90,7 +92,7 @@ pub(super) async fn consume(
             () = watchdog.watch(config.kafka.max_poll_interval) => Ok(()),
         };
         left = session.left;
-        let gone = session.leave().await;
+        let gone = session.leave(ended.is_ok()).await;
         match ended {
             Ok(()) => return gone,
             Err(PipelineError::Consumer(error @ ConsumeError::MadeAnew { .. })) => {

@@ -316,7 +316,7 @@ impl Session<'_> {
         self.held.recovered = false;
         self.recover().await?;
         // The rows since then are gone, or were never told as committed.
-        self.progress.send_replace(self.settled);
+        self.tally.fall_back();
         Ok(())
     }
 
@@ -324,6 +324,7 @@ impl Session<'_> {
         let known = self.writer.with(|sink| sink.known_partitions()).await?;
         recover(self.config, self.cluster, &self.writer, known).await?;
         self.held.recovered = true;
+        self.sealing.look();
         Ok(())
     }
 }

@@ -127,6 +127,19 @@ pub(super) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
             config::BadRecords::Fail => sink::BadRecords::Fail,
             config::BadRecords::Skip => sink::BadRecords::Skip,
         },
+        roll: sink::Roll {
+            bytes: Some(output.roll_megabytes * 1_000_000).filter(|bytes| *bytes > 0),
+            age: Some(output.roll).filter(|age| !age.is_zero()),
+        },
+        publish: match output.publish {
+            config::Publish::Append => sink::Publish::Append,
+            config::Publish::Atomic => sink::Publish::Atomic,
+        },
+        compression: match output.compression {
+            config::Compression::None => sink::Compression::None,
+            config::Compression::Gzip => sink::Compression::Gzip,
+            config::Compression::Zstd => sink::Compression::Zstd,
+        },
     })
 }
 

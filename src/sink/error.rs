@@ -62,6 +62,15 @@ pub enum SinkError {
         /// What is different.
         found: String,
     },
+    /// Somebody has made a file under the name that one of ours is about to get.
+    #[error(
+        "{} is there, and is not of stockflow, which has rows to publish under that name; move it away (nothing was changed)",
+        path.display()
+    )]
+    NameTaken {
+        /// The file.
+        path: PathBuf,
+    },
     /// No directory that was written by this program.
     #[error("{} is no directory of stockflow: it has no .stockflow/checkpoint", path.display())]
     NotOurs {
@@ -133,6 +142,11 @@ impl SinkError {
             path: path.to_owned(),
             found: found.into(),
         }
+    }
+
+    /// A file that is longer or shorter than it was left.
+    pub(super) fn edited_length(path: &Path, found: u64, left: u64) -> Self {
+        Self::edited(path, format!("it is {found} bytes long and was {left}"))
     }
 
     pub(super) fn damaged(path: &Path, found: impl Into<String>) -> Self {

@@ -26,6 +26,14 @@ pub(super) fn header(columns: &[Column]) -> Vec<u8> {
     format!("{}\n", names.join(",")).into_bytes()
 }
 
+/// A row of the record is not longer than this: text doubles when it is quoted, and less when it becomes base64.
+#[inline]
+pub(super) fn most_bytes(record: &InputRecord<'_>, value: &[u8]) -> u64 {
+    /// Topic (249 bytes at most), partition, offset, separators.
+    const REST: usize = 1024;
+    (2 * (value.len() + record.key.map_or(0, <[u8]>::len)) + REST) as u64
+}
+
 /// Appends a row.
 pub(super) fn write_row(
     out: &mut Vec<u8>,

@@ -5,6 +5,8 @@ mod chaos;
 mod config;
 mod dark;
 mod errors;
+mod faults;
+mod files;
 mod foreign_clients;
 mod groups;
 mod growth;
