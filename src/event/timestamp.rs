@@ -58,7 +58,8 @@ impl From<DateTime<Utc>> for Timestamp {
         }
         text[end] = b'Z';
         Self {
-            text: text[..=end].iter().map(|&byte| char::from(byte)).collect(),
+            // Nothing but ASCII was written.
+            text: CompactString::from_utf8(&text[..=end]).unwrap_or_default(),
             instant,
         }
     }

@@ -34,6 +34,9 @@ const SOURCE_HEADER: &str = "stockflow-source";
 /// How many events are handed over before the outcomes of earlier ones are looked at.
 const REAP_EVERY: usize = 1024;
 
+/// How many events of a batch are handed over before the clock is read again: looking at it costs as much as handing one over.
+const CLOCK_EVERY: usize = 64;
+
 /// What the producing half is asked to do.
 #[derive(Clone, Debug)]
 pub(super) struct PublishOptions {
@@ -107,6 +110,7 @@ pub(super) async fn publish_from(
         left: options.count,
         progress,
         value: Vec::with_capacity(256),
+        now_ms: 0,
         open: None,
     };
     let outcome = tokio::select! {
@@ -144,6 +148,8 @@ struct Publisher<'a> {
     left: Option<u64>,
     progress: &'a watch::Sender<Published>,
     value: Vec<u8>,
+    /// The time that records carry; looked at anew every [`CLOCK_EVERY`] of them.
+    now_ms: i64,
     open: Option<Open>,
 }
 
@@ -201,6 +207,11 @@ impl Publisher<'_> {
             if self.left == Some(0) {
                 break;
             }
+            // Also before events that are passed over: no record may seem older than the poll that brought its event,
+            // because that is how former publications are found.
+            if place % CLOCK_EVERY == 0 {
+                self.now_ms = Utc::now().timestamp_millis();
+            }
             if let Some(known) = &mut self.known
                 && !known.offer(&offer.batch.events[place].trade_id)?
             {
@@ -239,7 +250,7 @@ impl Publisher<'_> {
             key: Some(event.symbol.as_bytes()),
             value: Some(&self.value),
             headers: &[(SOURCE_HEADER, offer.batch.origin.as_bytes())],
-            timestamp_ms: Utc::now().timestamp_millis(),
+            timestamp_ms: self.now_ms,
         };
         match self.producer.send(&record).await {
             Ok(delivery) => {
@@ -360,6 +371,7 @@ impl Publisher<'_> {
             };
             let start = || Producer::start(Arc::clone(self.cluster), self.settings.clone());
             self.producer = self.reach.ask(start).await?;
+            self.now_ms = Utc::now().timestamp_millis();
             let mut again = true;
             let mut published = 0;
             for mut flight in flights {

@@ -8,6 +8,7 @@
 //!
 //! Exact with one producer a symbol; two that publish the same bars at the same time do not see each other.
 
+mod filter;
 mod ledger;
 mod log;
 mod run;

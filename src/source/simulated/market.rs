@@ -177,16 +177,29 @@ fn below(random: &mut Pcg64Mcg, bound: u64) -> u64 {
 
 /// Cents as a decimal without trailing zeros.
 fn price(cents: u64) -> CompactString {
-    let mut text = CompactString::from(itoa::Buffer::new().format(cents / 100));
-    let digit = |number: u64| char::from(b'0' + u8::try_from(number % 10).unwrap_or(0));
-    if !cents.is_multiple_of(100) {
-        text.push('.');
-        text.push(digit(cents / 10));
-        if !cents.is_multiple_of(10) {
-            text.push(digit(cents));
-        }
+    // As many digits as a u64 has, and the point; filled from the back, because a push at a time would cost more.
+    let mut text = [0; 21];
+    let (mut at, mut rest) = (text.len(), cents);
+    let mut decimals = 2;
+    while decimals > 0 && rest.is_multiple_of(10) {
+        rest /= 10;
+        decimals -= 1;
     }
-    text
+    let mut put = |byte| {
+        at -= 1;
+        text[at] = byte;
+    };
+    for place in 0.. {
+        if place > decimals && rest == 0 {
+            break;
+        }
+        if place == decimals && decimals > 0 {
+            put(b'.');
+        }
+        put(b'0' + u8::try_from(rest % 10).unwrap_or(0));
+        rest /= 10;
+    }
+    CompactString::from_utf8(text.get(at..).unwrap_or_default()).unwrap_or_default()
 }
 
 #[cfg(test)]
