@@ -4,62 +4,27 @@
 //!
 //! It reads up to the high watermarks seen at the start, writes a file a partition, and ends with fsync.
 
-use std::error::Error;
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::PathBuf;
+mod rows;
 
 use clap::Parser;
 use rskafka::client::ClientBuilder;
 use rskafka::client::partition::{OffsetAt, PartitionClient, UnknownTopicHandling};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Bytes asked for in one fetch: enough for the round trip to vanish, little enough to stay in the cache's reach.
 const FETCH_BYTES: i32 = 8 * 1024 * 1024;
 const WAIT_MS: i32 = 500;
-const BUFFER_BYTES: usize = 1024 * 1024;
-
-/// Reads a topic into CSV files with rskafka's own client.
-#[derive(Parser)]
-struct Arguments {
-    /// Bootstrap addresses, with commas between them
-    #[arg(long, value_delimiter = ',')]
-    brokers: Vec<String>,
-    #[arg(long)]
-    topic: String,
-    /// How many partitions the topic has
-    #[arg(long)]
-    partitions: i32,
-    /// The directory for the files
-    #[arg(long)]
-    out: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct TradeEvent<'a> {
-    symbol: &'a str,
-    side: &'a str,
-    quantity: u64,
-    /// As its digits: through a float it would not come out as it went in.
-    #[serde(borrow)]
-    price: &'a RawValue,
-    timestamp: &'a str,
-}
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
-    let arguments = Arguments::parse();
+async fn main() -> rows::Outcome<()> {
+    let arguments = rows::Arguments::parse();
     std::fs::create_dir_all(&arguments.out)?;
-    let client = ClientBuilder::new(arguments.brokers).build().await?;
+    let brokers = arguments.brokers.split(',').map(str::to_owned).collect();
+    let client = ClientBuilder::new(brokers).build().await?;
     let mut tasks = Vec::new();
     for partition in 0..arguments.partitions {
         let reader = client.partition_client(&arguments.topic, partition, UnknownTopicHandling::Error).await?;
-        let file = File::create_new(arguments.out.join(format!("partition-{partition}.csv")))?;
-        tasks.push(tokio::spawn(copy(reader, file)));
+        let sheet = rows::Sheet::new(&arguments.out, partition)?;
+        tasks.push(tokio::spawn(copy(reader, sheet)));
     }
     let mut rows = 0;
     for task in tasks {
@@ -70,9 +35,7 @@ async fn main() -> Outcome<()> {
 }
 
 /// Copies one partition into one file; gives the number of rows.
-async fn copy(reader: PartitionClient, file: File) -> Outcome<u64> {
-    let mut csv = csv::Writer::from_writer(BufWriter::with_capacity(BUFFER_BYTES, file));
-    csv.write_record(["Symbol", "Side", "Quantity", "Price", "Timestamp"])?;
+async fn copy(reader: PartitionClient, mut sheet: rows::Sheet) -> rows::Outcome<u64> {
     let end = reader.get_offset(OffsetAt::Latest).await?;
     let mut next = reader.get_offset(OffsetAt::Earliest).await?;
     let mut rows = 0;
@@ -81,13 +44,11 @@ async fn copy(reader: PartitionClient, file: File) -> Outcome<u64> {
         for fetched in records {
             next = fetched.offset + 1;
             if let Some(value) = &fetched.record.value {
-                let event: TradeEvent<'_> = serde_json::from_slice(value)?;
-                csv.serialize((event.symbol, event.side, event.quantity, event.price.get(), event.timestamp))?;
+                sheet.put(value)?;
                 rows += 1;
             }
         }
     }
-    let buffered = csv.into_inner().map_err(|error| error.into_error())?;
-    buffered.into_inner().map_err(|error| error.into_error())?.sync_all()?;
+    sheet.close()?;
     Ok(rows)
 }

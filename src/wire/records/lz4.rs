@@ -35,6 +35,9 @@ const STORED: u32 = 1 << 31;
 /// The longest step of a copy, and so the room that must be behind the end.
 const STEP: usize = 16;
 
+/// Up to so many literals are copied in steps: for a few bytes, calling `memcpy` costs more than they do.
+const SHORT: usize = 4 * STEP;
+
 /// A match is at least so long.
 const MIN_MATCH: usize = 4;
 
@@ -198,9 +201,11 @@ fn decode(
             if literals > most - at {
                 return Err(TOO_LARGE);
             }
-            out.get_mut(at..at + literals)
-                .ok_or(BAD_BLOCK)?
-                .copy_from_slice(source);
+            if literals > SHORT || copy_in_steps(block, from, out, at, literals).is_none() {
+                out.get_mut(at..at + literals)
+                    .ok_or(BAD_BLOCK)?
+                    .copy_from_slice(source);
+            }
             from += literals;
             at += literals;
             // The last sequence ends behind its literals.
@@ -243,6 +248,26 @@ fn long(block: &[u8], from: &mut usize) -> Option<usize> {
             return Some(length);
         }
     }
+}
+
+/// Copies `length` bytes of `block[from..]` to `out[at..]`, in steps that may go beyond the end; `None`, with part of
+/// them copied, where the block has no room for the last of them.
+#[inline]
+fn copy_in_steps(
+    block: &[u8],
+    mut from: usize,
+    out: &mut [u8],
+    mut at: usize,
+    length: usize,
+) -> Option<()> {
+    let end = at + length;
+    while at < end {
+        let step = *block.get(from..)?.first_chunk::<STEP>()?;
+        *out.get_mut(at..)?.first_chunk_mut::<STEP>()? = step;
+        at += STEP;
+        from += STEP;
+    }
+    Some(())
 }
 
 /// Copies `length` bytes from `offset` before `at` to `at`, where they may overlap: then the bytes between repeat.
