@@ -26,6 +26,9 @@ const SOURCE_HEADER: &str = "stockflow-source";
 /// How many events are handed over before the outcomes of earlier ones are looked at.
 const REAP_EVERY: usize = 1024;
 
+/// How many events of a batch are handed over before the clock is read again: looking at it costs as much as handing one over.
+const CLOCK_EVERY: usize = 64;
+
 /// What publishes.
 pub(super) struct Publisher<'a> {
     topic: Arc<str>,
@@ -38,6 +41,8 @@ pub(super) struct Publisher<'a> {
     left: Option<u64>,
     progress: &'a watch::Sender<Published>,
     value: Vec<u8>,
+    /// The time that records carry; looked at anew every [`CLOCK_EVERY`] of them.
+    now_ms: i64,
     open: Option<Open>,
 }
 
@@ -59,6 +64,7 @@ impl<'a> Publisher<'a> {
             left: count,
             progress,
             value: Vec::with_capacity(256),
+            now_ms: 0,
             open: None,
         }
     }
@@ -126,6 +132,11 @@ impl<'a> Publisher<'a> {
             if self.left == Some(0) {
                 break;
             }
+            // Also before events that are passed over: no record may seem older than the poll that brought its event,
+            // because that is how former publications are found.
+            if place % CLOCK_EVERY == 0 {
+                self.now_ms = Utc::now().timestamp_millis();
+            }
             if let Some(known) = &mut self.known
                 && !known.offer(&batch.events[place].trade_id)?
             {
@@ -155,7 +166,7 @@ impl<'a> Publisher<'a> {
             key: Some(event.symbol.as_bytes()),
             value: Some(&self.value),
             headers: &[(SOURCE_HEADER, batch.origin.as_bytes())],
-            timestamp_ms: Utc::now().timestamp_millis(),
+            timestamp_ms: self.now_ms,
         };
         match self.producer.send(&record).await {
             Ok(delivery) => {

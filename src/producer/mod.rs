@@ -33,7 +33,7 @@ pub use delivery::{Acknowledged, Delivery, DeliveryError};
 use parking_lot::Mutex;
 pub use partitioner::Scheme;
 use sender::Sender;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -147,6 +147,18 @@ struct Shared {
     gave_up: AtomicBool,
     fatal: OnceLock<ErrorCode>,
     transaction: Option<Transaction>,
+    /// Bytes of all batches made so far, before and after compression.
+    plain: AtomicU64,
+    packed: AtomicU64,
+}
+
+/// Bytes of batches, headers included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Before compression.
+    pub plain: u64,
+    /// As they went to the brokers.
+    pub packed: u64,
 }
 
 /// Publishes records to one topic.
@@ -193,6 +205,8 @@ impl Producer {
             gave_up: AtomicBool::new(false),
             fatal: OnceLock::new(),
             transaction,
+            plain: AtomicU64::new(0),
+            packed: AtomicU64::new(0),
         });
         let sender = Sender::new(Arc::clone(&shared), cluster, settings, topic);
         Ok(Self {
@@ -208,6 +222,9 @@ impl Producer {
     /// # Errors
     /// [`SendError`]; the record was not taken.
     pub async fn send(&self, record: &Record<'_>) -> Result<Delivery, SendError> {
+        if let Some(delivery) = self.try_send(record)? {
+            return Ok(delivery);
+        }
         loop {
             // Registered before trying, so that memory given back between the two is not missed.
             let room = self.shared.room.notified();
@@ -243,7 +260,7 @@ impl Producer {
                 let topic = Arc::clone(&shared.topic);
                 return Err(SendError::Closed { topic });
             }
-            accumulator.offer(record, Instant::now())
+            accumulator.offer(record, Instant::now)
         };
         match offered {
             Ok(Offered::Taken { delivery, wake }) => {
@@ -276,6 +293,14 @@ impl Producer {
         let outstanding = self.shared.accumulator.lock().outstanding();
         for batch in outstanding {
             batch.wait().await;
+        }
+    }
+
+    /// What the batches made so far come to.
+    pub fn volume(&self) -> Volume {
+        Volume {
+            plain: self.shared.plain.load(Ordering::Relaxed),
+            packed: self.shared.packed.load(Ordering::Relaxed),
         }
     }
 

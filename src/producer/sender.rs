@@ -11,12 +11,12 @@ use super::sequence::{Completion, PartitionSequence, ProducerEpoch};
 use super::{OnTimeout, Settings, Shared};
 use crate::wire::cluster::{Backoff, Cluster, ClusterError, Topic};
 use crate::wire::error::ErrorCode;
-use crate::wire::records::FrozenBatch;
+use crate::wire::records::{Compressor, FrozenBatch};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -74,6 +74,7 @@ pub(super) struct Sender {
     nodes: HashMap<i32, Node>,
     lanes: JoinSet<()>,
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    compressor: Compressor,
     background: FuturesUnordered<BoxFuture<'static, Event>>,
     /// The topic has to be, or is being, asked for anew.
     stale: bool,
@@ -106,6 +107,7 @@ impl Sender {
             lanes: JoinSet::new(),
             // Lanes wait when this is full; it only has to be big enough not to make them wait often.
             reports: mpsc::channel(64),
+            compressor: Compressor::new(),
             background: FuturesUnordered::new(),
             stale: false,
             refreshing: false,
@@ -178,6 +180,9 @@ impl Sender {
         let mut due: Vec<(usize, Gathered)> = Vec::new();
         {
             let mut accumulator = self.shared.accumulator.lock();
+            while let Some(buffer) = self.compressor.take_spare() {
+                accumulator.recycle(buffer);
+            }
             for (index, partition) in self.partitions.iter().enumerate() {
                 if partition.sequence.unsent() < READY_AHEAD
                     && let Some(gathered) = accumulator.take(index as u32, now, flush)
@@ -200,9 +205,14 @@ impl Sender {
         } = gathered;
         let bytes = builder.size();
         let transactional = self.shared.transaction.is_some();
-        match builder.finish(self.settings.codec, None, transactional) {
+        let codec = self.settings.codec;
+        match builder.finish_with(&mut self.compressor, codec, None, transactional) {
             Ok(frozen) => {
                 let count = frozen.count();
+                let add =
+                    |to: &AtomicU64, bytes: usize| to.fetch_add(bytes as u64, Ordering::Relaxed);
+                add(&self.shared.plain, frozen.uncompressed_size());
+                add(&self.shared.packed, frozen.bytes().len());
                 let outgoing = Outgoing {
                     id,
                     frozen,

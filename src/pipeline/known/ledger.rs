@@ -5,7 +5,7 @@
 //! - The manifest never says more than the runs hold: runs are durable before a manifest names them. After a crash it
 //!   says less than is true, and the difference is read from the topic.
 //! - What retention has deleted from the topic stays known.
-//! - Memory is bounded: [`RECENT`] ids, then they become a run; runs of about the same size are merged, so that there
+//! - Memory is bounded: [`RECENT`] ids, then they become a run, of which a byte an id stays in memory, up to a bound; runs of about the same size are merged, so that there
 //!   are few.
 
 use std::{
@@ -199,14 +199,16 @@ impl Ledger {
             .max()
             .unwrap_or(0)
             + 1;
-        let mut run = Run::write(&self.path(number), ids.into_iter().map(Ok))?;
+        let count = ids.len() as u64;
+        let mut run = Run::write(&self.path(number), count, ids.into_iter().map(Ok))?;
         let mut old = vec![];
         while let Some(before) = self.runs.last()
             && before.count() <= run.count() * 2
         {
             old.push(number);
             number += 1;
-            run = Run::write(&self.path(number), merge(before.ids()?, run.ids()?))?;
+            let both = before.count() + run.count();
+            run = Run::write(&self.path(number), both, merge(before.ids()?, run.ids()?))?;
             self.runs.pop();
             old.extend(self.manifest.runs.pop().map(|entry| entry.number));
         }

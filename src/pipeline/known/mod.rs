@@ -9,6 +9,7 @@
 //! Exact with one producer a symbol; two that publish the same bars at the same time do not see each other.
 
 mod compacted;
+mod filter;
 mod learn;
 mod ledger;
 mod log;
