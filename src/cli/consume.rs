@@ -10,6 +10,8 @@ const EXAMPLES: &str = "\
 Examples:
   stockflow consume --out trades                   follow the topic until stopped
   stockflow consume --until-end --format json      read what is there, then stop
+  stockflow consume --set Output.RollSeconds=3600 --set Output.Compression=zstd --set Output.Publish=atomic
+                                                   a file an hour, seen when it is whole, and compressed
   stockflow consume -b kafka:9092 -t stock-trades -g archive --from latest";
 
 /// Read events and write CSV files
@@ -22,7 +24,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     sink: SinkArguments,
     /// Stop after exactly N records, and commit exactly those
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     #[command(flatten)]
     kafka: KafkaArguments,

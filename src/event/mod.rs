@@ -49,6 +49,15 @@ pub enum TradeId {
     Text(CompactString),
 }
 
+impl std::fmt::Display for TradeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Uuid(uuid) => uuid.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
 /// When the trade was, as it stands in JSON and CSV, kept to the letter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Timestamp {

@@ -4,6 +4,7 @@
 //! the caller's buffer.
 
 use super::{TradeEvent, TradeId};
+use crate::copy::put;
 
 /// Room that one event's JSON usually takes, in bytes.
 pub const USUAL_JSON_BYTES: usize = 176;
@@ -18,18 +19,19 @@ impl TradeEvent {
         match &self.trade_id {
             TradeId::Uuid(id) => {
                 let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-                out.extend_from_slice(id.hyphenated().encode_lower(&mut text).as_bytes());
+                id.hyphenated().encode_lower(&mut text);
+                out.extend_from_slice(&text);
             }
             TradeId::Text(text) => escape(text, out),
         }
         out.extend_from_slice(b"\",\"Symbol\":\"");
         escape(&self.symbol, out);
         out.extend_from_slice(b"\",\"Side\":\"");
-        out.extend_from_slice(self.side.as_str().as_bytes());
+        put(out, self.side.as_str().as_bytes());
         out.extend_from_slice(b"\",\"Quantity\":");
-        out.extend_from_slice(itoa::Buffer::new().format(self.quantity).as_bytes());
+        put(out, itoa::Buffer::new().format(self.quantity).as_bytes());
         out.extend_from_slice(b",\"Price\":");
-        out.extend_from_slice(self.price.as_bytes());
+        put(out, self.price.as_bytes());
         out.extend_from_slice(b",\"Timestamp\":\"");
         escape(&self.timestamp.text, out);
         out.extend_from_slice(b"\"}");
@@ -39,9 +41,9 @@ impl TradeEvent {
 /// RFC 8259, section 7: quotation mark, reverse solidus and control characters are escaped, all else stands as it is.
 fn escape(text: &str, out: &mut Vec<u8>) {
     let needs = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-    if !text.bytes().any(needs) {
-        out.extend_from_slice(text.as_bytes());
-        return;
+    // Without an early end the whole is looked at many bytes at a time.
+    if !text.bytes().fold(false, |any, byte| any | needs(byte)) {
+        return put(out, text.as_bytes());
     }
     for byte in text.bytes() {
         match byte {

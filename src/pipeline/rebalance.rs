@@ -388,7 +388,7 @@ impl Session<'_> {
         self.held.recovered = false;
         self.recover().await?;
         // The rows since then are gone, or were never told as committed.
-        self.progress.send_replace(self.settled);
+        self.tally.fall_back();
         Ok(())
     }
 
@@ -396,6 +396,7 @@ impl Session<'_> {
         let known = self.writer.with(|sink| sink.known_partitions()).await?;
         recover(self.config, self.cluster, &self.writer, known).await?;
         self.held.recovered = true;
+        self.sealing.look();
         Ok(())
     }
 }

@@ -14,8 +14,8 @@ use chrono::Utc;
 use tokio::sync::watch;
 
 use super::{
-    PipelineError, Stop, late::Late, pace::Pace, rebalance::Held, summary::Written,
-    watchdog::Watchdog, writer::Writer,
+    PipelineError, Stop, late::Late, pace::Pace, rebalance::Held, sealing::Sealing,
+    summary::Written, tally::Tally, watchdog::Watchdog, writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
@@ -48,9 +48,10 @@ pub(super) struct Session<'a> {
     pub(super) at_end: watch::Receiver<bool>,
     pub(super) left: Option<u64>,
     pub(super) from: Option<AutoOffsetReset>,
-    pub(super) progress: &'a watch::Sender<Written>,
-    /// What was done at the last commit that counted.
-    pub(super) settled: Written,
+    /// What was done, and what of it is committed.
+    pub(super) tally: Tally<'a>,
+    /// What is to be done with files that take no more rows.
+    pub(super) sealing: Sealing,
     /// When the next flush is due.
     pub(super) pace: Pace,
     /// Where compressed batches are decompressed.
@@ -71,7 +72,7 @@ fn offset(durable: DurableOffset) -> Offset {
     }
 }
 
-async fn until(due: Option<Instant>) {
+pub(super) async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
@@ -87,6 +88,8 @@ struct Taken {
     left: Option<u64>,
     /// How many bytes of rows wait for a flush.
     unflushed: u64,
+    /// Whether a file took its last row.
+    rolled: bool,
 }
 
 /// Hands a chunk to the sink, batch by batch; at most `left` records of it, and nothing behind them.
@@ -146,6 +149,7 @@ fn take_in(
         position,
         left,
         unflushed: sink.unflushed_bytes(),
+        rolled: sink.rolled(),
     })
 }
 
@@ -165,6 +169,10 @@ impl Session<'_> {
                 () = self.stop.requested() => return self.finish().await,
                 // Before what was fetched: a topic that always has more must not put commits off.
                 () = until(self.pace.due()) => None,
+                woken = self.sealing.wake() => {
+                    self.tend(woken).await?;
+                    continue;
+                }
                 event = self.consumer.next() => Some(event),
                 () = tokio::time::sleep(LOOK_AT_OTHERS), if self.held.waits_for_others() => {
                     self.look_at_the_others().await?;
@@ -246,14 +254,19 @@ impl Session<'_> {
             position,
             left,
             unflushed,
+            rolled,
         } = appended?;
         self.left = left;
         self.pace.took(Instant::now());
-        self.progress.send_modify(|done| {
-            done.rows += total.rows;
-            done.dead_letters += total.dead_letters;
-            done.tombstones += total.tombstones;
-            done.skipped += total.skipped;
+        if rolled {
+            self.pace.hurry(Instant::now());
+        }
+        self.tally.took(&Written {
+            rows: total.rows,
+            dead_letters: total.dead_letters,
+            tombstones: total.tombstones,
+            skipped: total.skipped,
+            committed: 0,
         });
         Ok((position, unflushed))
     }
@@ -269,7 +282,7 @@ impl Session<'_> {
     /// Makes durable and commits.
     pub(super) async fn flush_and_commit(&mut self) -> Result<Committed, PipelineError> {
         // Counted before the flush: what is appended meanwhile belongs to the next batch.
-        let done = *self.progress.borrow();
+        let done = self.tally.so_far();
         let Some(batch) = self.writer.with(|sink| sink.flush()).await?? else {
             self.pace.flushed(Instant::now());
             return Ok(Committed::All);
@@ -277,10 +290,8 @@ impl Session<'_> {
         let certain = self.commit(batch).await?;
         self.pace.flushed(Instant::now());
         if certain == Committed::All {
-            let committed = done.rows + done.dead_letters + done.tombstones + done.skipped;
-            self.settled = Written { committed, ..done };
-            self.progress
-                .send_modify(|progress| progress.committed = committed);
+            self.tally.settle(done);
+            self.sealing.look();
         }
         Ok(certain)
     }
@@ -393,11 +404,16 @@ impl Session<'_> {
         self.judge_again(reason).await
     }
 
-    /// Leaves the group and gives the directory up.
-    pub(super) async fn leave(mut self) -> Result<(), PipelineError> {
+    /// Leaves the group and gives the directory up; its files are closed first when the session came to its end.
+    pub(super) async fn leave(mut self, ended: bool) -> Result<(), PipelineError> {
         if let Err(error) = self.consumer.leave().await {
             tracing::warn!("{error}; the group goes on when the session ends");
         }
-        self.writer.close().await
+        let mut finished = Ok(());
+        if ended && self.held.recovered {
+            finished = self.sealing.finish(&self.writer).await;
+        }
+        self.sealing.quit().await;
+        finished.and(self.writer.close().await)
     }
 }

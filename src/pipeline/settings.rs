@@ -50,6 +50,7 @@ pub(super) fn producer(config: &Config) -> producer::Settings {
         linger: kafka.linger,
         batch_size: to_usize(kafka.batch_size),
         message_timeout: kafka.message_timeout,
+        on_timeout: producer::OnTimeout::GiveUp,
         transactional_id: kafka.transactional_id.as_deref().map(Into::into),
         end_on_failure: true,
         max_in_flight: to_usize(kafka.max_in_flight),
@@ -137,6 +138,19 @@ pub(super) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
             config::BadRecords::Fail => sink::BadRecords::Fail,
             config::BadRecords::Skip => sink::BadRecords::Skip,
         },
+        roll: sink::Roll {
+            bytes: Some(output.roll_megabytes * 1_000_000).filter(|bytes| *bytes > 0),
+            age: Some(output.roll).filter(|age| !age.is_zero()),
+        },
+        publish: match output.publish {
+            config::Publish::Append => sink::Publish::Append,
+            config::Publish::Atomic => sink::Publish::Atomic,
+        },
+        compression: match output.compression {
+            config::Compression::None => sink::Compression::None,
+            config::Compression::Gzip => sink::Compression::Gzip,
+            config::Compression::Zstd => sink::Compression::Zstd,
+        },
     })
 }
 
@@ -175,11 +189,12 @@ pub(super) fn source(
                 .iter()
                 .map(|path| path.to_string_lossy().into_owned())
                 .collect(),
-            symbol: config
+            symbols: config
                 .alpha_vantage
                 .symbols
-                .first()
-                .map(|symbol| symbol.as_str().into()),
+                .iter()
+                .map(|symbol| symbol.as_str().into())
+                .collect(),
             interval: interval(config)?,
             speed: options.speed,
         })?),

@@ -21,10 +21,16 @@ pub enum SinkError {
         source: io::Error,
     },
     /// Another process writes into the directory.
-    #[error("{} is in use by another stockflow process; stop it, or choose another directory with --out", path.display())]
+    #[error(
+        "{} is in use by another stockflow process{}; stop it, or choose another directory with --out",
+        path.display(),
+        holder.map_or_else(String::new, |id| format!(" (process id {id})"))
+    )]
     Locked {
         /// The output directory.
         path: PathBuf,
+        /// The other process, where it has said so.
+        holder: Option<u32>,
     },
     /// The directory holds rows of another cluster, topic or group.
     #[error(
@@ -55,6 +61,15 @@ pub enum SinkError {
         path: PathBuf,
         /// What is different.
         found: String,
+    },
+    /// Somebody has made a file under the name that one of ours is about to get.
+    #[error(
+        "{} is there, and is not of stockflow, which has rows to publish under that name; move it away (nothing was changed)",
+        path.display()
+    )]
+    NameTaken {
+        /// The file.
+        path: PathBuf,
     },
     /// No directory that was written by this program.
     #[error("{} is no directory of stockflow: it has no .stockflow/checkpoint", path.display())]
@@ -126,6 +141,11 @@ impl SinkError {
             path: path.to_owned(),
             found: found.into(),
         }
+    }
+
+    /// A file that is longer or shorter than it was left.
+    pub(super) fn edited_length(path: &Path, found: u64, left: u64) -> Self {
+        Self::edited(path, format!("it is {found} bytes long and was {left}"))
     }
 
     pub(super) fn damaged(path: &Path, found: impl Into<String>) -> Self {

@@ -1,6 +1,6 @@
 //! Opens a directory: lock, unfinished recovery, checkpoint, binding, and a look at every file before any is touched.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use super::checkpoint::{self, Checkpoint, State};
 use super::error::SinkError;
-use super::fs::{Disk, Fs};
+use super::fs::{Disk, Fs, held_by};
 use super::naming;
 use super::outputs::{Limits, Outputs};
+use super::place::Form;
 use super::redo::{self, Redo};
-use super::settings::{Binding, Settings};
-use super::tail::Tail;
-use super::{Sink, index, row, sealed};
+use super::settings::{Binding, Publish, Settings};
+use super::{Sink, index, look, packing, row, sealed};
 
 /// The sidecar directory.
 pub(super) const STATE_DIRECTORY: &str = ".stockflow";
@@ -57,6 +57,7 @@ impl Sink {
             .map_err(SinkError::io("lock", &lock_path))?
             .ok_or_else(|| SinkError::Locked {
                 path: directory.clone(),
+                holder: held_by(&lock_path),
             })?;
 
         let path = state_directory.join(redo::FILE);
@@ -73,11 +74,17 @@ impl Sink {
             group: binding.group.clone(),
         });
         bind(&mut checkpoint, &mut unsaved, &directory, &binding)?;
-        look(&*fs, &mut checkpoint, &mut unsaved, &directory)?;
+        look::look(&*fs, &mut checkpoint, &mut unsaved, &directory)?;
+        sweep(&*fs, &checkpoint, &directory)?;
 
-        Ok(Self {
+        let sink = Self {
             header: row::header(&settings.columns),
             outputs: Outputs::new(settings.max_open_files, limits),
+            parts: HashMap::new(),
+            roll_bytes: settings.roll.bytes.unwrap_or(u64::MAX),
+            rolled: false,
+            now: 0,
+            closed: None,
             fs,
             settings,
             directory,
@@ -93,7 +100,11 @@ impl Sink {
             recovered: false,
             failed: false,
             _lock: lock,
-        })
+        };
+        if sink.settings.publish == Publish::Atomic {
+            sink.make_hidden()?;
+        }
+        Ok(sink)
     }
 
     /// The member to be fenced before anything else.
@@ -175,8 +186,9 @@ fn load(
         made: BTreeMap::new(),
         counting: State::default(),
         pending: None,
-        creating: BTreeSet::new(),
+        loose: BTreeSet::new(),
         clean: false,
+        disturbed: BTreeMap::new(),
     };
     fresh.write(fs, state_directory)?;
     // The names of the directories themselves.
@@ -198,21 +210,13 @@ fn bind(
     directory: &Path,
     binding: &Binding,
 ) -> Result<(), SinkError> {
-    for (what, bound, wanted) in [
-        ("cluster", &checkpoint.cluster_id, &binding.cluster_id),
-        ("topic", &checkpoint.topic, &binding.topic),
-        ("group", &checkpoint.group, &binding.group),
-    ] {
-        if bound != wanted {
-            let (bound, wanted) = (bound.clone(), wanted.clone());
-            return Err(SinkError::BoundElsewhere {
-                path: directory.to_owned(),
-                what,
-                bound,
-                wanted,
-            });
-        }
-    }
+    let Binding {
+        cluster_id,
+        topic,
+        group,
+        ..
+    } = binding;
+    bound(checkpoint, directory, cluster_id, topic, group)?;
     match (checkpoint.topic_id, binding.topic_id) {
         (Some(old), Some(new)) if old != new => {
             tracing::warn!(
@@ -240,58 +244,37 @@ fn bind(
     Ok(())
 }
 
-/// Looks whether every file is as it was left. One that its owner took away stays away; its name is not used again.
-fn look(
-    fs: &dyn Fs,
-    checkpoint: &mut Checkpoint,
-    unsaved: &mut bool,
+/// Holds the directory to its cluster, topic and group.
+pub(super) fn bound(
+    checkpoint: &Checkpoint,
     directory: &Path,
+    cluster_id: &str,
+    topic: &str,
+    group: &str,
 ) -> Result<(), SinkError> {
-    let mut gone = Vec::new();
-    let pending = checkpoint.pending.as_ref();
-    let names: BTreeSet<_> = checkpoint
-        .counting
-        .files
-        .keys()
-        .chain(pending.iter().flat_map(|pending| pending.files.keys()))
-        .collect();
-    for name in names {
-        let Some(state) = checkpoint.file(name).filter(|state| !state.gone) else {
-            continue;
-        };
-        let path = directory.join(name);
-        let Some(len) = fs.len(&path).map_err(SinkError::io("read", &path))? else {
-            if pending.is_some_and(|pending| pending.files.contains_key(name)) {
-                return Err(SinkError::edited(
-                    &path,
-                    "it is gone, and the outcome of its last batch is not known yet",
-                ));
-            }
-            tracing::warn!(file = %path.display(), "the file was taken away; later rows of its date go to a new part");
-            gone.push(name.clone());
-            continue;
-        };
-        if len < state.len || (checkpoint.clean && len > state.len) {
-            return Err(SinkError::edited(
-                &path,
-                format!("it is {len} bytes long and was {}", state.len),
-            ));
-        }
-        let tail = fs
-            .open(&path)
-            .and_then(|mut file| Tail::read(&mut *file, state.len))
-            .map_err(SinkError::io("read", &path))?;
-        if tail.crc != state.tail {
-            return Err(SinkError::edited(
-                &path,
-                format!("what stands before byte {} is different", state.len),
-            ));
+    for (what, bound, wanted) in [
+        ("cluster", checkpoint.cluster_id.as_str(), cluster_id),
+        ("topic", checkpoint.topic.as_str(), topic),
+        ("group", checkpoint.group.as_str(), group),
+    ] {
+        if bound != wanted {
+            return Err(SinkError::BoundElsewhere {
+                path: directory.to_owned(),
+                what,
+                bound: bound.to_owned(),
+                wanted: wanted.to_owned(),
+            });
         }
     }
-    for name in gone {
-        if let Some(state) = checkpoint.counting.files.get_mut(&name) {
-            state.gone = true;
-            *unsaved = true;
+    Ok(())
+}
+
+/// Removes what a process that was stopped had compressed in part.
+fn sweep(fs: &dyn Fs, checkpoint: &Checkpoint, directory: &Path) -> Result<(), SinkError> {
+    for (name, _) in checkpoint.files().filter(|(_, state)| state.closing) {
+        for form in [Form::Gzip, Form::Zstd] {
+            let path = directory.join(packing::staged(form, name));
+            fs.remove(&path).map_err(SinkError::io("remove", &path))?;
         }
     }
     Ok(())

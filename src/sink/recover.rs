@@ -138,7 +138,8 @@ pub(super) enum FilePlan {
     Rewrite {
         cut: u64,
         keep: Vec<Range<u64>>,
-        header: u32,
+        /// As the batch left it.
+        file: FileState,
     },
 }
 
@@ -146,6 +147,8 @@ pub(super) enum FilePlan {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) files: BTreeMap<String, FilePlan>,
+    /// Places of files of which nothing counts.
+    pub(super) remove: BTreeSet<String>,
     /// Rows to be set aside: file, partition, bytes.
     pub(super) aside: Vec<(String, i32, Range<u64>)>,
     /// What remains of the pending batch, with its runs where they will be.
@@ -186,7 +189,14 @@ pub(super) fn plan(
                 .filter(|run| batch.files.get(run.file) == Some(name));
             let target = plan_file(*file, files.get(name), runs, &lost, &mut kept_runs);
             plan.destructive |= !matches!(target, FilePlan::Keep(kept) if kept == *file);
-            plan.files.insert(name.clone(), target);
+            match target {
+                FilePlan::Remove => {
+                    plan.remove.insert(file.form.place(name));
+                }
+                target => {
+                    plan.files.insert(name.clone(), target);
+                }
+            }
         }
         for run in &batch.runs {
             if let (Some(Verdict::Undecided), Some(name)) =
@@ -219,17 +229,13 @@ pub(super) fn plan(
             .collect();
         plan.batch = (!remains.says_nothing()).then_some(remains);
     }
-    let known: BTreeSet<_> = files
-        .keys()
-        .chain(checkpoint.pending.iter().flat_map(|p| p.files.keys()))
+    let known: BTreeSet<_> = checkpoint
+        .files()
+        .map(|(name, state)| state.form.place(name))
         .collect();
-    for name in checkpoint
-        .creating
-        .iter()
-        .filter(|name| !known.contains(name))
-    {
-        plan.files.insert(name.clone(), FilePlan::Remove);
-    }
+    let loose = checkpoint.loose.iter();
+    plan.remove
+        .extend(loose.filter(|place| !known.contains(*place)).cloned());
     plan
 }
 
@@ -264,13 +270,13 @@ fn plan_file<'a>(
     }
     match (cut, base) {
         (None, _) => FilePlan::Keep(file),
-        (Some(_), Some(base)) if !any => FilePlan::Keep(*base),
+        // What has been ended stays so: the next part may hold rows that count.
+        (Some(_), Some(base)) if !any => FilePlan::Keep(FileState {
+            closing: file.closing,
+            ..*base
+        }),
         (Some(_), None) if !any => FilePlan::Remove,
-        (Some(cut), _) => FilePlan::Rewrite {
-            cut,
-            keep,
-            header: file.header,
-        },
+        (Some(cut), _) => FilePlan::Rewrite { cut, keep, file },
     }
 }
 

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::settings::Column;
+use crate::copy::put;
 use crate::event::{BadRecord, Trade};
 
 /// A record as it came from its partition.
@@ -23,6 +24,14 @@ pub struct InputRecord<'a> {
 pub(super) fn header(columns: &[Column]) -> Vec<u8> {
     let names: Vec<_> = columns.iter().map(|column| column.as_str()).collect();
     format!("{}\n", names.join(",")).into_bytes()
+}
+
+/// A row of the record is not longer than this: text doubles when it is quoted, and less when it becomes base64.
+#[inline]
+pub(super) fn most_bytes(record: &InputRecord<'_>, value: &[u8]) -> u64 {
+    /// Topic (249 bytes at most), partition, offset, separators.
+    const REST: usize = 1024;
+    (2 * (value.len() + record.key.map_or(0, <[u8]>::len)) + REST) as u64
 }
 
 /// Appends a row.
@@ -63,32 +72,6 @@ pub(super) fn write_row(
         }
     }
     out.push(b'\n');
-}
-
-/// Appends a short text. The fields of a row are a few bytes each, and a call of `memcpy` for each of them would cost
-/// more than the rest of the row (under musl several times as much); copies of a constant size need none. So the front
-/// and the back of the text are copied in such pieces, the back over what the front has written too much.
-#[inline]
-fn put(out: &mut Vec<u8>, text: &[u8]) {
-    match text.len() {
-        0 => {}
-        1..4 => text.iter().for_each(|byte| out.push(*byte)),
-        4..8 => put_pieces::<4>(out, text),
-        8..16 => put_pieces::<8>(out, text),
-        16..=32 => put_pieces::<16>(out, text),
-        _ => out.extend_from_slice(text),
-    }
-}
-
-/// Appends a text of `N` to `2 * N` bytes.
-#[inline]
-fn put_pieces<const N: usize>(out: &mut Vec<u8>, text: &[u8]) {
-    if let (Some(front), Some(back)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) {
-        let len = out.len();
-        out.extend_from_slice(front);
-        out.truncate(len + text.len() - N);
-        out.extend_from_slice(back);
-    }
 }
 
 /// Printable ASCII that a spreadsheet does not take for a formula.
@@ -174,16 +157,6 @@ mod tests {
         assert_eq!(row(Some(b"^IX"), &all), "\"a,\"\"b\"\"\",3,9,t,^IX\n");
         assert_eq!(row(Some(b"=1"), &[Column::Key]), "PTE=\n");
         assert_eq!(row(None, &[Column::Side, Column::Key]), "Sell,\n");
-    }
-
-    #[test]
-    fn a_text_of_any_length_is_put_whole() {
-        let text: Vec<u8> = (0..=255).collect();
-        for length in 0..=text.len() {
-            let mut out = b"before,".to_vec();
-            put(&mut out, &text[..length]);
-            assert_eq!(out, [b"before,", &text[..length]].concat());
-        }
     }
 
     #[test]

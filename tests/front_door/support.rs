@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -16,6 +16,9 @@ use std::{
 
 use stockflow::wire::{cluster, messages};
 use tempfile::TempDir;
+
+/// The API key that every program of these tests has. Whatever a test looks at is searched for it, see [`keep_secret`].
+pub(crate) const KEY: &str = "K3YTHATMUSTNOTLEAK";
 
 /// A fixture's path.
 pub(crate) fn fixture(name: &str) -> String {
@@ -151,14 +154,9 @@ pub(crate) fn clusters() -> Vec<Cluster> {
     clusters
 }
 
-/// Makes a topic with one replica and these settings of its own.
-pub(crate) async fn make_topic(
-    address: &str,
-    topic: &str,
-    partitions: i32,
-    settings: &[(&'static str, &'static str)],
-) {
-    let cluster = cluster::Cluster::new(cluster::Settings {
+/// A client of the tests' own.
+pub(crate) fn client(address: &str) -> Arc<cluster::Cluster> {
+    cluster::Cluster::new(cluster::Settings {
         bootstrap: vec![address.to_owned()],
         client_id: "front-door".into(),
         request_timeout: Duration::from_secs(30),
@@ -166,7 +164,17 @@ pub(crate) async fn make_topic(
         reconnect_backoff_max: Duration::from_secs(1),
         metadata_max_age: Duration::from_secs(300),
         max_fetch_response_bytes: 1 << 20,
-    });
+    })
+}
+
+/// Makes a topic with one replica and these settings of its own.
+pub(crate) async fn make_topic(
+    address: &str,
+    topic: &str,
+    partitions: i32,
+    settings: &[(&'static str, &'static str)],
+) {
+    let cluster = client(address);
     let configs = settings
         .iter()
         .map(|(name, value)| messages::CreatableTopicConfig {
@@ -221,6 +229,7 @@ impl<'a> Bench<'a> {
         command
             .current_dir(self.directory.path())
             .env_clear()
+            .env("AlphaVantage__ApiKey", KEY)
             .args(arguments)
             .args(["-b", &self.cluster.address, "-t", &self.topic]);
         if arguments[0] != "produce" {
@@ -251,11 +260,25 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// The API key is in nothing that a program says.
+pub(crate) fn keep_secret(output: &Output) {
+    for said in [&output.stdout, &output.stderr] {
+        let said = String::from_utf8_lossy(said);
+        assert!(
+            !said.to_ascii_uppercase().contains(KEY),
+            "the key leaks: {said}"
+        );
+    }
+}
+
+/// What a program said on standard error; the key is in none of its outputs.
 pub(crate) fn stderr(output: &Output) -> String {
+    keep_secret(output);
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 pub(crate) fn last_json(output: &Output) -> serde_json::Value {
+    keep_secret(output);
     let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
     let line = text
         .lines()
