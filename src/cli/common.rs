@@ -136,13 +136,23 @@ pub(super) struct SourceArguments {
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Source")]
     input: Vec<String>,
     /// Simulated events a second [Source.Simulated.Rate] [default: as fast as possible]
-    #[arg(long, value_name = "N", help_heading = "Source")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "Source"
+    )]
     rate: Option<f64>,
     /// Seed of the simulated market: the same seed, the same market [Source.Simulated.Seed]
-    #[arg(long, value_name = "N", help_heading = "Source")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "Source"
+    )]
     seed: Option<u64>,
     /// Replay by the events' own times, N times as fast [default: as fast as possible]
-    #[arg(long, value_name = "N", value_parser = positive, help_heading = "Source")]
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true, help_heading = "Source")]
     speed: Option<f64>,
     /// Fill back from this month on, then stop; a run that was interrupted goes on where it was
     #[arg(

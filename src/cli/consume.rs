@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     sink: SinkArguments,
     /// Stop after exactly N records, and commit exactly those
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     #[command(flatten)]
     kafka: KafkaArguments,

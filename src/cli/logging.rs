@@ -3,6 +3,9 @@
 use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Level, LogFormat, Logging};
 
@@ -22,9 +25,26 @@ pub(super) fn init(logging: &Logging) {
         .with_writer(io::stderr)
         .with_max_level(level)
         .with_ansi(colour);
+    let filter = Targets::new()
+        .with_default(level)
+        .with_target("rskafka", of_libraries(level));
     // A second call finds the log of the first, which stays.
     let _ = match logging.format {
-        LogFormat::Text => log.with_target(false).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Text => log.with_target(false).finish().with(filter).try_init(),
+        LogFormat::Json => log
+            .json()
+            .flatten_event(true)
+            .finish()
+            .with(filter)
+            .try_init(),
     };
+}
+
+/// What a library warns of, frame by frame, comes back as an error that says it once and in our words.
+fn of_libraries(level: LevelFilter) -> LevelFilter {
+    if level > LevelFilter::INFO {
+        level
+    } else {
+        level.min(LevelFilter::ERROR)
+    }
 }

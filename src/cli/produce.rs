@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     source: SourceArguments,
     /// Stop after N events
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     #[command(flatten)]
     kafka: KafkaArguments,

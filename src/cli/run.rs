@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     sink: SinkArguments,
     /// Stop after N events
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Keys do not stop it
     #[arg(long)]

@@ -113,3 +113,21 @@ fn wrong_usage_and_wrong_configuration_are_told_apart() {
         );
     }
 }
+
+#[test]
+fn a_negative_number_is_refused_for_what_it_is() {
+    for line in [
+        "produce --count -5",
+        "consume --count -5",
+        "demo --events -5",
+        "demo --seconds -1",
+        "produce --seed -5",
+        "produce --speed -2",
+    ] {
+        let Err(Refusal::Usage(error)) = parsed(&format!("stockflow {line}")) else {
+            panic!("{line} is taken");
+        };
+        let said = error.to_string();
+        assert!(said.contains("invalid value '-"), "{line}: {said}");
+    }
+}

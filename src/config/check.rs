@@ -132,7 +132,11 @@ pub(super) fn source(
                     ),
                 )),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => problems.push(needed("AlphaVantage.ApiKey", &error.to_string())),
+                Some(Err(error)) => problems.push(Problem::Needed {
+                    key: "AlphaVantage.ApiKeyFile".to_owned(),
+                    origin: origin_of(entries, "AlphaVantage.ApiKey"),
+                    reason: error.to_string(),
+                }),
             }
             if alpha_vantage.symbols.is_empty() {
                 problems.push(needed(

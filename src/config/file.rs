@@ -28,6 +28,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<Write>, Problem> {
         path: path.to_owned(),
         source,
     };
+    if is_named_pipe(path) {
+        return Err(unreadable(std::io::Error::other(
+            "it is a named pipe, which would keep the start waiting for whoever writes into it",
+        )));
+    }
     let mut text = String::new();
     File::open(path)
         .map_err(unreadable)?
@@ -41,6 +46,24 @@ pub(super) fn read(path: &Path) -> Result<Vec<Write>, Problem> {
         });
     }
     parse(&text, path)
+}
+
+/// Whether opening it would wait for another process. What a shell passes (`<(command)`) is open already.
+fn is_named_pipe(path: &Path) -> bool {
+    is_pipe(path) && !path.starts_with("/dev/fd") && !path.starts_with("/proc")
+}
+
+/// Whether it is a pipe: it can be read once, and waits for whoever writes.
+#[cfg(unix)]
+pub(super) fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    std::fs::metadata(path).is_ok_and(|kind| kind.file_type().is_fifo())
+}
+
+/// Whether it is a pipe: it can be read once, and waits for whoever writes.
+#[cfg(not(unix))]
+pub(super) fn is_pipe(_: &Path) -> bool {
+    false
 }
 
 /// The settings in a file's text.

@@ -31,6 +31,12 @@ impl FromStr for HostPort {
 
     /// `HOST:PORT`; without a port it is Kafka's usual one, 9092.
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((_, plain)) = text.rsplit_once('@') {
+            // Not repeated: it may be a password.
+            return Err(format!(
+                "…@{plain}: a broker's address has no user and password in it; those are set by keys of their own (Kafka.SaslUsername)"
+            ));
+        }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (address, port) = rest
@@ -82,9 +88,9 @@ pub(super) fn host_ports(items: &[String]) -> Result<Vec<HostPort>, String> {
         // librdkafka accepts the protocol in front.
         let plain = match item.split_once("://") {
             Some((protocol, rest)) if protocol.eq_ignore_ascii_case("plaintext") => rest,
-            Some(_) => {
+            Some((protocol, _)) => {
                 return Err(format!(
-                    "{item:?}: the protocol is set by Kafka.SecurityProtocol"
+                    "{protocol:?}://…: the protocol is set by Kafka.SecurityProtocol"
                 ));
             }
             None => item,
@@ -135,6 +141,15 @@ mod tests {
             assert!(text.parse::<HostPort>().is_err(), "{text}");
         }
         assert!(host_ports(&["SSL://a:1".to_owned()]).is_err());
+        for item in [
+            "user:hunter2@host:9092",
+            "SSL://user:hunter2@host",
+            "plaintext://user:hunter2@host",
+            "hunter2@[::1]:1",
+        ] {
+            let refusal = host_ports(&[item.to_owned()]).expect_err("an error");
+            assert!(!refusal.contains("hunter2"), "{refusal}");
+        }
         assert!(host_ports(&["a:0".to_owned()]).is_err());
         assert!(host_ports(&[]).is_err());
     }

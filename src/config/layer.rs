@@ -251,6 +251,20 @@ impl Layers {
         for (key, reason) in &self.foreign {
             warnings.push(format!("{key} has no effect: {reason}"));
         }
+        for ((section, name), assigned) in &self.values {
+            let secret = TABLE
+                .iter()
+                .copied()
+                .flatten()
+                .any(|key| key.section == *section && key.name == *name && key.is_secret());
+            if secret && assigned.origin == Origin::Set && matches!(assigned.raw, Raw::Scalar(_)) {
+                let path = join(section, name);
+                warnings.push(format!(
+                    "{path} (--set): everyone on this machine can see a secret on a command line; give it by the variable {} or the key {path}File",
+                    path.replace('.', "__")
+                ));
+            }
+        }
         warnings
     }
 }

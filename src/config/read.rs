@@ -57,7 +57,11 @@ impl<'a> Reader<'a> {
                 Some(value)
             }
             Err(reject) => {
-                self.reject(section, name, origin, reject);
+                let spelled = match raw {
+                    Raw::SecretFile(_) => format!("{name}File"),
+                    _ => name.to_owned(),
+                };
+                self.reject(section, &spelled, origin, reject);
                 None
             }
         }

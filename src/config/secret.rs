@@ -104,6 +104,11 @@ fn read_file(path: &Path) -> Result<SecretString, SecretError> {
         path: path.to_owned(),
         source,
     };
+    if super::file::is_pipe(path) {
+        return Err(unreadable(io::Error::other(
+            "it is a pipe, and a secret's file is read again whenever the secret is needed",
+        )));
+    }
     let mut text = String::new();
     File::open(path)
         .map_err(unreadable)?

@@ -6,6 +6,7 @@
 
 pub mod identity;
 pub mod price;
+pub mod short;
 pub mod symbol;
 pub mod timestamp;
 

@@ -52,13 +52,15 @@ impl From<DateTime<Utc>> for Timestamp {
         };
         if end > 19 {
             text[19] = b'.';
-            let all = &mut [0; 9];
-            digits(all, nanos);
-            text[20..end].copy_from_slice(&all[..end - 20]);
+            // All nine; what is too much gives way to the zone.
+            digits(&mut text[20..29], nanos);
         }
         text[end] = b'Z';
         Self {
-            text: text[..=end].iter().map(|&byte| char::from(byte)).collect(),
+            // In one piece: a character at a time would be a copy each.
+            text: std::str::from_utf8(&text[..=end])
+                .unwrap_or_default()
+                .into(),
             instant,
         }
     }

@@ -3,6 +3,7 @@
 //! Hand-written because it is on the path of every event: one pass, no formatting machinery, no allocation beyond
 //! the caller's buffer.
 
+use super::short::put;
 use super::{TradeEvent, TradeId};
 
 /// Room that one event's JSON usually takes, in bytes.
@@ -25,11 +26,11 @@ impl TradeEvent {
         out.extend_from_slice(b"\",\"Symbol\":\"");
         escape(&self.symbol, out);
         out.extend_from_slice(b"\",\"Side\":\"");
-        out.extend_from_slice(self.side.as_str().as_bytes());
+        put(out, self.side.as_str().as_bytes());
         out.extend_from_slice(b"\",\"Quantity\":");
-        out.extend_from_slice(itoa::Buffer::new().format(self.quantity).as_bytes());
+        put(out, itoa::Buffer::new().format(self.quantity).as_bytes());
         out.extend_from_slice(b",\"Price\":");
-        out.extend_from_slice(self.price.as_bytes());
+        put(out, self.price.as_bytes());
         out.extend_from_slice(b",\"Timestamp\":\"");
         escape(&self.timestamp.text, out);
         out.extend_from_slice(b"\"}");
@@ -40,7 +41,7 @@ impl TradeEvent {
 fn escape(text: &str, out: &mut Vec<u8>) {
     let needs = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
     if !text.bytes().any(needs) {
-        out.extend_from_slice(text.as_bytes());
+        put(out, text.as_bytes());
         return;
     }
     for byte in text.bytes() {

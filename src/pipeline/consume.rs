@@ -15,8 +15,17 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    PipelineError, Stop, pace::Pace, reach::Reach, rebalance::Held, sealing::Sealing,
-    session::Session, settings, summary::Written, tally::Tally, watchdog::Watchdog, writer::Writer,
+    PipelineError, Stop,
+    pace::Pace,
+    reach::{Reach, Told},
+    rebalance::Held,
+    sealing::Sealing,
+    session::Session,
+    settings,
+    summary::Written,
+    tally::Tally,
+    watchdog::Watchdog,
+    writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
@@ -35,6 +44,8 @@ pub(super) struct ConsumeOptions {
     pub(super) from: Option<AutoOffsetReset>,
     /// Whether a topic that is not there is made on first use, because the other half is about to publish to it.
     pub(super) create_topic: bool,
+    /// What was said of brokers that cannot be reached.
+    pub(super) told: Told,
 }
 
 /// Consumes until the stop is asked for, `count` is reached, or `at_end` turned true and the ends of then are reached.
@@ -46,7 +57,7 @@ pub(super) async fn consume(
     at_end: watch::Receiver<bool>,
     progress: &watch::Sender<Written>,
 ) -> Result<(), PipelineError> {
-    let reach = Reach::new(cluster, options.one_shot);
+    let reach = Reach::new(cluster, options.one_shot).sharing(&options.told);
     let mut left = options.count;
     loop {
         let prepared = prepare(config, cluster, options, &reach);

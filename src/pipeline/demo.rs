@@ -14,6 +14,7 @@ use super::{
     consume::{self, ConsumeOptions},
     options::{BrokerOptions, DemoOptions, Format, SourceOptions},
     publish::{PublishOptions, publish_from},
+    reach::Told,
     run::report,
     settings,
     summary::{Published, Written},
@@ -109,12 +110,14 @@ async fn play(
     let publishing = PublishOptions {
         source: SourceOptions::default(),
         count: options.events,
+        told: Told::default(),
     };
     let consuming = ConsumeOptions {
         one_shot: true,
         count: None,
         from: None,
         create_topic: true,
+        told: Told::default(),
     };
     // The market closes first, at a stop or when its time is over; the consumer then goes on to the end, because the
     // broker's memory ends with the process.
@@ -186,15 +189,19 @@ async fn show(
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
     };
     let bar = match events {
-        Some(events) => ProgressBar::new(events)
-            .with_style(style("{bar:30} {pos}/{len} rows written, {per_sec}, {msg}")),
-        None => ProgressBar::no_length()
-            .with_style(style("{spinner} {pos} rows written, {per_sec}, {msg}")),
+        Some(events) => {
+            ProgressBar::new(events).with_style(style("{bar:30} {pos}/{len} rows written{msg}"))
+        }
+        None => ProgressBar::no_length().with_style(style("{spinner} {pos} rows written{msg}")),
     };
+    let began = Instant::now();
     loop {
         tokio::time::sleep(REDRAW).await;
-        bar.set_position(written.borrow().rows);
-        bar.set_message(format!("{} published", published.borrow().events));
+        let rows = written.borrow().rows;
+        let published = published.borrow().events;
+        let rate = rows as f64 / began.elapsed().as_secs_f64();
+        bar.set_position(rows);
+        bar.set_message(format!(", {rate:.0} a second, {published} published"));
     }
 }
 

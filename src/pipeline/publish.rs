@@ -17,7 +17,7 @@ use super::{
     flight::{Flight, Flights, Offer},
     known::{self, Known},
     options::SourceOptions,
-    reach::Reach,
+    reach::{Reach, Told},
     settings,
     summary::Published,
 };
@@ -41,6 +41,8 @@ pub(super) struct PublishOptions {
     pub(super) source: SourceOptions,
     /// Stop after so many events.
     pub(super) count: Option<u64>,
+    /// What was said of brokers that cannot be reached.
+    pub(super) told: Told,
 }
 
 impl PublishOptions {
@@ -74,7 +76,7 @@ pub(super) async fn publish_from(
     progress: &watch::Sender<Published>,
 ) -> Result<(), PipelineError> {
     let one_shot = options.one_shot();
-    let reach = Reach::new(cluster, one_shot);
+    let reach = Reach::new(cluster, one_shot).sharing(&options.told);
     let topic: Arc<str> = config.kafka.topic.as_str().into();
     let settings = settings::producer(config);
     let look_up = !options.source.republish && source.may_repeat();

@@ -3,7 +3,10 @@
 
 use std::{
     future::Future,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,11 +22,28 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How often the cluster's reachability is looked at while a pipeline runs.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// Whether it was said that no broker can be reached. Two halves of a process share it, so that one of them says it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told(Arc<AtomicBool>);
+
+impl Told {
+    /// The cluster is lost: whether that is to be said.
+    fn lost(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// The cluster is back: whether that is to be said.
+    fn found(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
 /// How patient a command is with a cluster that cannot be reached.
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
     cluster: Arc<Cluster>,
     limit: Option<Duration>,
+    told: Told,
 }
 
 impl Reach {
@@ -32,6 +52,15 @@ impl Reach {
         Self {
             cluster: Arc::clone(cluster),
             limit: one_shot.then_some(ONE_SHOT_LIMIT),
+            told: Told::default(),
+        }
+    }
+
+    /// As one of two halves, which say once between them what is to be said.
+    pub(super) fn sharing(self, told: &Told) -> Self {
+        Self {
+            told: told.clone(),
+            ..self
         }
     }
 
@@ -55,7 +84,7 @@ impl Reach {
         loop {
             let error = match question().await {
                 Ok(answer) => {
-                    if failed {
+                    if failed && self.told.found() {
                         tracing::info!(brokers = %self.bootstrap(), "Kafka can be reached");
                     }
                     return Ok(answer);
@@ -63,8 +92,7 @@ impl Reach {
                 Err(error) if error.is_retriable() => error,
                 Err(error) => return Err(error.into()),
             };
-            if !failed {
-                failed = true;
+            if !std::mem::replace(&mut failed, true) && self.told.lost() {
                 tracing::warn!(
                     "{error}; trying again{}. Kafka.BootstrapServers is {}; without a Kafka, `stockflow demo` shows how all works",
                     match self.limit {
@@ -97,8 +125,7 @@ impl Reach {
             tokio::time::sleep(LOOK).await;
             match self.cluster.unreachable_since() {
                 Some(since) => {
-                    if !lost {
-                        lost = true;
+                    if !std::mem::replace(&mut lost, true) && self.told.lost() {
                         tracing::warn!(
                             brokers = %self.bootstrap(),
                             "no broker can be reached (Kafka.BootstrapServers); trying again, nothing is lost"
@@ -111,11 +138,11 @@ impl Reach {
                         );
                     }
                 }
-                None if lost => {
-                    lost = false;
-                    tracing::info!("Kafka can be reached again");
+                None => {
+                    if std::mem::take(&mut lost) && self.told.found() {
+                        tracing::info!("Kafka can be reached again");
+                    }
                 }
-                None => {}
             }
         }
     }

@@ -11,6 +11,7 @@ use super::{
     keys::Keys,
     options,
     publish::{PublishOptions, publish},
+    reach::Told,
     settings,
     summary::{Published, Summary, Written},
 };
@@ -24,6 +25,7 @@ pub async fn produce(config: &Config, options: &options::ProduceOptions, stop: &
     let options = PublishOptions {
         source: options.source.clone(),
         count: options.count,
+        told: Told::default(),
     };
     let outcome = tokio::select! {
         outcome = publish(config, &cluster, &options, stop, &progress) => outcome,
@@ -43,6 +45,7 @@ pub async fn consume(config: &Config, options: &options::ConsumeOptions, stop: &
         count: options.count,
         from: options.from,
         create_topic: false,
+        told: Told::default(),
     };
     let outcome = tokio::select! {
         outcome = consume::consume(config, &cluster, &options, stop, at_end, &progress) => outcome,
@@ -60,9 +63,11 @@ pub async fn run(config: &Config, options: &options::RunOptions, stop: &Stop) ->
     let published = watch::Sender::default();
     let written = watch::Sender::default();
     let (at_end_sender, at_end) = watch::channel(options.until_end);
+    let told = Told::default();
     let publishing = PublishOptions {
         source: options.source.clone(),
         count: options.count,
+        told: told.clone(),
     };
     let one_shot = publishing.one_shot() || options.until_end;
     let consuming = ConsumeOptions {
@@ -70,6 +75,7 @@ pub async fn run(config: &Config, options: &options::RunOptions, stop: &Stop) ->
         count: None,
         from: options.from,
         create_topic: true,
+        told,
     };
     let both = async {
         let produce = async {

@@ -177,11 +177,12 @@ pub(super) fn source(
                 .iter()
                 .map(|path| path.to_string_lossy().into_owned())
                 .collect(),
-            symbol: config
+            symbols: config
                 .alpha_vantage
                 .symbols
-                .first()
-                .map(|symbol| symbol.as_str().into()),
+                .iter()
+                .map(|symbol| symbol.as_str().into())
+                .collect(),
             interval: interval(config)?,
             speed: options.speed,
         })?),

@@ -52,6 +52,12 @@ impl Summary {
         }
     }
 
+    /// Whether nothing was done.
+    pub fn is_nothing(&self) -> bool {
+        self.published.unwrap_or_default() == Published::default()
+            && self.written.unwrap_or_default() == Written::default()
+    }
+
     fn json(&self) -> Value {
         let mut object = Map::new();
         if let Some(published) = self.published {

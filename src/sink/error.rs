@@ -21,10 +21,16 @@ pub enum SinkError {
         source: io::Error,
     },
     /// Another process writes into the directory.
-    #[error("{} is in use by another stockflow process; stop it, or choose another directory with --out", path.display())]
+    #[error(
+        "{} is in use by another stockflow process{}; stop it, or choose another directory with --out",
+        path.display(),
+        holder.map_or_else(String::new, |id| format!(" (process id {id})"))
+    )]
     Locked {
         /// The output directory.
         path: PathBuf,
+        /// The other process, where it has said so.
+        holder: Option<u32>,
     },
     /// The directory holds rows of another cluster, topic or group.
     #[error(

@@ -143,7 +143,12 @@ impl Fs for Disk {
             .truncate(false)
             .open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => {
+                // For whoever finds the lock taken; it holds without that.
+                let id = std::process::id();
+                let _ = file.set_len(0).and_then(|()| writeln!(&file, "{id}"));
+                Ok(Some(Box::new(file)))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -159,6 +164,14 @@ fn rename_exclusively(from: &Path, to: &Path) -> Result<(), Errno> {
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 fn rename_exclusively(_: &Path, _: &Path) -> Result<(), Errno> {
     Err(Errno::NOSYS)
+}
+
+/// The process that holds a lock, as it wrote it there.
+pub(super) fn held_by(lock: &Path) -> Option<u32> {
+    let mut text = String::new();
+    let file = File::open(lock).ok()?;
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 impl FsFile for File {

@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use super::checkpoint::{self, Checkpoint, State};
 use super::error::SinkError;
-use super::fs::{Disk, Fs};
+use super::fs::{Disk, Fs, held_by};
 use super::naming;
 use super::outputs::{Limits, Outputs};
 use super::place::Form;
 use super::redo::{self, Redo};
 use super::settings::{Binding, Publish, Settings};
-use super::{Sink, index, look, packing, row, sealed};
+use super::{Sink, index, inspect, packing, row, sealed};
 
 /// The sidecar directory.
 pub(super) const STATE_DIRECTORY: &str = ".stockflow";
@@ -57,6 +57,7 @@ impl Sink {
             .map_err(SinkError::io("lock", &lock_path))?
             .ok_or_else(|| SinkError::Locked {
                 path: directory.clone(),
+                holder: held_by(&lock_path),
             })?;
 
         let path = state_directory.join(redo::FILE);
@@ -73,7 +74,7 @@ impl Sink {
             group: binding.group.clone(),
         });
         bind(&mut checkpoint, &mut unsaved, &directory, &binding)?;
-        look::look(&*fs, &mut checkpoint, &mut unsaved, &directory)?;
+        inspect::inspect(&*fs, &mut checkpoint, &mut unsaved, &directory)?;
         sweep(&*fs, &checkpoint, &directory)?;
 
         let sink = Self {
@@ -208,21 +209,13 @@ fn bind(
     directory: &Path,
     binding: &Binding,
 ) -> Result<(), SinkError> {
-    for (what, bound, wanted) in [
-        ("cluster", &checkpoint.cluster_id, &binding.cluster_id),
-        ("topic", &checkpoint.topic, &binding.topic),
-        ("group", &checkpoint.group, &binding.group),
-    ] {
-        if bound != wanted {
-            let (bound, wanted) = (bound.clone(), wanted.clone());
-            return Err(SinkError::BoundElsewhere {
-                path: directory.to_owned(),
-                what,
-                bound,
-                wanted,
-            });
-        }
-    }
+    let Binding {
+        cluster_id,
+        topic,
+        group,
+        ..
+    } = binding;
+    bound(checkpoint, directory, cluster_id, topic, group)?;
     match (checkpoint.topic_id, binding.topic_id) {
         (Some(old), Some(new)) if old != new => {
             tracing::warn!(
@@ -245,6 +238,31 @@ fn bind(
             *unsaved = true;
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// Holds the directory to its cluster, topic and group.
+pub(super) fn bound(
+    checkpoint: &Checkpoint,
+    directory: &Path,
+    cluster_id: &str,
+    topic: &str,
+    group: &str,
+) -> Result<(), SinkError> {
+    for (what, bound, wanted) in [
+        ("cluster", checkpoint.cluster_id.as_str(), cluster_id),
+        ("topic", checkpoint.topic.as_str(), topic),
+        ("group", checkpoint.group.as_str(), group),
+    ] {
+        if bound != wanted {
+            return Err(SinkError::BoundElsewhere {
+                path: directory.to_owned(),
+                what,
+                bound: bound.to_owned(),
+                wanted: wanted.to_owned(),
+            });
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::settings::Column;
+use crate::event::short::put;
 use crate::event::{BadRecord, Trade};
 
 /// A record as it came from its partition.
@@ -71,32 +72,6 @@ pub(super) fn write_row(
         }
     }
     out.push(b'\n');
-}
-
-/// Appends a short text. The fields of a row are a few bytes each, and a call of `memcpy` for each of them would cost
-/// more than the rest of the row (under musl several times as much); copies of a constant size need none. So the front
-/// and the back of the text are copied in such pieces, the back over what the front has written too much.
-#[inline]
-fn put(out: &mut Vec<u8>, text: &[u8]) {
-    match text.len() {
-        0 => {}
-        1..4 => text.iter().for_each(|byte| out.push(*byte)),
-        4..8 => put_pieces::<4>(out, text),
-        8..16 => put_pieces::<8>(out, text),
-        16..=32 => put_pieces::<16>(out, text),
-        _ => out.extend_from_slice(text),
-    }
-}
-
-/// Appends a text of `N` to `2 * N` bytes.
-#[inline]
-fn put_pieces<const N: usize>(out: &mut Vec<u8>, text: &[u8]) {
-    if let (Some(front), Some(back)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) {
-        let len = out.len();
-        out.extend_from_slice(front);
-        out.truncate(len + text.len() - N);
-        out.extend_from_slice(back);
-    }
 }
 
 /// Printable ASCII that a spreadsheet does not take for a formula.

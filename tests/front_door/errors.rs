@@ -135,6 +135,7 @@ fn a_missing_or_placeholder_key_is_told_before_any_socket_opens() {
     ] {
         let output = bench
             .command(&["produce", "--symbol", "IBM", "--set", set])
+            .env_remove("AlphaVantage__ApiKey")
             .output()
             .expect("the binary runs");
         assert_eq!(output.status.code(), Some(78), "{set}: {}", stderr(&output));

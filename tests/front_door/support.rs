@@ -17,6 +17,9 @@ use std::{
 use stockflow::wire::{cluster, messages};
 use tempfile::TempDir;
 
+/// The API key that every program of these tests has. Whatever a test looks at is searched for it, see [`keep_secret`].
+pub(crate) const KEY: &str = "K3YTHATMUSTNOTLEAK";
+
 /// A fixture's path.
 pub(crate) fn fixture(name: &str) -> String {
     format!(
@@ -180,6 +183,7 @@ impl<'a> Bench<'a> {
         command
             .current_dir(self.directory.path())
             .env_clear()
+            .env("AlphaVantage__ApiKey", KEY)
             .args(arguments)
             .args(["-b", &self.cluster.address, "-t", &self.topic]);
         if arguments[0] != "produce" {
@@ -210,11 +214,25 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// The API key is in nothing that a program says.
+pub(crate) fn keep_secret(output: &Output) {
+    for said in [&output.stdout, &output.stderr] {
+        let said = String::from_utf8_lossy(said);
+        assert!(
+            !said.to_ascii_uppercase().contains(KEY),
+            "the key leaks: {said}"
+        );
+    }
+}
+
+/// What a program said on standard error; the key is in none of its outputs.
 pub(crate) fn stderr(output: &Output) -> String {
+    keep_secret(output);
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 pub(crate) fn last_json(output: &Output) -> serde_json::Value {
+    keep_secret(output);
     let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
     let line = text
         .lines()

@@ -114,14 +114,32 @@ pub fn parse(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
         Some(b'{') => parse_json(&String::from_utf8_lossy(body), ask),
         Some(b'<') => Err(Refusal::Notice(Notice::wordless(NoticeKind::Html))),
         Some(_) if csv::is_csv(body) => parse_csv(body, ask),
+        Some(_) if !is_text(body) => Err(Refusal::Unusable(
+            "neither JSON, CSV nor HTML, but binary data".to_owned(),
+        )),
         Some(_) => Err(Refusal::Unusable(format!(
             "neither JSON, CSV nor HTML: {:?}",
-            redact(
-                &String::from_utf8_lossy(body.get(..200).unwrap_or(body)),
-                ask.key
-            )
+            redact(&String::from_utf8_lossy(beginning(body)), ask.key)
         ))),
     }
+}
+
+/// As much of a body as is shown.
+fn beginning(body: &[u8]) -> &[u8] {
+    body.get(..200).unwrap_or(body)
+}
+
+/// Whether a body begins as a text does: UTF-8, but for a character that is cut at the end, without control characters.
+fn is_text(body: &[u8]) -> bool {
+    let start = beginning(body);
+    let whole = match std::str::from_utf8(start) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() && start.len() < body.len() => {
+            std::str::from_utf8(&start[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    !whole.chars().any(|c| c.is_control() && !c.is_whitespace())
 }
 
 fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {

@@ -67,6 +67,26 @@ fn with_slack(span: TimeDelta) -> TimeDelta {
     span * (100 + SLACK_PERCENT) / 100
 }
 
+/// What keeps a request waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The distance of two requests.
+    Second,
+    /// The requests of a minute are used up.
+    Minute,
+    /// The requests of the day are used up.
+    Day,
+    /// The service said that it will not answer before.
+    Service,
+}
+
+/// The longest of the waits that a request has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) cause: Cause,
+    pub(super) until: DateTime<Utc>,
+}
+
 /// What was used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -84,29 +104,38 @@ pub(super) struct Spent {
 const MAX_RECENT: usize = 6_000;
 
 impl Spent {
-    /// When the next request may go out; `now` or earlier is at once.
+    /// When the next request may go out; `now` is at once.
     pub(super) fn ready_at(&self, limits: &Limits, now: DateTime<Utc>) -> DateTime<Utc> {
-        let mut at = self.shut_until.unwrap_or(now).max(now);
-        if let Some(last) = self.recent.back() {
-            at = at.max(*last + limits.gap);
-        }
-        if let Some(minute) = limits.minute {
-            let minute = usize::try_from(minute).unwrap_or(usize::MAX);
+        self.held(limits, now).map_or(now, |hold| hold.until)
+    }
+
+    /// What the next request has to wait for, if it has to.
+    pub(super) fn held(&self, limits: &Limits, now: DateTime<Utc>) -> Option<Hold> {
+        let hold = |cause, until| Some(Hold { cause, until });
+        let service = self
+            .shut_until
+            .and_then(|until| hold(Cause::Service, until));
+        let second = self
+            .recent
+            .back()
+            .and_then(|last| hold(Cause::Second, *last + limits.gap));
+        let minute = limits.minute.and_then(|minute| {
             if minute == 0 {
-                at = at.max(next_day(limits.zone, now));
-            } else if let Some(first) = self
-                .recent
-                .len()
-                .checked_sub(minute)
-                .and_then(|place| self.recent.get(place))
-            {
-                at = at.max(*first + with_slack(TimeDelta::minutes(1)));
+                return hold(Cause::Minute, next_day(limits.zone, now));
             }
-        }
-        if self.left_today(limits, now) == Some(0) {
-            at = at.max(next_day(limits.zone, now.max(self.midday(limits.zone))));
-        }
-        at
+            let oldest = self.recent.len().checked_sub(to_usize(minute))?;
+            let first = self.recent.get(oldest)?;
+            hold(Cause::Minute, *first + with_slack(TimeDelta::minutes(1)))
+        });
+        let day = (self.left_today(limits, now) == Some(0)).then(|| Hold {
+            cause: Cause::Day,
+            until: next_day(limits.zone, now.max(self.midday(limits.zone))),
+        });
+        [second, minute, day, service]
+            .into_iter()
+            .flatten()
+            .filter(|hold| hold.until > now)
+            .max_by_key(|hold| hold.until)
     }
 
     /// A request goes out.
@@ -167,6 +196,10 @@ impl Spent {
     }
 }
 
+fn to_usize(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 fn day_of(zone: Tz, now: DateTime<Utc>) -> NaiveDate {
     now.with_timezone(&zone).date_naive()
 }
@@ -220,6 +253,32 @@ mod tests {
             limits(Limit::Unlimited, Limit::Of(500), true),
             (None, Some(500))
         );
+    }
+
+    #[test]
+    fn a_wait_says_what_it_is_for() {
+        let limits = Limits::new(1.0, Limit::Of(2), Limit::Of(3), false, NEW_YORK);
+        let now = time("2025-11-07T12:00:00Z");
+        let mut spent = Spent::default();
+        let held = |spent: &Spent, now| {
+            let hold = spent.held(&limits, now)?;
+            Some((hold.cause, (hold.until - now).num_milliseconds()))
+        };
+        assert_eq!(held(&spent, now), None);
+        spent.spend(&limits, now);
+        assert_eq!(held(&spent, now), Some((Cause::Second, 1_050)));
+        let later = now + TimeDelta::seconds(2);
+        assert_eq!(held(&spent, later), None);
+        spent.spend(&limits, later);
+        assert_eq!(held(&spent, later), Some((Cause::Minute, 61_000)));
+        spent.refund();
+        assert_eq!(held(&spent, later), None, "one that never went out");
+        spent.shut(later + TimeDelta::seconds(9));
+        assert_eq!(held(&spent, later), Some((Cause::Service, 9_000)));
+        spent.spend(&limits, later);
+        spent.spend(&limits, later);
+        let (cause, _) = held(&spent, later).expect("a wait");
+        assert_eq!(cause, Cause::Day);
     }
 
     #[test]

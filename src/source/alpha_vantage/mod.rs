@@ -16,6 +16,7 @@
 
 pub mod body;
 
+mod answer;
 mod backfill;
 mod bar;
 mod breaker;
@@ -38,11 +39,12 @@ mod redact;
 mod settings;
 mod targets;
 mod tls;
+mod wait;
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use compact_str::CompactString;
 use futures::future::BoxFuture;
 use secrecy::ExposeSecret as _;
@@ -70,9 +72,6 @@ pub use settings::{Function, Interval, KeySource, OutputSize, Settings, UnknownV
 
 /// Bad bars of one body that are logged one by one; a body full of them must not fill the log.
 const MAX_LOGGED_BAD_BARS: usize = 20;
-
-/// A wait that is longer than this is said, when it is for the day's budget.
-const LONG_WAIT: TimeDelta = TimeDelta::minutes(10);
 
 /// Counts bad bars, and says in the log which they are; `of` is their symbol or file.
 pub(super) fn count_bad_bars(of: &str, bars: &[BadBar]) -> BadCounts {
@@ -129,8 +128,9 @@ struct Said {
     stale: bool,
     sparse: bool,
     key_unreadable: bool,
-    /// Until when the day's budget is used up.
-    used_up: Option<DateTime<Utc>>,
+    /// The service keeps a request waiting for long.
+    slow: bool,
+    waits: wait::Waits,
 }
 
 impl std::fmt::Debug for AlphaVantage {
@@ -240,66 +240,35 @@ impl AlphaVantage {
                 return Ok(None);
             }
             if let Some(in_flight) = &mut self.in_flight {
-                let outcome = in_flight.answer.as_mut().await;
                 let (place, since) = (in_flight.place, in_flight.since);
+                let outcome = tokio::select! {
+                    biased;
+                    outcome = in_flight.answer.as_mut() => outcome,
+                    () = wait::too_long(since), if !self.said.slow => {
+                        self.say_slow(place);
+                        continue;
+                    }
+                };
                 self.in_flight = None;
                 self.settle(place, since, outcome);
                 continue;
             }
             let now = self.clock.now();
             let limits = self.limits();
-            let mut ready = self.ledger.known().spent.ready_at(&limits, now);
+            let hold = self.ledger.known().spent.held(&limits, now);
+            let mut ready = hold.map_or(now, |hold| hold.until);
             if let Some(at) = self.breaker.ready_at().filter(|_| !self.once()) {
                 ready = ready.max(at);
             }
             match self.plan.next(now, ready) {
                 Next::Ask(place) => self.ask(place, now),
-                Next::Wait(until) => self.wait(until, now).await,
+                Next::Wait(until) => self.wait(until, hold, now).await,
                 Next::Ended => self.end(),
                 Next::NoneLeft => {
                     self.ended = true;
                     return Err(SourceError::NoSymbolLeft);
                 }
             }
-        }
-    }
-
-    /// Waits, at most until it is time to give up.
-    async fn wait(&mut self, until: DateTime<Utc>, now: DateTime<Utc>) {
-        let limits = self.limits();
-        let spent = &self.ledger.known().spent;
-        let used_up = spent.left_today(&limits, now) == Some(0) || spent.shut_until(now).is_some();
-        if used_up && until - now > LONG_WAIT {
-            let limit = limits.day.unwrap_or_default();
-            if self.once() {
-                let until = until.to_rfc3339();
-                return self.stop(
-                    0,
-                    Fault::BudgetUsedUp { limit, until },
-                    super::ErrorClass::Stop,
-                );
-            }
-            if self.said.used_up != Some(until) {
-                self.said.used_up = Some(until);
-                tracing::warn!(
-                    used = spent.used_today(limits.zone, now),
-                    limit = limits.day,
-                    "the day's requests are used up (AlphaVantage.RequestsPerDay); the next one goes out at {}",
-                    until.to_rfc3339()
-                );
-            }
-        }
-        match (&self.unreachable, self.settings.unreachable_limit) {
-            (Some((since, place, fault)), Some(limit)) => {
-                let left = (*since + limit).saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    let (place, fault) = (*place, fault.clone());
-                    return self.stop(place, fault, super::ErrorClass::Stop);
-                }
-                let left = TimeDelta::from_std(left).unwrap_or_default();
-                self.clock.sleep_towards(until.min(now + left)).await;
-            }
-            _ => self.clock.sleep_towards(until).await,
         }
     }
 

@@ -81,10 +81,11 @@ impl AlphaVantage {
         let mut poller = Self::with_clock(settings, Clock::default())?;
         while poller.in_flight.is_none() && poller.error.is_none() {
             let now = poller.clock.now();
-            let ready = poller.ledger.known().spent.ready_at(&poller.limits(), now);
+            let hold = poller.ledger.known().spent.held(&poller.limits(), now);
+            let ready = hold.map_or(now, |hold| hold.until);
             match poller.plan.next(now, ready) {
                 Next::Ask(place) => poller.ask(place, now),
-                Next::Wait(until) => poller.wait(until, now).await,
+                Next::Wait(until) => poller.wait(until, hold, now).await,
                 Next::Ended | Next::NoneLeft => return Err(SourceError::NoSymbolLeft),
             }
         }

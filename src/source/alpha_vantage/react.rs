@@ -81,6 +81,7 @@ impl AlphaVantage {
                 let time = TimeDelta::from_std(time).unwrap_or_default();
                 // The limit is the key's, not the symbol's.
                 self.ledger.update(|known| known.spent.shut(now + time));
+                self.said.waits.know_shut(now + time);
                 self.retry(place, fault, now, time);
             }
             Reaction::NextDay => self.next_day(place, fault, now),
@@ -143,7 +144,7 @@ impl AlphaVantage {
         if self.once() {
             return self.stop(place, fault, ErrorClass::Stop);
         }
-        self.said.used_up = Some(until);
+        self.said.waits.know_shut(until);
         tracing::warn!(
             "nothing is asked before the service's next day begins, at {}",
             until.to_rfc3339()

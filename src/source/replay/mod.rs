@@ -35,8 +35,9 @@ const MAX_WAITING_BATCHES: usize = 2;
 pub struct Settings {
     /// The files, [`STDIN`] for the standard input, which can be named once.
     pub inputs: Vec<String>,
-    /// The symbol of CSV bodies, which do not say it.
-    pub symbol: Option<CompactString>,
+    /// The symbol of CSV bodies, which do not say it: exactly one. JSON bodies are of the symbol that they say, with a
+    /// warning when it is none of these.
+    pub symbols: Vec<CompactString>,
     /// The interval of CSV bodies of minutes, which do not say it either.
     pub interval: Interval,
     /// By the events' own times, so many times as fast; `None` is as fast as they are taken.
@@ -64,6 +65,11 @@ pub enum ReplayFault {
     /// It is CSV, and no symbol is given.
     #[error("CSV does not say which symbol it is of; give one by --symbol")]
     SymbolMissing,
+    /// It is CSV, and several symbols are given.
+    #[error(
+        "CSV does not say which symbol it is of, and {0} are given; give one by --symbol, and replay the files of each by themselves"
+    )]
+    SymbolAmbiguous(usize),
     /// It is larger than a body can be.
     #[error("it is larger than an Alpha Vantage body can be")]
     TooLarge,

@@ -54,6 +54,19 @@ pub(super) fn read_all(settings: &Settings, out: &Sender<Message>) {
     progress.end();
 }
 
+/// Whether it is open only when somebody writes into it.
+#[cfg(unix)]
+fn is_pipe(path: &str) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    std::fs::metadata(path).is_ok_and(|kind| kind.file_type().is_fifo())
+}
+
+/// Whether it is open only when somebody writes into it.
+#[cfg(not(unix))]
+fn is_pipe(_: &str) -> bool {
+    false
+}
+
 struct Reader<'a> {
     path: &'a str,
     settings: &'a Settings,
@@ -66,6 +79,12 @@ impl Reader<'_> {
         let input: Box<dyn Read> = if self.path == STDIN {
             Box::new(io::stdin())
         } else {
+            if is_pipe(self.path) {
+                tracing::info!(
+                    path = self.path,
+                    "it is a pipe: waiting for whoever writes into it"
+                );
+            }
             Box::new(File::open(self.path)?)
         };
         let mut input = unpack(self.progress.count(input))?;
@@ -108,12 +127,9 @@ impl Reader<'_> {
         }
         // JSON bodies name their symbol, and that is the one that counts.
         let csv = bytes.trim_ascii_start().first() != Some(&b'{');
+        let symbols = self.settings.symbols.as_slice();
         let ask = Ask {
-            symbols: if csv {
-                self.settings.symbol.as_slice()
-            } else {
-                &[]
-            },
+            symbols: if csv { symbols } else { &[] },
             interval: self.settings.interval,
             now: None,
             delayed: false,
@@ -124,6 +140,21 @@ impl Reader<'_> {
             Refusal::Unusable(why) => ReplayFault::Unusable(why),
             Refusal::SymbolMissing => ReplayFault::SymbolMissing,
         })?;
+        if csv && symbols.len() > 1 {
+            return Err(ReplayFault::SymbolAmbiguous(symbols.len()));
+        }
+        if let Some(event) = bars.events.first()
+            && !symbols.is_empty()
+            && !symbols.contains(&event.symbol)
+        {
+            tracing::warn!(
+                path = self.path,
+                "the body says that it is of {}, which is none of those that are given ({}): its events are of {}",
+                event.symbol,
+                symbols.join(", "),
+                event.symbol
+            );
+        }
         if let Some(why) = &bars.broken {
             tracing::warn!(
                 path = self.path,

@@ -19,7 +19,7 @@ fn settings(inputs: &[&str]) -> Settings {
                 }
             })
             .collect(),
-        symbol: Some("IBM".into()),
+        symbols: vec!["IBM".into()],
         interval: Interval::Min1,
         speed: None,
     }
@@ -136,7 +136,7 @@ async fn what_is_no_data_is_said_so() {
         );
     }
     let (_, error) = all(Settings {
-        symbol: None,
+        symbols: Vec::new(),
         ..settings(&["intraday.csv"])
     })
     .await;

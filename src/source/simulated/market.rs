@@ -175,18 +175,34 @@ fn below(random: &mut Pcg64Mcg, bound: u64) -> u64 {
     u64::try_from(product >> 64).unwrap_or(0)
 }
 
-/// Cents as a decimal without trailing zeros.
+/// Cents as a decimal without trailing zeros, made in place: from the back, so that it becomes a text in one piece.
 fn price(cents: u64) -> CompactString {
-    let mut text = CompactString::from(itoa::Buffer::new().format(cents / 100));
-    let digit = |number: u64| char::from(b'0' + u8::try_from(number % 10).unwrap_or(0));
+    let mut text = [b'0'; 24];
+    let (mut at, mut rest) = (text.len(), cents);
+    let mut put = |byte: u64, at: &mut usize| {
+        *at = at.saturating_sub(1);
+        if let (Some(place), Ok(byte)) = (text.get_mut(*at), u8::try_from(byte)) {
+            *place = byte;
+        }
+    };
+    let digit = |number: u64| u64::from(b'0') + number % 10;
+    if !cents.is_multiple_of(10) {
+        put(digit(cents), &mut at);
+    }
     if !cents.is_multiple_of(100) {
-        text.push('.');
-        text.push(digit(cents / 10));
-        if !cents.is_multiple_of(10) {
-            text.push(digit(cents));
+        put(digit(cents / 10), &mut at);
+        put(u64::from(b'.'), &mut at);
+    }
+    rest /= 100;
+    loop {
+        put(digit(rest), &mut at);
+        rest /= 10;
+        if rest == 0 {
+            break;
         }
     }
-    text
+    let digits = text.get(at..).unwrap_or_default();
+    std::str::from_utf8(digits).unwrap_or_default().into()
 }
 
 #[cfg(test)]
@@ -245,6 +261,21 @@ mod tests {
             for event in market(seed, symbols).take(50_000) {
                 assert!(seen.insert(event.trade_id), "{seed} {symbols}");
             }
+        }
+    }
+
+    #[test]
+    fn cents_as_decimals() {
+        for (cents, text) in [
+            (0, "0"),
+            (5, "0.05"),
+            (50, "0.5"),
+            (100, "1"),
+            (12_340, "123.4"),
+            (500_000, "5000"),
+            (u64::MAX, "184467440737095516.15"),
+        ] {
+            assert_eq!(price(cents), text);
         }
     }
 

@@ -163,7 +163,9 @@ impl Simulated {
 
     async fn advance(&mut self) -> Batch {
         let due = self.due().await;
-        let events: Vec<_> = self.market.by_ref().take(due).collect();
+        // With room for all of them: an iterator that never ends cannot say how many there will be.
+        let mut events = Vec::with_capacity(due);
+        events.extend(self.market.by_ref().take(due));
         if let Some((_, sent)) = &mut self.paced {
             *sent += events.len() as u64;
         }

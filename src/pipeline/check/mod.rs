@@ -2,158 +2,34 @@
 //!
 //! Nothing is left behind: no topic, no group, no file. The API key is tried with one request, which is counted.
 
+mod report;
+
 use std::{
     fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use serde_json::{Map, Value, json};
-
+use self::report::{BUDGET, Outcome};
 use super::{
     PipelineError,
-    options::{CheckOptions, Format, SourceOptions},
+    options::{CheckOptions, SourceOptions},
     settings,
 };
 use crate::{
     config::{Config, SourceKind},
-    consumer,
+    consumer, sink,
     source::alpha_vantage::{AlphaVantage, Outlook},
     wire::cluster::{Cluster, ClusterError, Topic},
 };
 
+pub use self::report::CheckReport;
+
 /// How long one question to the brokers may take: long enough for any that can be worked with.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How a check went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Ok,
-    Failed,
-    /// It could not be tried, and why is said.
-    Skipped,
-}
-
-/// One check.
-#[derive(Clone, Debug)]
-struct Finding {
-    check: &'static str,
-    outcome: Outcome,
-    detail: String,
-}
-
-/// What all checks found.
-#[derive(Debug, Default)]
-pub struct CheckReport {
-    findings: Vec<Finding>,
-    outlook: Option<Outlook>,
-}
-
-impl CheckReport {
-    /// Whether no check failed.
-    pub fn is_good(&self) -> bool {
-        self.findings
-            .iter()
-            .all(|finding| finding.outcome != Outcome::Failed)
-    }
-
-    /// As it goes to standard output, with its line end.
-    pub fn render(&self, format: Format) -> String {
-        match format {
-            Format::Text => self.text(),
-            Format::Json => format!("{}\n", self.json()),
-        }
-    }
-
-    fn add(&mut self, check: &'static str, outcome: Outcome, detail: impl Into<String>) {
-        let detail = detail.into();
-        self.findings.push(Finding {
-            check,
-            outcome,
-            detail,
-        });
-    }
-
-    fn note<E: std::fmt::Display>(
-        &mut self,
-        check: &'static str,
-        result: Result<String, E>,
-    ) -> bool {
-        match result {
-            Ok(detail) => self.add(check, Outcome::Ok, detail),
-            Err(error) => self.add(check, Outcome::Failed, error.to_string()),
-        }
-        self.findings
-            .last()
-            .is_some_and(|finding| finding.outcome == Outcome::Ok)
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        for Finding {
-            check,
-            outcome,
-            detail,
-        } in &self.findings
-        {
-            let outcome = outcome.as_str();
-            text.push_str(&format!("{outcome:<8} {check:<17} {detail}\n"));
-        }
-        let of = |outcome| {
-            self.findings
-                .iter()
-                .filter(|finding| finding.outcome == outcome)
-                .count()
-        };
-        let (failed, skipped) = (of(Outcome::Failed), of(Outcome::Skipped));
-        text + &match (failed, skipped) {
-            (0, 0) => "all is well\n".to_owned(),
-            (failed, skipped) => format!("{failed} failed, {skipped} not tried\n"),
-        }
-    }
-
-    fn json(&self) -> Value {
-        let checks: Vec<Value> = self
-            .findings
-            .iter()
-            .map(|finding| {
-                json!({
-                    "check": finding.check,
-                    "outcome": finding.outcome.as_str(),
-                    "detail": finding.detail,
-                })
-            })
-            .collect();
-        let mut object = Map::new();
-        object.insert("ok".into(), self.is_good().into());
-        object.insert("checks".into(), checks.into());
-        if let Some(outlook) = &self.outlook {
-            object.insert(
-                "api_budget".into(),
-                json!({
-                    "used_today": outlook.day.used,
-                    "limit_per_day": outlook.day.limit,
-                    "left_today": outlook.left(),
-                    "limit_per_minute": outlook.minute,
-                    "runs_out_at": outlook.runs_out.map(|at| at.to_rfc3339()),
-                    "renewed_at": outlook.renewed.to_rfc3339(),
-                    "paid_plan": outlook.paid,
-                }),
-            );
-        }
-        Value::Object(object)
-    }
-}
-
-impl Outcome {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
+/// The check of the directory that files are written to.
+const OUTPUT: &str = "output directory";
 
 /// Tries everything that the configuration names; `offline` looks at the configuration alone.
 pub async fn check(config: &Config, options: CheckOptions) -> CheckReport {
@@ -172,13 +48,8 @@ pub async fn check(config: &Config, options: CheckOptions) -> CheckReport {
         }
         return report;
     }
-    brokers(config, &mut report).await;
-    directory(
-        "output directory",
-        "Output.Directory",
-        &config.output.directory,
-        &mut report,
-    );
+    let cluster_id = brokers(config, &mut report).await;
+    output(config, cluster_id.as_deref(), &mut report);
     directory(
         "state directory",
         "State.Directory",
@@ -208,8 +79,8 @@ fn configuration(config: &Config, report: &mut CheckReport) {
     );
 }
 
-/// Connection, security, topic and group.
-async fn brokers(config: &Config, report: &mut CheckReport) {
+/// Connection, security, topic and group; the cluster's id, where a broker has said it.
+async fn brokers(config: &Config, report: &mut CheckReport) -> Option<String> {
     let kafka = &config.kafka;
     let cluster = settings::connect(config);
     let topic = match in_time(cluster.refresh_topic(&kafka.topic)).await {
@@ -227,7 +98,7 @@ async fn brokers(config: &Config, report: &mut CheckReport) {
             for check in ["topic", "group"] {
                 report.add(check, Outcome::Skipped, "no broker can be asked");
             }
-            return;
+            return None;
         }
     };
     if let Some(topic) = &topic {
@@ -258,6 +129,7 @@ async fn brokers(config: &Config, report: &mut CheckReport) {
         };
         report.note("offsets", committed);
     }
+    cluster.cluster_id()
 }
 
 fn reached(config: &Config, cluster: &Cluster, report: &mut CheckReport) {
@@ -312,6 +184,19 @@ async fn in_time<T>(question: impl Future<Output = Result<T, ClusterError>>) -> 
     match tokio::time::timeout(PATIENCE, question).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Trouble::Silence),
+    }
+}
+
+/// Whether a run can write its files: the directory is free, and belongs to this cluster, topic and group or to nobody.
+fn output(config: &Config, cluster_id: Option<&str>, report: &mut CheckReport) {
+    let (kafka, path) = (&config.kafka, &config.output.directory);
+    match sink::look(path, cluster_id, &kafka.topic, &kafka.group_id) {
+        Ok(()) => directory(OUTPUT, "Output.Directory", path, report),
+        Err(error) => report.add(
+            OUTPUT,
+            Outcome::Failed,
+            format!("{error} (Output.Directory)"),
+        ),
     }
 }
 
@@ -385,9 +270,6 @@ async fn source(config: &Config, report: &mut CheckReport) {
                 Outcome::Ok,
                 format!("one request was used to try it: {}", probe.finding),
             );
-            report
-                .findings
-                .retain(|finding| finding.check != "API budget");
             report.tell_budget(probe.outlook);
         }
         Err(error) => report.add(
@@ -421,44 +303,8 @@ fn budget(config: &Config, report: &mut CheckReport) -> Option<Outlook> {
             Some(outlook)
         }
         Err(error) => {
-            report.add("API budget", Outcome::Failed, error.to_string());
+            report.add(BUDGET, Outcome::Failed, error.to_string());
             None
         }
-    }
-}
-
-impl CheckReport {
-    fn tell_budget(&mut self, outlook: Outlook) {
-        let day = match (outlook.left(), outlook.day.limit) {
-            (Some(left), Some(limit)) => {
-                let end = match outlook.runs_out {
-                    Some(at) if left > 0 => format!(
-                        "polled as configured it runs out at {}; polls are spread out to make it last",
-                        at.to_rfc3339()
-                    ),
-                    Some(_) => "it is used up".to_owned(),
-                    None => "it lasts until then as configured".to_owned(),
-                };
-                format!(
-                    "{left} of {limit} requests are left today, new ones come at {}; {end}",
-                    outlook.renewed.to_rfc3339()
-                )
-            }
-            _ => format!(
-                "{} requests were used today, there is no limit a day",
-                outlook.day.used
-            ),
-        };
-        let minute = match outlook.minute {
-            Some(minute) => format!("{minute} a minute"),
-            None => "no limit a minute".to_owned(),
-        };
-        let plan = match (outlook.paid, outlook.no_intraday_since) {
-            (true, _) => "; the key is one of a paid plan",
-            (false, Some(_)) => "; the key has no intraday data",
-            (false, None) => "",
-        };
-        self.add("API budget", Outcome::Ok, format!("{day}; {minute}{plan}"));
-        self.outlook = Some(outlook);
     }
 }

@@ -1,0 +1,99 @@
+//! Replays as a user sees them: the progress bar on a terminal, and what is said of files that are not as expected.
+
+use std::{fs, process::Command};
+
+use crate::support::*;
+
+#[test]
+fn a_terminal_shows_bytes_and_the_time_left() {
+    let works = Command::new("script")
+        .args(["-qec", "true", "/dev/null"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !works {
+        return say(
+            "left out: the progress bar, because there is no script (util-linux) to make a terminal",
+        );
+    }
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    // By the events' own times, so that the file is read for seconds: the reader is at most a few batches ahead.
+    let mut lines = String::new();
+    for number in 0..40_000 {
+        let (minute, second) = (number / 60 % 60, number % 60);
+        let hour = number / 3_600;
+        lines.push_str(&format!(
+            "{{\"TradeId\":\"{number}\",\"Symbol\":\"IBM\",\"Side\":\"Buy\",\"Quantity\":1,\"Price\":1.5,\"Timestamp\":\"2025-11-06T{hour:02}:{minute:02}:{second:02}Z\"}}\n"
+        ));
+    }
+    fs::write(bench.directory.path().join("day.ndjson"), lines).expect("a file");
+    let replay = format!(
+        "'{}' produce --source replay --input day.ndjson --speed 10000 -b {} -t {}",
+        env!("CARGO_BIN_EXE_stockflow"),
+        cluster.address,
+        bench.topic
+    );
+    let output = Command::new("script")
+        .current_dir(bench.directory.path())
+        .args(["-qec", &replay, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("COLUMNS", "120")
+        .output()
+        .expect("script runs");
+    keep_secret(&output);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{shown}");
+    assert!(shown.contains("40000 published"), "{shown}");
+    let bar = shown
+        .split(['\r', '\n'])
+        .find(|line| line.contains(" left"))
+        .unwrap_or_else(|| panic!("a bar in {shown:?}"));
+    // "… 1.20 MiB of 4.30 MiB, 2.1 MiB/s, 2s left"
+    assert!(bar.contains("iB of 4.") && bar.contains("iB/s"), "{bar}");
+
+    // Elsewhere there is none.
+    let output = bench
+        .command(&["produce", "--source", "replay", "--input", "day.ndjson"])
+        .output()
+        .expect("the binary runs");
+    assert!(!stderr(&output).contains(" left"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_body_of_another_symbol_is_published_as_what_it_says_and_told() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let file = fixture("intraday_ibm_1min.json");
+    let run = |symbols: &str| {
+        let output = bench
+            .command(&["produce", "--source", "replay", "--input", &file])
+            .args(["--symbol", symbols, "--format", "json"])
+            .output()
+            .expect("the binary runs");
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let said = run("MSFT,AAPL");
+    assert!(
+        said.contains("it is of IBM") && said.contains("MSFT, AAPL"),
+        "{said}"
+    );
+    assert!(!run("MSFT,IBM").contains("it is of"));
+
+    let csv = fixture("intraday.csv");
+    let output = bench
+        .command(&["produce", "--source", "replay", "--input", &csv])
+        .args(["--symbol", "MSFT,IBM"])
+        .output()
+        .expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("2 are given") && said.contains("--symbol"),
+        "{said}"
+    );
+    assert_eq!(
+        output.stdout, b"",
+        "nothing was done, and nothing is summed up"
+    );
+}
