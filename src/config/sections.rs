@@ -82,7 +82,7 @@ section! {
         now linger: Duration = "LingerMs", millis(0, 900_000), "5";
         /// How large a batch may get before it is sent, in bytes.
         now batch_size: u64 = "BatchSize", whole(1_024, 10_485_760, "bytes"), "262144";
-        /// How long a record may take from acceptance to acknowledgement, in milliseconds.
+        /// How long a record may go without acknowledgement, in milliseconds: then commands that end by themselves fail, others say so and go on.
         now message_timeout: Duration = "MessageTimeoutMs", millis(1_000, I32), "120000";
         /// Produce requests under way at once per broker; brokers remember five batches of a partition.
         now max_in_flight: u64 = "MaxInFlight", whole(1, 5, ""), "5";

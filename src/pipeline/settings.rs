@@ -50,6 +50,7 @@ pub(super) fn producer(config: &Config) -> producer::Settings {
         linger: kafka.linger,
         batch_size: to_usize(kafka.batch_size),
         message_timeout: kafka.message_timeout,
+        on_timeout: producer::OnTimeout::GiveUp,
         transactional_id: kafka.transactional_id.as_deref().map(Into::into),
         end_on_failure: true,
         max_in_flight: to_usize(kafka.max_in_flight),

@@ -155,6 +155,14 @@ impl Fs for Disk {
     }
 }
 
+/// The process that holds a lock, as it wrote it there.
+pub(super) fn held_by(lock: &Path) -> Option<u32> {
+    let mut text = String::new();
+    let file = File::open(lock).ok()?;
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 fn rename_exclusively(from: &Path, to: &Path) -> Result<(), Errno> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -164,14 +172,6 @@ fn rename_exclusively(from: &Path, to: &Path) -> Result<(), Errno> {
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 fn rename_exclusively(_: &Path, _: &Path) -> Result<(), Errno> {
     Err(Errno::NOSYS)
-}
-
-/// The process that holds a lock, as it wrote it there.
-pub(super) fn held_by(lock: &Path) -> Option<u32> {
-    let mut text = String::new();
-    let file = File::open(lock).ok()?;
-    file.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
 }
 
 impl FsFile for File {

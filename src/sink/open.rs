@@ -14,7 +14,7 @@ use super::outputs::{Limits, Outputs};
 use super::place::Form;
 use super::redo::{self, Redo};
 use super::settings::{Binding, Publish, Settings};
-use super::{Sink, index, inspect, packing, row, sealed};
+use super::{Sink, index, look, packing, row, sealed};
 
 /// The sidecar directory.
 pub(super) const STATE_DIRECTORY: &str = ".stockflow";
@@ -74,7 +74,7 @@ impl Sink {
             group: binding.group.clone(),
         });
         bind(&mut checkpoint, &mut unsaved, &directory, &binding)?;
-        inspect::inspect(&*fs, &mut checkpoint, &mut unsaved, &directory)?;
+        look::look(&*fs, &mut checkpoint, &mut unsaved, &directory)?;
         sweep(&*fs, &checkpoint, &directory)?;
 
         let sink = Self {

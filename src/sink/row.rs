@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::settings::Column;
-use crate::event::short::put;
+use crate::copy::put;
 use crate::event::{BadRecord, Trade};
 
 /// A record as it came from its partition.
@@ -157,16 +157,6 @@ mod tests {
         assert_eq!(row(Some(b"^IX"), &all), "\"a,\"\"b\"\"\",3,9,t,^IX\n");
         assert_eq!(row(Some(b"=1"), &[Column::Key]), "PTE=\n");
         assert_eq!(row(None, &[Column::Side, Column::Key]), "Sell,\n");
-    }
-
-    #[test]
-    fn a_text_of_any_length_is_put_whole() {
-        let text: Vec<u8> = (0..=255).collect();
-        for length in 0..=text.len() {
-            let mut out = b"before,".to_vec();
-            put(&mut out, &text[..length]);
-            assert_eq!(out, [b"before,", &text[..length]].concat());
-        }
     }
 
     #[test]

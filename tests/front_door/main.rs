@@ -1,6 +1,7 @@
 //! Tests through the front door: the real binary, in a directory of its own, against real brokers.
 
 mod alpha_vantage;
+mod bench;
 mod chaos;
 mod config;
 mod dark;
@@ -9,15 +10,20 @@ mod faults;
 mod files;
 mod foreign_clients;
 mod groups;
+mod growth;
+mod interop;
 mod limits;
 mod made_anew;
 mod own_ca;
 mod pipeline;
 mod proxy;
+mod refusals;
 mod replay;
 mod restarts;
+mod scripted;
 mod secrets;
 mod storm;
 mod support;
+mod three_brokers;
 mod transactions;
 mod verify;

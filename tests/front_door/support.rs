@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -113,14 +113,9 @@ pub(crate) fn clusters() -> Vec<Cluster> {
     clusters
 }
 
-/// Makes a topic with one replica and these settings of its own.
-pub(crate) async fn make_topic(
-    address: &str,
-    topic: &str,
-    partitions: i32,
-    settings: &[(&'static str, &'static str)],
-) {
-    let cluster = cluster::Cluster::new(cluster::Settings {
+/// A client of the tests' own.
+pub(crate) fn client(address: &str) -> Arc<cluster::Cluster> {
+    cluster::Cluster::new(cluster::Settings {
         bootstrap: vec![address.to_owned()],
         client_id: "front-door".into(),
         request_timeout: Duration::from_secs(30),
@@ -128,7 +123,17 @@ pub(crate) async fn make_topic(
         reconnect_backoff_max: Duration::from_secs(1),
         metadata_max_age: Duration::from_secs(300),
         max_fetch_response_bytes: 1 << 20,
-    });
+    })
+}
+
+/// Makes a topic with one replica and these settings of its own.
+pub(crate) async fn make_topic(
+    address: &str,
+    topic: &str,
+    partitions: i32,
+    settings: &[(&'static str, &'static str)],
+) {
+    let cluster = client(address);
     let configs = settings
         .iter()
         .map(|(name, value)| messages::CreatableTopicConfig {
