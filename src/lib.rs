@@ -16,13 +16,14 @@
 //! | [`config`] | the typed, validated configuration and where each value came from | nobody |
 //! | [`pipeline`] | wires a produce, consume or run pipeline, and stops it | every room but `cli` |
 //! | [`source`] | market data: Alpha Vantage, replayed files, a simulated market | `event` |
-//! | [`event`] | the TradeEvent: its JSON, its identity, what makes it good; pure | nobody |
+//! | [`event`] | the TradeEvent: its JSON, its identity, what makes it good; pure | `copy` |
 //! | [`producer`] | partitions, batches and sends records, exactly once and in order | `wire` |
 //! | [`consumer`] | group membership, fetching, offsets | `wire` |
-//! | [`sink`] | CSV files that hold every record exactly once | `event` |
+//! | [`sink`] | CSV files that hold every record exactly once | `event`, `copy` |
 //! | [`broker`] | the embedded broker: memory only, for `demo`, `broker` and the tests | `wire` |
 //! | [`admin`] | groups seen from outside: lag, offset reset | `wire`, `consumer` |
-//! | [`wire`] | Kafka's protocol: messages, record batches, connections, the cluster | nobody; the only room that names rskafka |
+//! | [`copy`] | short texts, appended without a call of `memcpy`; pure | nobody |
+//! | [`wire`] | Kafka's protocol: messages, record batches, connections, the cluster | `copy`; the only room that names rskafka |
 //!
 //! `tests/rooms.rs` reads the `use` lines and holds this table.
 
@@ -31,6 +32,7 @@ pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod consumer;
+pub mod copy;
 pub mod event;
 pub mod pipeline;
 pub mod producer;

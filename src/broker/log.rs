@@ -89,6 +89,11 @@ impl Log {
         oldest.cost()
     }
 
+    /// What all its batches cost in memory.
+    pub(super) fn cost(&self) -> usize {
+        self.batches.iter().map(Stored::cost).sum()
+    }
+
     /// The batches from the one that holds `offset` on, as many as fit into `limit` bytes; the first one even if it does
     /// not fit, where `at_least_one` (KIP-74).
     fn batches_at(

@@ -155,6 +155,23 @@ impl Topics {
         Ok(self.by_name.entry(name).or_insert(Topic { id, partitions }))
     }
 
+    /// Forgets a topic and all that is in it.
+    ///
+    /// # Errors
+    /// UNKNOWN_TOPIC_OR_PARTITION.
+    pub(super) fn delete(&mut self, name: &str) -> Result<(), ErrorCode> {
+        let (name, topic) = self
+            .by_name
+            .remove_entry(name)
+            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        self.names.remove(&topic.id);
+        self.partitions -= topic.partitions.len();
+        self.oldest.retain(|(of, _)| *of != name);
+        let costs = topic.partitions.iter().map(|of| of.log.cost());
+        self.bytes = self.bytes.saturating_sub(costs.sum());
+        Ok(())
+    }
+
     /// Appends a batch, unless the partition has it already.
     ///
     /// # Errors
@@ -238,6 +255,30 @@ mod tests {
         assert_eq!(create(&mut topics, "b", 1), Ok(1));
         let again = create(&mut topics, "a", 1);
         assert_eq!(again, Err(ErrorCode::TOPIC_ALREADY_EXISTS));
+    }
+
+    #[test]
+    fn a_deleted_topic_gives_its_memory_back() {
+        let mut topics = Topics::new(usize::MAX);
+        for (name, id) in [("kept", 1), ("gone", 2)] {
+            topics.create(name, 2, Uuid::from_u128(id)).unwrap();
+        }
+        topics.append("kept", 0, &batch(&[0], None)).unwrap();
+        let before = (topics.bytes, topics.oldest.len());
+        for partition in [0, 1, 1] {
+            topics
+                .append("gone", partition, &batch(&[0; 9], None))
+                .unwrap();
+        }
+        assert!(topics.bytes > before.0);
+        assert_eq!(topics.delete("gone"), Ok(()));
+        assert_eq!((topics.bytes, topics.oldest.len()), before);
+        assert!(topics.get("gone").is_none() && topics.get("kept").is_some());
+        assert_eq!(topics.name_of(Uuid::from_u128(2)), None);
+        let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        assert_eq!(topics.delete("gone"), Err(unknown));
+        let again = topics.create("gone", MAX_PARTITIONS as i32 - 2, Uuid::from_u128(3));
+        assert!(again.is_ok(), "its partitions are free again");
     }
 
     proptest! {

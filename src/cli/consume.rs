@@ -12,6 +12,8 @@ const EXAMPLES: &str = "\
 Examples:
   stockflow consume --out trades                   follow the topic until stopped
   stockflow consume --until-end --format json      read what is there, then stop
+  stockflow consume --set Output.Publish=atomic    files are seen when they are whole
+  stockflow consume --set Output.RollSeconds=3600 --set Output.Compression=zstd
   stockflow consume -b kafka:9092 -t stock-trades -g archive --from latest
   stockflow consume --out trades --replay-dead-letters repaired.ndjson";
 

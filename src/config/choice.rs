@@ -214,6 +214,24 @@ choices! {
         Skip = "skip",
     }
 
+    /// Whether a file is seen while it grows.
+    pub enum Publish {
+        /// It grows under its name.
+        Append = "append",
+        /// It appears under its name when it is closed.
+        Atomic = "atomic",
+    }
+
+    /// How closed files are compressed.
+    pub enum Compression {
+        /// Not at all.
+        None = "none",
+        /// RFC 1952: `.gz`.
+        Gzip = "gzip" | "gz",
+        /// RFC 8878: `.zst`.
+        Zstd = "zstd" | "zst",
+    }
+
     /// How much is logged.
     pub enum Level {
         /// Everything.

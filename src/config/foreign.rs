@@ -205,7 +205,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
 
 const COMMITS: &str =
     "offsets are committed only after their rows are durable, never by a timer alone";
-const RETRIES: &str = "a batch is retried until Kafka.MessageTimeoutMs has passed";
+const RETRIES: &str = "a batch is retried as Kafka.MessageTimeoutMs says, not a number of times";
 const SOCKET: &str = "sockets are set up by the program itself";
 const FETCH: &str = "fetching is bounded by Kafka.FetchMaxBytes and Kafka.MaxPartitionFetchBytes";
 const VERSIONS: &str = "the protocol's versions are always agreed with the broker";

@@ -33,9 +33,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub use choice::{
-    AutoOffsetReset, BadRecords, Choice, Column, CompressionType, Entitlement, FileDate, Function,
-    GroupProtocol, Interval, IsolationLevel, Level, LogFormat, OutputSize,
-    PartitionAssignmentStrategy, Partitioner, SecurityProtocol, SourceKind,
+    AutoOffsetReset, BadRecords, Choice, Column, Compression, CompressionType, Entitlement,
+    FileDate, Function, GroupProtocol, Interval, IsolationLevel, Level, LogFormat, OutputSize,
+    PartitionAssignmentStrategy, Partitioner, Publish, SecurityProtocol, SourceKind,
 };
 pub use codec::Kind;
 pub use error::{ConfigError, Problem};

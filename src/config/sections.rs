@@ -9,9 +9,9 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use super::choice::{
-    AutoOffsetReset, BadRecords, Column, CompressionType, Entitlement, FileDate, Function,
-    GroupProtocol, Interval, IsolationLevel, Level, LogFormat, OutputSize,
-    PartitionAssignmentStrategy, Partitioner, SecurityProtocol, SourceKind,
+    AutoOffsetReset, BadRecords, Column, Compression, CompressionType, Entitlement, FileDate,
+    Function, GroupProtocol, Interval, IsolationLevel, Level, LogFormat, OutputSize,
+    PartitionAssignmentStrategy, Partitioner, Publish, SecurityProtocol, SourceKind,
 };
 use super::codec::{
     Codec, always_true, base_url, choice, decimal, directory, distinct, files, flag, host_ports,
@@ -83,7 +83,7 @@ section! {
         now linger: Duration = "LingerMs", millis(0, 900_000), "5";
         /// How large a batch may get before it is sent, in bytes.
         now batch_size: u64 = "BatchSize", whole(1_024, 10_485_760, "bytes"), "262144";
-        /// How long a record may take from acceptance to acknowledgement, in milliseconds.
+        /// How long a record may go without acknowledgement, in milliseconds: then commands that end by themselves fail, others say so and go on.
         now message_timeout: Duration = "MessageTimeoutMs", millis(1_000, I32), "120000";
         /// Produce requests under way at once per broker; brokers remember five batches of a partition.
         now max_in_flight: u64 = "MaxInFlight", whole(1, 5, ""), "5";
@@ -228,13 +228,13 @@ section! {
         /// Which day names a file.
         now file_date: FileDate = "FileDate", choice(), "event";
         /// Size at which a new part begins, in 10^6 bytes; 0 is by day only.
-        later roll_megabytes: u64 = "RollMegabytes", whole(0, 1_000_000, "10^6 bytes"), "0";
+        now roll_megabytes: u64 = "RollMegabytes", whole(0, 1_000_000, "10^6 bytes"), "0";
         /// Age at which a new part begins, in seconds; 0 is by day only.
-        later roll: Duration = "RollSeconds", seconds(0, 604_800), "0";
+        now roll: Duration = "RollSeconds", seconds(0, 604_800), "0";
         /// Whether a file grows under its name or appears when it is closed.
-        later publish: &'static str = "Publish", one_of(&["append", "atomic"]), "append";
+        now publish: Publish = "Publish", choice(), "append";
         /// How closed files are compressed.
-        later compression: &'static str = "Compression", one_of(&["none", "gzip", "zstd"]), "none";
+        now compression: Compression = "Compression", choice(), "none";
         /// The columns, in order.
         now columns: Vec<Column> = "Columns", distinct(), "Symbol,Side,Quantity,Price,Timestamp";
         /// Part of the files' names, for hosts that share a directory.

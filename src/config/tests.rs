@@ -234,7 +234,6 @@ fn what_this_version_does_not_have_is_refused() {
         ("Kafka.SchemaRegistryUrl", "http://r"),
         ("Kafka.Partitioner", "fnv1a"),
         ("Kafka.EnableIdempotence", "false"),
-        ("Output.Compression", "gzip"),
         ("Server.Address", ":8080"),
     ] {
         let error = load(&[], &set(&[(key, written)]))

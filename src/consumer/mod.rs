@@ -127,6 +127,8 @@ pub struct Settings {
     pub heartbeat_interval: Duration,
     /// How long the members have to give up their partitions when the group is made anew (`Kafka.MaxPollIntervalMs`).
     pub rebalance_timeout: Duration,
+    /// Settings that were given, and that only the classic protocol knows: said where KIP-848 is spoken.
+    pub classic_only: Vec<&'static str>,
     /// `Kafka.IsolationLevel`.
     pub isolation: Isolation,
     /// `Kafka.AutoOffsetReset`, for positions that are not in the log any more.

@@ -6,7 +6,6 @@
 
 pub mod identity;
 pub mod price;
-pub mod short;
 pub mod symbol;
 pub mod timestamp;
 
@@ -50,6 +49,15 @@ pub enum TradeId {
     Uuid(Uuid),
     /// Any other identity that another program gave (at most 64 bytes, no control characters).
     Text(CompactString),
+}
+
+impl std::fmt::Display for TradeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Uuid(uuid) => uuid.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
 }
 
 /// When the trade was, as it stands in JSON and CSV, kept to the letter.

@@ -131,7 +131,7 @@ pub fn read_trade(value: &[u8]) -> Result<Trade<'_>, BadRecord> {
 }
 
 /// The canonical form, or `None` for everything else, good or bad.
-fn fast(text: &str) -> Option<Trade<'_>> {
+pub(super) fn fast(text: &str) -> Option<Trade<'_>> {
     let rest = text.strip_prefix(r#"{"TradeId":""#)?;
     let (trade_id, rest) = plain_text(rest)?;
     let rest = rest.strip_prefix(r#","Symbol":""#)?;

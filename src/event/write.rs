@@ -3,8 +3,8 @@
 //! Hand-written because it is on the path of every event: one pass, no formatting machinery, no allocation beyond
 //! the caller's buffer.
 
-use super::short::put;
 use super::{TradeEvent, TradeId};
+use crate::copy::put;
 
 /// Room that one event's JSON usually takes, in bytes.
 pub const USUAL_JSON_BYTES: usize = 176;
@@ -19,7 +19,8 @@ impl TradeEvent {
         match &self.trade_id {
             TradeId::Uuid(id) => {
                 let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-                out.extend_from_slice(id.hyphenated().encode_lower(&mut text).as_bytes());
+                id.hyphenated().encode_lower(&mut text);
+                out.extend_from_slice(&text);
             }
             TradeId::Text(text) => escape(text, out),
         }
@@ -40,9 +41,9 @@ impl TradeEvent {
 /// RFC 8259, section 7: quotation mark, reverse solidus and control characters are escaped, all else stands as it is.
 fn escape(text: &str, out: &mut Vec<u8>) {
     let needs = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-    if !text.bytes().any(needs) {
-        put(out, text.as_bytes());
-        return;
+    // Without an early end the whole is looked at many bytes at a time.
+    if !text.bytes().fold(false, |any, byte| any | needs(byte)) {
+        return put(out, text.as_bytes());
     }
     for byte in text.bytes() {
         match byte {

@@ -16,13 +16,16 @@ use uuid::Uuid;
 
 use super::{
     PipelineError, Stop,
+    late::Late,
     letters::{self, Letters},
     pace::Pace,
     reach::{Reach, Told},
     rebalance::Held,
+    sealing::Sealing,
     session::Session,
     settings,
     summary::Written,
+    tally::Tally,
     watchdog::Watchdog,
     writer::Writer,
 };
@@ -78,12 +81,13 @@ pub(super) async fn consume(
             at_end: at_end.clone(),
             left,
             from: options.from,
-            progress,
-            settled: *progress.borrow(),
+            tally: Tally::new(progress),
+            sealing: Sealing::new(stop),
             pace: Pace::new(config.output.commit_interval),
             scratch: Scratch::default(),
             watchdog: watchdog.clone(),
             held: Held::new(topic_id, recovered),
+            late: Late::default(),
         };
         let ended = tokio::select! {
             ended = session.run() => ended,
@@ -91,7 +95,7 @@ pub(super) async fn consume(
             () = watchdog.watch(config.kafka.max_poll_interval) => Ok(()),
         };
         left = session.left;
-        let gone = session.leave().await;
+        let gone = session.leave(ended.is_ok()).await;
         match ended {
             Ok(()) => return gone,
             Err(PipelineError::Consumer(error @ ConsumeError::MadeAnew { .. })) => {

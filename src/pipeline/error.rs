@@ -57,11 +57,16 @@ pub enum PipelineError {
     #[error(transparent)]
     Send(#[from] SendError),
     /// Events were not acknowledged.
-    #[error("{events} events were not acknowledged: {source}")]
+    #[error(
+        "{events} events were not acknowledged{}: {source}",
+        .first.as_deref().map(|event| format!(", first {event}")).unwrap_or_default()
+    )]
     Delivery {
         /// How many.
         events: u64,
-        /// What became of the first of them.
+        /// The first of them: its TradeId and symbol.
+        first: Option<String>,
+        /// What became of it.
         source: DeliveryError,
     },
     /// A transaction cannot be committed.
@@ -127,9 +132,11 @@ impl PipelineError {
                 ErrorClass::WrongKey | ErrorClass::Configuration => Fault::Configuration,
                 ErrorClass::Retriable | ErrorClass::Symbol | ErrorClass::Stop => Fault::Running,
             },
-            Self::Sink(SinkError::BoundElsewhere { .. } | SinkError::Settings(_)) => {
-                Fault::Configuration
-            }
+            Self::Sink(
+                SinkError::BoundElsewhere { .. }
+                | SinkError::Copied { .. }
+                | SinkError::Settings(_),
+            ) => Fault::Configuration,
             _ => Fault::Running,
         }
     }

@@ -1,60 +1,24 @@
 //! Events on their way: handed to the producer, and kept until it is certain what became of them.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    future::Future,
-    sync::Arc,
-};
+use std::{collections::VecDeque, future::Future, sync::Arc};
 
-use chrono::{DateTime, Utc};
-
-use super::known;
 use crate::{
     event::TradeEvent,
     producer::{Acknowledged, Delivery, DeliveryError},
     source::Batch,
 };
 
-/// A batch of events, and when it was first offered.
-#[derive(Debug)]
-pub(super) struct Offer {
-    pub(super) batch: Batch,
-    pub(super) at: DateTime<Utc>,
-}
-
-impl Offer {
-    pub(super) fn new(batch: Batch) -> Arc<Self> {
-        Arc::new(Self {
-            batch,
-            at: Utc::now(),
-        })
-    }
-}
-
-/// One event of an offer, on its way.
+/// One event of a batch, on its way.
 #[derive(Debug)]
 pub(super) struct Flight {
-    pub(super) offer: Arc<Offer>,
+    pub(super) batch: Arc<Batch>,
     pub(super) place: usize,
     pub(super) delivery: Delivery,
 }
 
 impl Flight {
     pub(super) fn event(&self) -> &TradeEvent {
-        &self.offer.batch.events[self.place]
-    }
-
-    /// Where it is when it was found on the topic, but not acknowledged.
-    pub(super) fn place_without_offset(&self) -> Acknowledged {
-        Acknowledged {
-            partition: self.delivery.partition(),
-            offset: None,
-        }
-    }
-
-    /// Notes that what was tried before is decided: it is not on the topic.
-    pub(super) fn never_sent(&mut self) {
-        self.delivery = Delivery::not_sent(self.delivery.partition());
+        &self.batch.events[self.place]
     }
 }
 
@@ -95,21 +59,18 @@ impl Flights {
         }
     }
 
-    fn errors(&self) -> impl Iterator<Item = DeliveryError> {
+    fn errors(&self) -> impl Iterator<Item = (&Flight, DeliveryError)> {
         let error = |flight: &Flight| flight.delivery.outcome()?.err();
-        self.flights.iter().filter_map(error)
+        self.flights
+            .iter()
+            .filter_map(move |flight| Some((flight, error(flight)?)))
     }
 
     /// What was given up first, rather than what was given up because of it.
-    pub(super) fn failure(&self) -> Option<DeliveryError> {
-        let mut errors = self.errors();
-        let first = errors.next()?;
-        match first {
-            DeliveryError::Stopped { .. } => errors
-                .find(|error| !matches!(error, DeliveryError::Stopped { .. }))
-                .or(Some(first)),
-            first => Some(first),
-        }
+    pub(super) fn failure(&self) -> Option<(&Flight, DeliveryError)> {
+        let is_cause = |error: &DeliveryError| !matches!(error, DeliveryError::Stopped { .. });
+        let cause = self.errors().find(|(_, error)| is_cause(error));
+        cause.or_else(|| self.errors().next())
     }
 
     /// How many were given up.
@@ -117,27 +78,11 @@ impl Flights {
         self.errors().count() as u64
     }
 
-    /// The ids of those that may be on the topic without an acknowledgement, and since when the first of them may.
-    pub(super) fn doubtful(&self) -> (HashSet<u128>, Option<DateTime<Utc>>) {
-        let doubtful = |flight: &&Flight| {
+    /// Whether one may be on the topic without an acknowledgement.
+    pub(super) fn any_in_doubt(&self) -> bool {
+        self.flights.iter().any(|flight| {
             let outcome = flight.delivery.outcome();
             outcome.is_none_or(|outcome| outcome.is_err_and(|error| error.possibly_written()))
-        };
-        let doubtful = || self.flights.iter().filter(doubtful);
-        (
-            doubtful()
-                .map(|flight| known::number(&flight.event().trade_id))
-                .collect(),
-            doubtful().map(|flight| flight.offer.at).min(),
-        )
-    }
-}
-
-impl IntoIterator for Flights {
-    type Item = Flight;
-    type IntoIter = std::collections::vec_deque::IntoIter<Flight>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.flights.into_iter()
+        })
     }
 }

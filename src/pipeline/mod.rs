@@ -1,7 +1,7 @@
 //! Wires a produce, consume or run pipeline, and stops it: the only room that sees both halves.
 //!
 //! ```text
-//!  produce   source ──► known (what is on the topic already) ──► producer          publish, flight, known
+//!  produce   source ──► known (what is on the topic already) ──► producer          publish, publisher, transaction, flight, known
 //!  consume   consumer ──► sink, on threads of its own; flush ──► commit            consume, session, writer
 //!  run       both, side by side; demo: with a broker and a market of their own      run, demo
 //! ```
@@ -19,20 +19,25 @@ mod group;
 mod holes;
 mod keys;
 mod known;
+mod late;
 mod letters;
 pub mod options;
 mod pace;
 mod progress;
 mod publish;
+mod publisher;
 mod reach;
 mod rebalance;
 mod replay_letters;
 mod run;
+mod sealing;
 mod session;
 mod settings;
 mod stop;
 mod summary;
 mod tail;
+mod tally;
+mod transaction;
 mod verify;
 mod watchdog;
 mod writer;

@@ -36,6 +36,11 @@ impl Pace {
         }
     }
 
+    /// Makes a flush due now: a file took its last row, and is closed when that counts.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.due = Some(self.due.map_or(now, |due| due.min(now)));
+    }
+
     /// Notes that everything is flushed.
     pub(super) fn flushed(&mut self, now: Instant) {
         self.flushed = Some(now);

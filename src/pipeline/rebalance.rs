@@ -34,7 +34,9 @@ pub(super) struct Held {
     pub(super) recovered: bool,
     /// Counts the memberships that were lost.
     pub(super) tenure: u64,
-    /// Whether the group has ever given this member anything.
+    /// Whether the group has said what this member may read.
+    asked: bool,
+    /// Whether that was ever anything.
     assigned: bool,
     /// The next offset of each partition that is being read.
     positions: BTreeMap<i32, i64>,
@@ -43,6 +45,10 @@ pub(super) struct Held {
     wants_ends: bool,
     /// How many records wait.
     pub(super) waiting: Waiting,
+    /// Whether the group has committed everything to its end, without this member.
+    others_are_done: bool,
+    /// Whether it was said that a new directory begins in the middle.
+    said_new: bool,
 }
 
 impl Held {
@@ -54,7 +60,7 @@ impl Held {
         }
     }
 
-    fn partitions(&self) -> BTreeSet<i32> {
+    pub(super) fn partitions(&self) -> BTreeSet<i32> {
         self.positions.keys().copied().collect()
     }
 
@@ -65,11 +71,18 @@ impl Held {
 
     /// Whether everything was read to the ends that were asked for.
     pub(super) fn is_at_end(&self) -> bool {
-        self.assigned
-            && self.wants_ends
-            && self.positions.iter().all(|(partition, position)| {
-                self.ends.get(partition).is_some_and(|end| position >= end)
-            })
+        self.wants_ends
+            && (self.others_are_done
+                || self.assigned
+                    && self.positions.iter().all(|(partition, position)| {
+                        self.ends.get(partition).is_some_and(|end| position >= end)
+                    }))
+    }
+
+    /// Whether reading is to end, and nothing was given to this member to read: there may be more members than
+    /// partitions, and nobody who gives one up.
+    pub(super) fn waits_for_others(&self) -> bool {
+        self.wants_ends && self.asked && !self.assigned
     }
 
     fn give_up(&mut self, partitions: &BTreeSet<i32>) {
@@ -98,6 +111,30 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Asks whether the group has committed everything that there was when this was asked first.
+    pub(super) async fn look_at_the_others(&mut self) -> Result<(), PipelineError> {
+        let topic = self.cluster.topic(&self.config.kafka.topic).await;
+        // A topic that is away for the moment is asked about again.
+        let Ok(topic) = topic else { return Ok(()) };
+        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        let all: Vec<i32> = (0..count).collect();
+        let missing = all.iter().filter(|of| !self.held.ends.contains_key(of));
+        let missing: Vec<i32> = missing.copied().collect();
+        if !missing.is_empty() {
+            let ends = self.consumer.list_offsets(&missing, Bound::Latest).await?;
+            self.held.ends.extend(ends);
+        }
+        let starts = self.consumer.list_offsets(&all, Bound::Earliest).await?;
+        let committed = self.consumer.committed(&all).await?;
+        self.held.others_are_done = all.iter().all(|partition| {
+            let start = starts.get(partition).copied().unwrap_or_default();
+            let end = self.held.ends.get(partition);
+            let at = committed.get(partition).and_then(|found| found.offset);
+            end.is_some_and(|end| at.unwrap_or(start) >= *end)
+        });
+        Ok(())
+    }
+
     /// Gives up what is not among `partitions` any more, and begins what is new.
     pub(super) async fn reassign(
         &mut self,
@@ -120,7 +157,9 @@ impl Session<'_> {
         }
         if !taken.is_empty() {
             self.consumer.stop(&taken);
-            if self.flush_and_commit().await? == Committed::Lost {
+            if self.flush_and_commit().await? == Committed::Lost
+                || self.certify(&taken).await? == Committed::Lost
+            {
                 let reason = self.consumer.lost().await?;
                 return self.judge_again(reason).await;
             }
@@ -137,6 +176,7 @@ impl Session<'_> {
         self.consumer.owns(tenure, serial, &self.held.partitions());
         // A newcomer is often given nothing at first, because others have to give it up.
         self.held.assigned |= !partitions.is_empty();
+        self.held.asked = true;
         Ok(())
     }
 
@@ -155,6 +195,7 @@ impl Session<'_> {
                 "--from is for groups without offsets; this one has some, and goes on from them"
             );
         }
+        self.say_what_is_left_out(&committed).await?;
         let (mut starts, back) = self.start_positions(&committed).await?;
         if !back.is_empty() {
             if self.flush_and_commit().await? == Committed::Lost {
@@ -178,6 +219,10 @@ impl Session<'_> {
                     positions.insert(partition, (offset, epoch));
                 }
                 Start::Reset => fresh.push(partition),
+                // Told apart before; there is nothing left that it could be behind.
+                Start::Backwards(to) => {
+                    positions.insert(partition, (to, None));
+                }
             }
         }
         if !fresh.is_empty() {
@@ -207,6 +252,33 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// A new directory in a group that has read already: the records before are not in it, which is not what everybody
+    /// expects who names a new directory.
+    async fn say_what_is_left_out(
+        &mut self,
+        committed: &BTreeMap<i32, consumer::Committed>,
+    ) -> Result<(), PipelineError> {
+        let before: BTreeMap<i32, i64> = committed
+            .iter()
+            .filter_map(|(partition, committed)| Some((*partition, committed.offset?)))
+            .filter(|(_, offset)| *offset > 0)
+            .collect();
+        let is_new = self.writer.with(|sink| sink.is_new()).await?;
+        if is_new && !before.is_empty() && !std::mem::replace(&mut self.held.said_new, true) {
+            let (topic, group) = (&self.config.kafka.topic, &self.config.kafka.group_id);
+            tracing::warn!(
+                topic,
+                group,
+                offsets = ?before,
+                "the directory {} is new, and the group has read before: records before these offsets are not in it, but in \
+                 other directories of the group, if anywhere. For all records use another group (-g), or set this one back \
+                 while nobody is in it: stockflow group reset -g {group} -t {topic} --to earliest --execute",
+                self.config.output.directory.display()
+            );
+        }
+        Ok(())
+    }
+
     /// Tells the sink what is committed; says where each partition begins, and which were set back to where.
     async fn start_positions(
         &self,
@@ -216,15 +288,14 @@ impl Session<'_> {
         let started = self.writer.with(move |sink| {
             let (mut starts, mut back) = (Vec::new(), BTreeMap::new());
             for (partition, committed) in committed {
-                match sink.start_position(partition, &as_sink(committed)) {
-                    Ok(start) => starts.push((partition, start)),
-                    Err(SinkError::ResetBackwards { committed, .. }) => {
-                        back.insert(partition, committed);
+                match sink.start_position(partition, &as_sink(committed))? {
+                    Start::Backwards(to) => {
+                        back.insert(partition, to);
                     }
-                    Err(error) => return Err(error),
+                    start => starts.push((partition, start)),
                 }
             }
-            Ok((starts, back))
+            Ok::<_, SinkError>((starts, back))
         });
         Ok(started.await??)
     }
@@ -317,12 +388,13 @@ impl Session<'_> {
             "the group went on without this member; what was not committed is read again, by whoever has the partitions now"
         );
         self.consumer.stop_fetching();
+        self.late.fenced();
         self.held.positions.clear();
         self.held.waiting.retain(|_| false);
         self.held.recovered = false;
         self.recover().await?;
         // The rows since then are gone, or were never told as committed.
-        self.progress.send_replace(self.settled);
+        self.tally.fall_back();
         Ok(())
     }
 
@@ -330,6 +402,7 @@ impl Session<'_> {
         let known = self.writer.with(|sink| sink.known_partitions()).await?;
         recover(self.config, self.cluster, &self.writer, known).await?;
         self.held.recovered = true;
+        self.sealing.look();
         Ok(())
     }
 }

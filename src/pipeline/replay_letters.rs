@@ -98,6 +98,7 @@ pub(super) fn replay(
     let (mut sink, binding) = Sink::open_bound(settings::sink(config)?)?;
     expected(config, &binding)?;
     let mut replay = sink.begin_replay()?;
+    close_files(&mut sink, stop)?;
     let mut line = Vec::new();
     let mut outcome = Ok(());
     let mut told = Instant::now();
@@ -165,8 +166,22 @@ pub(super) fn replay(
         }
     }
     flush(&mut sink, &mut replay, done)?;
+    sink.end_files()?;
+    close_files(&mut sink, stop)?;
     sink.close()?;
     outcome
+}
+
+/// Closes the files that are due or ended, unless a stop comes first: the next start does the rest.
+fn close_files(sink: &mut Sink, stop: &Stop) -> Result<(), PipelineError> {
+    while let Some(packing) = sink.tend(Utc::now())?.packing {
+        let packed = packing.run(|| stop.is_requested());
+        if packed.is_empty() {
+            break;
+        }
+        sink.packed(packed)?;
+    }
+    Ok(())
 }
 
 fn flush(

@@ -4,24 +4,31 @@
 //! Partitions come and go in between ([`super::rebalance`]) without a pause for those that stay. When the membership is
 //! lost, the rows of the pending batch are judged anew from what is committed, as after a crash.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::Utc;
 use tokio::sync::watch;
 
 use super::{
-    PipelineError, Stop, pace::Pace, rebalance::Held, summary::Written, watchdog::Watchdog,
-    writer::Writer,
+    PipelineError, Stop, late::Late, pace::Pace, rebalance::Held, sealing::Sealing,
+    summary::Written, tally::Tally, watchdog::Watchdog, writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config, IsolationLevel},
     consumer::{Chunk, CommitOutcome, ConsumeError, Consumer, Event, Offset},
-    sink::{self, Appended, DurableBatch, DurableOffset, InputRecord, RawHeaders, Sink, SinkError},
+    sink::{self, Appended, DurableBatch, DurableOffset, InputRecord, RawHeaders, Sink},
     wire::{cluster::Cluster, error::ErrorCode, records::Scratch},
 };
 
 /// How many bytes of rows may wait for a flush before one is made ahead of time: what recovery may have to hold.
 const FLUSH_BYTES: u64 = 64 << 20;
+
+/// How often a member without partitions looks whether the others have read to the end.
+const LOOK_AT_OTHERS: Duration = Duration::from_secs(2);
 
 /// Whether what was to be committed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +48,10 @@ pub(super) struct Session<'a> {
     pub(super) at_end: watch::Receiver<bool>,
     pub(super) left: Option<u64>,
     pub(super) from: Option<AutoOffsetReset>,
-    pub(super) progress: &'a watch::Sender<Written>,
-    /// What was done at the last commit that counted.
-    pub(super) settled: Written,
+    /// What was done, and what of it is committed.
+    pub(super) tally: Tally<'a>,
+    /// What is to be done with files that take no more rows.
+    pub(super) sealing: Sealing,
     /// When the next flush is due.
     pub(super) pace: Pace,
     /// Where compressed batches are decompressed.
@@ -51,6 +59,8 @@ pub(super) struct Session<'a> {
     pub(super) watchdog: Watchdog,
     /// What this member has of the group.
     pub(super) held: Held,
+    /// Commits that may land late.
+    pub(super) late: Late,
 }
 
 fn offset(durable: DurableOffset) -> Offset {
@@ -62,7 +72,7 @@ fn offset(durable: DurableOffset) -> Offset {
     }
 }
 
-async fn until(due: Option<Instant>) {
+pub(super) async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
@@ -78,6 +88,8 @@ struct Taken {
     left: Option<u64>,
     /// How many bytes of rows wait for a flush.
     unflushed: u64,
+    /// Whether a file took its last row.
+    rolled: bool,
 }
 
 /// Hands a chunk to the sink, batch by batch; at most `left` records of it, and nothing behind them.
@@ -136,6 +148,7 @@ fn take_in(
         position,
         left,
         unflushed: sink.unflushed_bytes(),
+        rolled: sink.rolled(),
     })
 }
 
@@ -155,7 +168,15 @@ impl Session<'_> {
                 () = self.stop.requested() => return self.finish().await,
                 // Before what was fetched: a topic that always has more must not put commits off.
                 () = until(self.pace.due()) => None,
+                woken = self.sealing.wake() => {
+                    self.tend(woken).await?;
+                    continue;
+                }
                 event = self.consumer.next() => Some(event),
+                () = tokio::time::sleep(LOOK_AT_OTHERS), if self.held.waits_for_others() => {
+                    self.look_at_the_others().await?;
+                    continue;
+                }
                 // Looked at above; an error means that nobody will ask any more.
                 Ok(()) = self.at_end.changed() => continue,
             };
@@ -207,19 +228,13 @@ impl Session<'_> {
             let reason = self.consumer.lost().await?;
             return self.judge_again(reason).await;
         }
-        let begun = self
-            .writer
-            .with(move |sink| sink.start_at(partition, to))
-            .await?;
-        match begun {
-            Err(SinkError::ResetBackwards { .. }) => {
-                self.supersede([(partition, to)].into()).await?;
-                self.writer
-                    .with(move |sink| sink.start_at(partition, to))
-                    .await??;
-            }
-            begun => begun?,
+        let holds = move |sink: &mut Sink| sink.holds_beyond(partition, to);
+        if self.writer.with(holds).await? {
+            self.supersede([(partition, to)].into()).await?;
         }
+        self.writer
+            .with(move |sink| sink.start_at(partition, to))
+            .await??;
         self.held.reached(partition, to);
         Ok(())
     }
@@ -246,18 +261,22 @@ impl Session<'_> {
             position,
             left,
             unflushed,
+            rolled,
         } = appended?;
         self.left = left;
         self.pace.took(Instant::now());
+        if rolled {
+            self.pace.hurry(Instant::now());
+        }
         self.held.waiting.note(partition, position, end);
-        let lag = self.held.waiting.total();
-        self.progress.send_modify(|done| {
-            done.lag = Some(lag);
-            done.rows += total.rows;
-            done.dead_letters += total.dead_letters;
-            done.tombstones += total.tombstones;
-            done.skipped += total.skipped;
-            done.reasons.add(&total.reasons);
+        self.tally.took(&Written {
+            rows: total.rows,
+            dead_letters: total.dead_letters,
+            tombstones: total.tombstones,
+            skipped: total.skipped,
+            reasons: total.reasons,
+            committed: 0,
+            lag: Some(self.held.waiting.total()),
         });
         Ok((position, unflushed))
     }
@@ -273,7 +292,7 @@ impl Session<'_> {
     /// Makes durable and commits.
     pub(super) async fn flush_and_commit(&mut self) -> Result<Committed, PipelineError> {
         // Counted before the flush: what is appended meanwhile belongs to the next batch.
-        let done = *self.progress.borrow();
+        let done = self.tally.so_far();
         let Some(batch) = self.writer.with(|sink| sink.flush()).await?? else {
             self.pace.flushed(Instant::now());
             return Ok(Committed::All);
@@ -281,10 +300,8 @@ impl Session<'_> {
         let certain = self.commit(batch).await?;
         self.pace.flushed(Instant::now());
         if certain == Committed::All {
-            let committed = done.rows + done.dead_letters + done.tombstones + done.skipped;
-            self.settled = Written { committed, ..done };
-            self.progress
-                .send_modify(|progress| progress.committed = committed);
+            self.tally.settle(done);
+            self.sealing.look();
         }
         Ok(certain)
     }
@@ -308,11 +325,18 @@ impl Session<'_> {
 
     /// Tries once to commit `offsets`, taking those out that count: which, and whether that settles the matter.
     pub(super) async fn commit_some(
-        &self,
+        &mut self,
         offsets: &mut Vec<Offset>,
     ) -> Result<(Vec<i32>, Option<Committed>), PipelineError> {
         let outcomes = self.consumer.commit(self.held.tenure, offsets).await;
         let outcome = |offset: &Offset| outcomes.get(&offset.partition).copied();
+        for offset in &*offsets {
+            match outcome(offset) {
+                Some(CommitOutcome::Counted) => self.late.counted(offset),
+                Some(CommitOutcome::Unknown) => self.late.unanswered(),
+                _ => {}
+            }
+        }
         let counted = offsets
             .iter()
             .filter(|offset| outcome(offset) == Some(CommitOutcome::Counted))
@@ -345,12 +369,44 @@ impl Session<'_> {
         Ok((counted, lost.then_some(Committed::Lost)))
     }
 
+    /// Before partitions are given up: sees to it that what was committed last is what stands. See [`Late`].
+    pub(super) async fn certify(
+        &mut self,
+        partitions: &BTreeSet<i32>,
+    ) -> Result<Committed, PipelineError> {
+        let asked = self.late.doubtful(partitions);
+        while !asked.is_empty() {
+            let found = self.consumer.committed(&asked).await?;
+            let mut again = self.late.overtaken(&found);
+            if again.is_empty() {
+                break;
+            }
+            tracing::warn!(
+                group = self.config.kafka.group_id,
+                partitions = ?again.iter().map(|offset| offset.partition).collect::<Vec<_>>(),
+                "a commit that was not answered has landed behind later ones; committing these again"
+            );
+            while !again.is_empty() {
+                if self.commit_some(&mut again).await?.1 == Some(Committed::Lost) {
+                    return Ok(Committed::Lost);
+                }
+                self.is_same_topic().await?;
+            }
+        }
+        Ok(Committed::All)
+    }
+
     async fn finish(&mut self) -> Result<(), PipelineError> {
         self.consumer.stop_fetching();
-        if !self.held.recovered
-            || self.flush_and_commit().await? == Committed::All
-            || self.stop.is_requested()
-        {
+        if !self.held.recovered {
+            return Ok(());
+        }
+        let mut certain = self.flush_and_commit().await?;
+        if certain == Committed::All {
+            let partitions = self.held.partitions();
+            certain = self.certify(&partitions).await?;
+        }
+        if certain == Committed::All || self.stop.is_requested() {
             return Ok(());
         }
         // What was not committed is another member's now, or is read at the next start.
@@ -358,11 +414,16 @@ impl Session<'_> {
         self.judge_again(reason).await
     }
 
-    /// Leaves the group and gives the directory up.
-    pub(super) async fn leave(mut self) -> Result<(), PipelineError> {
+    /// Leaves the group and gives the directory up; its files are closed first when the session came to its end.
+    pub(super) async fn leave(mut self, ended: bool) -> Result<(), PipelineError> {
         if let Err(error) = self.consumer.leave().await {
             tracing::warn!("{error}; the group goes on when the session ends");
         }
-        self.writer.close().await
+        let mut finished = Ok(());
+        if ended && self.held.recovered {
+            finished = self.sealing.finish(&self.writer).await;
+        }
+        self.sealing.quit().await;
+        finished.and(self.writer.close().await)
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn producer(config: &Config) -> producer::Settings {
         linger: kafka.linger,
         batch_size: to_usize(kafka.batch_size),
         message_timeout: kafka.message_timeout,
+        on_timeout: producer::OnTimeout::GiveUp,
         transactional_id: kafka.transactional_id.as_deref().map(Into::into),
         end_on_failure: true,
         max_in_flight: to_usize(kafka.max_in_flight),
@@ -83,6 +84,10 @@ pub(super) fn consumer(config: &Config, topic_id: Option<uuid::Uuid>) -> consume
         session_timeout: kafka.session_timeout,
         heartbeat_interval: kafka.heartbeat_interval,
         rebalance_timeout: kafka.max_poll_interval,
+        classic_only: CLASSIC_ONLY
+            .into_iter()
+            .filter(|path| config.origin(path) != config::Origin::Default)
+            .collect(),
         isolation: isolation(kafka.isolation_level),
         reset: match kafka.auto_offset_reset {
             config::AutoOffsetReset::Earliest => consumer::Reset::Earliest,
@@ -92,6 +97,13 @@ pub(super) fn consumer(config: &Config, topic_id: Option<uuid::Uuid>) -> consume
         max_partition_fetch_bytes: to_usize(kafka.max_partition_fetch_bytes),
     }
 }
+
+/// What the broker decides under KIP-848.
+const CLASSIC_ONLY: [&str; 3] = [
+    "Kafka.SessionTimeoutMs",
+    "Kafka.HeartbeatIntervalMs",
+    "Kafka.PartitionAssignmentStrategy",
+];
 
 pub(super) fn isolation(level: IsolationLevel) -> consumer::Isolation {
     match level {
@@ -125,6 +137,19 @@ pub(super) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
             config::BadRecords::DeadLetter => sink::BadRecords::DeadLetter,
             config::BadRecords::Fail => sink::BadRecords::Fail,
             config::BadRecords::Skip => sink::BadRecords::Skip,
+        },
+        roll: sink::Roll {
+            bytes: Some(output.roll_megabytes * 1_000_000).filter(|bytes| *bytes > 0),
+            age: Some(output.roll).filter(|age| !age.is_zero()),
+        },
+        publish: match output.publish {
+            config::Publish::Append => sink::Publish::Append,
+            config::Publish::Atomic => sink::Publish::Atomic,
+        },
+        compression: match output.compression {
+            config::Compression::None => sink::Compression::None,
+            config::Compression::Gzip => sink::Compression::Gzip,
+            config::Compression::Zstd => sink::Compression::Zstd,
         },
     })
 }

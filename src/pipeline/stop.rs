@@ -98,6 +98,8 @@ impl Stop {
     pub fn on_signals(&self) -> std::io::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        // A file that may not become longer (`ulimit -f`) is an error of writing, not the end of the process.
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let stop = self.clone();
         tokio::spawn(async move {
             loop {

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// What a first batch reserves, so that a thousand quiet partitions do not take a thousand full batches' memory.
 const FIRST_CAPACITY: usize = 16 << 10;
 
+/// How many buffers are kept for batches to come: as many as are usually filled and sent at the same time.
+const SPARES: usize = 8;
+
 /// When batches are closed and how much may be buffered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -60,6 +63,8 @@ pub(super) struct Accumulator {
     partitioner: Partitioner,
     partitions: Vec<Partition>,
     buffered: usize,
+    /// Buffers of batches that are done with, for the next ones.
+    spare: Vec<Vec<u8>>,
     /// A record waits for memory: no batch may linger.
     starved: bool,
     /// Promises not kept yet, by batch.
@@ -74,6 +79,7 @@ impl Accumulator {
             partitioner: Partitioner::new(scheme, seed),
             partitions: Vec::new(),
             buffered: 0,
+            spare: Vec::new(),
             starved: false,
             outstanding: BTreeMap::new(),
             ids: 0,
@@ -96,14 +102,22 @@ impl Accumulator {
         self.buffered = self.buffered.saturating_sub(bytes);
     }
 
-    /// Puts a record into its partition's batch.
+    /// Takes back the buffer of a batch that is gone, for the next one.
+    pub(super) fn recycle(&mut self, buffer: Vec<u8>) {
+        let sane = buffer.capacity() <= 2 * self.limits.batch_size;
+        if sane && self.spare.len() < SPARES {
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Puts a record into its partition's batch; the clock is read only when that is a new one.
     ///
     /// # Errors
     /// When the record alone is longer than a batch can be.
     pub(super) fn offer(
         &mut self,
         record: &NewRecord<'_>,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Result<Offered, EncodeError> {
         let index = self
             .partitioner
@@ -112,21 +126,19 @@ impl Accumulator {
             return Ok(Offered::Full);
         };
         let mut wake = false;
-        let full = |open: &mut Gathered| open.builder.size_with(record) > self.limits.batch_size;
-        if let Some(open) = partition.open.take_if(full) {
+        let mut before = partition.open.as_ref().map_or(0, |of| of.builder.size());
+        let mut after = match &partition.open {
+            Some(open) => open.builder.size_with(record),
+            None => BatchBuilder::first_size(record),
+        };
+        if after > self.limits.batch_size
+            && let Some(open) = partition.open.take()
+        {
             partition.close(open);
             self.partitioner.batch_closed(index);
             wake = true;
+            (before, after) = (0, BatchBuilder::first_size(record));
         }
-
-        let before = partition
-            .open
-            .as_ref()
-            .map_or(0, |open| open.builder.size());
-        let after = match &partition.open {
-            Some(open) => open.builder.size_with(record),
-            None => BatchBuilder::with_capacity(0).size_with(record),
-        };
         let added = after - before;
         // One record always fits into an empty buffer: `Producer::send` refuses what is longer than the buffer.
         if self.buffered > 0 && self.buffered + added > self.limits.buffer {
@@ -143,9 +155,12 @@ impl Accumulator {
             self.outstanding.insert(self.ids, Arc::clone(&outcome));
             Gathered {
                 id: self.ids,
-                builder: BatchBuilder::with_capacity(capacity),
+                builder: match self.spare.pop_if(|spare| spare.capacity() >= after) {
+                    Some(spare) => BatchBuilder::reuse(spare),
+                    None => BatchBuilder::with_capacity(capacity),
+                },
                 outcome,
-                opened: now,
+                opened: now(),
             }
         });
         let delivery = Delivery {
@@ -230,13 +245,13 @@ mod tests {
     fn a_batch_is_closed_by_size_then_by_age() {
         let start = Instant::now();
         let mut accumulator = Accumulator::new(LIMITS, 1, Scheme::Murmur2, 0);
-        let (first, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
+        let (first, wake) = taken(accumulator.offer(&record(&[0; 100]), || start).unwrap());
         assert!(wake, "the linger timer has to be set");
-        let (second, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
+        let (second, wake) = taken(accumulator.offer(&record(&[0; 100]), || start).unwrap());
         assert!(!wake && Arc::ptr_eq(&first.batch, &second.batch));
         assert!(accumulator.take(0, start, false).is_none());
 
-        let (third, wake) = taken(accumulator.offer(&record(&[0; 100]), start).unwrap());
+        let (third, wake) = taken(accumulator.offer(&record(&[0; 100]), || start).unwrap());
         assert!(wake && !Arc::ptr_eq(&first.batch, &third.batch));
         assert_eq!(
             accumulator.take(0, start, false).unwrap().builder.count(),
@@ -257,7 +272,7 @@ mod tests {
     fn a_flush_takes_what_is_open() {
         let now = Instant::now();
         let mut accumulator = Accumulator::new(LIMITS, 1, Scheme::Murmur2, 0);
-        taken(accumulator.offer(&record(b"x"), now).unwrap());
+        taken(accumulator.offer(&record(b"x"), || now).unwrap());
         assert!(accumulator.take(0, now, false).is_none());
         assert!(accumulator.take(0, now, true).is_some());
     }
@@ -266,9 +281,9 @@ mod tests {
     fn a_record_longer_than_a_batch_travels_alone() {
         let now = Instant::now();
         let mut accumulator = Accumulator::new(LIMITS, 1, Scheme::Murmur2, 0);
-        taken(accumulator.offer(&record(b"small"), now).unwrap());
-        taken(accumulator.offer(&record(&[0; 500]), now).unwrap());
-        taken(accumulator.offer(&record(b"small"), now).unwrap());
+        taken(accumulator.offer(&record(b"small"), || now).unwrap());
+        taken(accumulator.offer(&record(&[0; 500]), || now).unwrap());
+        taken(accumulator.offer(&record(b"small"), || now).unwrap());
         for _ in 0..3 {
             assert_eq!(accumulator.take(0, now, true).unwrap().builder.count(), 1);
         }
@@ -283,7 +298,7 @@ mod tests {
                 let value = vec![0; size];
                 let key = [size as u8];
                 let record = NewRecord { key: Some(&key), value: Some(&value), ..NewRecord::default() };
-                while let Offered::Full = accumulator.offer(&record, now).unwrap() {
+                while let Offered::Full = accumulator.offer(&record, || now).unwrap() {
                     let gathered = (0..3).find_map(|partition| accumulator.take(partition, now, true)).unwrap();
                     accumulator.release(gathered.id, gathered.builder.size(), true);
                 }

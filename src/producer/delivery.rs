@@ -187,18 +187,6 @@ impl Delivery {
         self.batch.decided.get().copied()
     }
 
-    /// A record that was not sent at all.
-    pub fn not_sent(partition: i32) -> Self {
-        let batch = BatchOutcome::new(partition);
-        let error = DeliveryError::Stopped {
-            topic: "".into(),
-            partition,
-            possibly_written: false,
-        };
-        batch.resolve(0, true, Err(error));
-        Self { batch, index: 0 }
-    }
-
     fn of(&self, parts: &[Part]) -> Result<Acknowledged, DeliveryError> {
         // Parts are resolved in order.
         let behind = parts.partition_point(|(first, _)| *first <= self.index);

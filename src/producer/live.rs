@@ -35,6 +35,7 @@ fn settings(topic: &Arc<str>, codec: Codec) -> Settings {
         linger: Duration::from_millis(5),
         batch_size: 262_144,
         message_timeout: Duration::from_secs(120),
+        on_timeout: OnTimeout::GiveUp,
         transactional_id: None,
         end_on_failure: false,
         max_in_flight: 5,

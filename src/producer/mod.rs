@@ -33,7 +33,7 @@ pub use delivery::{Acknowledged, Delivery, DeliveryError};
 use parking_lot::Mutex;
 pub use partitioner::Scheme;
 use sender::Sender;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -57,8 +57,10 @@ pub struct Settings {
     pub linger: Duration,
     /// Bytes, before compression, at which a batch is closed (`Kafka.BatchSize`).
     pub batch_size: usize,
-    /// How long after its batch was begun a record is given up (`Kafka.MessageTimeoutMs`).
+    /// How long after its batch was begun a record may go without an acknowledgement (`Kafka.MessageTimeoutMs`).
     pub message_timeout: Duration,
+    /// What happens to it then.
+    pub on_timeout: OnTimeout,
     /// With it, records count only when [`Producer::commit`] says so, and others with the same id are fenced
     /// (`Kafka.TransactionalId`).
     pub transactional_id: Option<Arc<str>>,
@@ -73,6 +75,17 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// What keyless records are spread by.
     pub seed: u64,
+}
+
+/// What becomes of a record that is not acknowledged in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTimeout {
+    /// It is given up; the error says whether it may have been written.
+    GiveUp,
+    /// It is said aloud, again and again, and the very same batch is sent until a broker has answered. An attempt that
+    /// the network delivers late is then recognised by the brokers, which it would not be after the record was offered
+    /// anew. Only one that may have been written, and that the brokers could have forgotten since (12 hours), is given up.
+    KeepTrying,
 }
 
 /// Why a record was not taken. It was not written, and never will be.
@@ -134,6 +147,18 @@ struct Shared {
     gave_up: AtomicBool,
     fatal: OnceLock<ErrorCode>,
     transaction: Option<Transaction>,
+    /// Bytes of all batches made so far, before and after compression.
+    plain: AtomicU64,
+    packed: AtomicU64,
+}
+
+/// Bytes of batches, headers included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Before compression.
+    pub plain: u64,
+    /// As they went to the brokers.
+    pub packed: u64,
 }
 
 /// Publishes records to one topic.
@@ -180,6 +205,8 @@ impl Producer {
             gave_up: AtomicBool::new(false),
             fatal: OnceLock::new(),
             transaction,
+            plain: AtomicU64::new(0),
+            packed: AtomicU64::new(0),
         });
         let sender = Sender::new(Arc::clone(&shared), cluster, settings, topic);
         Ok(Self {
@@ -195,6 +222,9 @@ impl Producer {
     /// # Errors
     /// [`SendError`]; the record was not taken.
     pub async fn send(&self, record: &Record<'_>) -> Result<Delivery, SendError> {
+        if let Some(delivery) = self.try_send(record)? {
+            return Ok(delivery);
+        }
         loop {
             // Registered before trying, so that memory given back between the two is not missed.
             let room = self.shared.room.notified();
@@ -230,7 +260,7 @@ impl Producer {
                 let topic = Arc::clone(&shared.topic);
                 return Err(SendError::Closed { topic });
             }
-            accumulator.offer(record, Instant::now())
+            accumulator.offer(record, Instant::now)
         };
         match offered {
             Ok(Offered::Taken { delivery, wake }) => {
@@ -263,6 +293,14 @@ impl Producer {
         let outstanding = self.shared.accumulator.lock().outstanding();
         for batch in outstanding {
             batch.wait().await;
+        }
+    }
+
+    /// What the batches made so far come to.
+    pub fn volume(&self) -> Volume {
+        Volume {
+            plain: self.shared.plain.load(Ordering::Relaxed),
+            packed: self.shared.packed.load(Ordering::Relaxed),
         }
     }
 

@@ -8,15 +8,15 @@ use super::accumulator::Gathered;
 use super::delivery::{BatchOutcome, DeliveryError};
 use super::node::{Errand, Report};
 use super::sequence::{Completion, PartitionSequence, ProducerEpoch};
-use super::{Settings, Shared};
+use super::{OnTimeout, Settings, Shared};
 use crate::wire::cluster::{Backoff, Cluster, ClusterError, Topic};
 use crate::wire::error::ErrorCode;
-use crate::wire::records::FrozenBatch;
+use crate::wire::records::{Compressor, FrozenBatch};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -34,6 +34,8 @@ struct Outgoing {
     id: u64,
     frozen: FrozenBatch,
     outcome: Arc<BatchOutcome>,
+    /// When its first record came.
+    opened: Instant,
     /// Which of the records that share the outcome is its first, and whether its last is theirs, too.
     first: i32,
     last: bool,
@@ -72,6 +74,7 @@ pub(super) struct Sender {
     nodes: HashMap<i32, Node>,
     lanes: JoinSet<()>,
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    compressor: Compressor,
     background: FuturesUnordered<BoxFuture<'static, Event>>,
     /// The topic has to be, or is being, asked for anew.
     stale: bool,
@@ -82,6 +85,8 @@ pub(super) struct Sender {
     id_backoff: Backoff,
     /// What last went wrong with the cluster as a whole.
     trouble: Option<Arc<str>>,
+    /// When it was last said that records are not acknowledged in time.
+    complained: Option<Instant>,
 }
 
 impl Sender {
@@ -102,6 +107,7 @@ impl Sender {
             lanes: JoinSet::new(),
             // Lanes wait when this is full; it only has to be big enough not to make them wait often.
             reports: mpsc::channel(64),
+            compressor: Compressor::new(),
             background: FuturesUnordered::new(),
             stale: false,
             refreshing: false,
@@ -110,6 +116,7 @@ impl Sender {
             adding: false,
             id_backoff: backoff,
             trouble: None,
+            complained: None,
         };
         new.learn(topic);
         new
@@ -153,6 +160,7 @@ impl Sender {
             self.give_up_everything(None);
             return;
         }
+        self.complain(now);
         loop {
             self.gather(now);
             self.ask_for_id();
@@ -172,6 +180,9 @@ impl Sender {
         let mut due: Vec<(usize, Gathered)> = Vec::new();
         {
             let mut accumulator = self.shared.accumulator.lock();
+            while let Some(buffer) = self.compressor.take_spare() {
+                accumulator.recycle(buffer);
+            }
             for (index, partition) in self.partitions.iter().enumerate() {
                 if partition.sequence.unsent() < READY_AHEAD
                     && let Some(gathered) = accumulator.take(index as u32, now, flush)
@@ -194,18 +205,27 @@ impl Sender {
         } = gathered;
         let bytes = builder.size();
         let transactional = self.shared.transaction.is_some();
-        match builder.finish(self.settings.codec, None, transactional) {
+        let codec = self.settings.codec;
+        match builder.finish_with(&mut self.compressor, codec, None, transactional) {
             Ok(frozen) => {
                 let count = frozen.count();
+                let add =
+                    |to: &AtomicU64, bytes: usize| to.fetch_add(bytes as u64, Ordering::Relaxed);
+                add(&self.shared.plain, frozen.uncompressed_size());
+                add(&self.shared.packed, frozen.bytes().len());
                 let outgoing = Outgoing {
                     id,
                     frozen,
                     outcome,
+                    opened,
                     first: 0,
                     last: true,
                     charge: bytes,
                 };
-                let deadline = opened + self.settings.message_timeout;
+                let deadline = match self.settings.on_timeout {
+                    OnTimeout::GiveUp => Some(opened + self.settings.message_timeout),
+                    OnTimeout::KeepTrying => None,
+                };
                 self.partitions[index]
                     .sequence
                     .push(outgoing, count, deadline);
@@ -267,6 +287,7 @@ impl Sender {
             .chain(of_nodes)
             .chain(of_batches)
             .chain([of_topic])
+            .chain(self.complain_at())
             .filter(|at| *at > now)
             .min()
     }

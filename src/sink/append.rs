@@ -2,17 +2,20 @@
 
 use std::ops::Range;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
+use super::checkpoint::FileState;
 use super::error::SinkError;
-use super::index::Why;
+use super::index::{Passed, Why};
 use super::letters::DeadLetter;
 use super::naming::{Kind, Purpose};
-use super::outputs::{Due, Output};
+use super::output::Output;
+use super::outputs::Due;
+use super::place::Form;
 use super::row::{self, InputRecord};
 use super::settings::{BadRecords, FileDate};
 use super::{Progress, Sink};
-use crate::event::{self, BadRecord, ReasonCounts};
+use crate::event::{self, BadRecord, ReasonCounts, Trade};
 
 /// What became of the records of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +65,7 @@ impl Sink {
                 "partition {partition} was not begun"
             )));
         };
+        self.now = now.timestamp();
         let mut appended = Appended::default();
         let mut next = position.next;
         let mut outcome = Ok(());
@@ -123,13 +127,35 @@ impl Sink {
             FileDate::Event => trade.date,
             FileDate::Processing => now.date_naive(),
         };
-        let at = self.output(Purpose {
+        self.write_trade(partition, record, &trade, date)?;
+        appended.rows += 1;
+        Ok(())
+    }
+
+    /// Appends a trade's row to the file that takes the rows of that date.
+    #[inline]
+    pub(super) fn write_trade(
+        &mut self,
+        partition: i32,
+        record: &InputRecord<'_>,
+        trade: &Trade<'_>,
+        date: NaiveDate,
+    ) -> Result<(), SinkError> {
+        let purpose = Purpose {
             kind: Kind::Trades,
             date,
-        })?;
-        let Some(output) = self.outputs.list.get_mut(at) else {
+        };
+        let mut at = self.output(purpose)?;
+        let Some(mut output) = self.outputs.list.get_mut(at) else {
             return Ok(());
         };
+        if output.size() + row::most_bytes(record) > self.roll_bytes {
+            at = self.roll_if_full(at, purpose, trade, partition, record)?;
+            output = match self.outputs.list.get_mut(at) {
+                Some(output) => output,
+                None => return Ok(()),
+            };
+        }
         if output.zones_meet(trade.zoned) {
             tracing::warn!(
                 file = output.name,
@@ -141,12 +167,11 @@ impl Sink {
         row::write_row(
             buffer,
             &self.settings.columns,
-            &trade,
+            trade,
             &self.checkpoint.topic,
             partition,
             record,
         );
-        appended.rows += 1;
         self.grew(at, before)
     }
 
@@ -243,6 +268,37 @@ impl Sink {
         }
     }
 
+    /// Begins the next part when the row would make the file too long; the file that takes it.
+    #[cold]
+    fn roll_if_full(
+        &mut self,
+        at: usize,
+        purpose: Purpose,
+        trade: &Trade<'_>,
+        partition: i32,
+        record: &InputRecord<'_>,
+    ) -> Result<usize, SinkError> {
+        let mut row = Vec::new();
+        let (columns, topic) = (&self.settings.columns, &self.checkpoint.topic);
+        row::write_row(&mut row, columns, trade, topic, partition, record);
+        let full = self.outputs.list.get(at).is_some_and(|output| {
+            output.has_lines() && output.size() + row.len() as u64 > self.roll_bytes
+        });
+        if !full {
+            return Ok(at);
+        }
+        self.end_output(at);
+        self.begin_output(purpose)
+    }
+
+    /// Notes that offsets of a partition, the next ones after those noted before, have no line in a file.
+    fn pass(&mut self, partition: i32, from: i64, to: i64, why: Why) {
+        match self.passed.last_mut() {
+            Some(last) if (last.0, last.2, last.3) == (partition, from, why) => last.2 = to,
+            _ => self.passed.push(Passed(partition, from, to, why)),
+        }
+    }
+
     /// Writes buffers out that have become large.
     #[inline]
     pub(super) fn grew(&mut self, at: usize, before: usize) -> Result<(), SinkError> {
@@ -272,44 +328,65 @@ impl Sink {
     #[cold]
     fn begin_output(&mut self, purpose: Purpose) -> Result<usize, SinkError> {
         let instance = self.settings.instance.as_deref();
-        let header = match purpose.kind {
-            Kind::Trades => self.header.as_slice(),
-            Kind::DeadLetters => &[],
-        };
-        let stem = purpose.stem(instance);
-        let last = self
-            .checkpoint
-            .names(&stem)
-            .filter_map(|name| purpose.part(instance, name))
-            .max();
-        if let Some(part) = last {
-            let name = purpose.name(instance, part);
-            if let Some(state) = self
-                .checkpoint
-                .file(&name)
-                .filter(|s| !s.gone && s.header == crc32c::crc32c(header))
+        let form = self.form(purpose.kind);
+        if let Some(part) = self.parts.get(&purpose) {
+            let name = purpose.name(instance, *part);
+            if let Some(state) = self.checkpoint.file(&name)
+                && self.is_continued(purpose, state)
             {
                 let output = Output::continued(name, purpose, state);
                 return Ok(self.outputs.add(output));
             }
         }
         let name = self.free_name(purpose)?;
-        Ok(self.outputs.add(Output::new(name, purpose, header)))
+        let header = match purpose.kind {
+            Kind::Trades => self.header.as_slice(),
+            Kind::DeadLetters => &[],
+        };
+        let output = Output::new(name, purpose, header, form, self.now);
+        Ok(self.outputs.add(output))
     }
 
-    /// A name of the purpose that no file has.
-    pub(super) fn free_name(&self, purpose: Purpose) -> Result<String, SinkError> {
+    /// The form of files that take lines.
+    pub(super) fn form(&self, kind: Kind) -> Form {
+        match kind {
+            Kind::Trades => self.settings.publish.open(),
+            // Who looks for what went wrong is to find it.
+            Kind::DeadLetters => Form::Plain,
+        }
+    }
+
+    /// Whether the last file of its purpose takes more lines.
+    pub(super) fn is_continued(&self, purpose: Purpose, state: &FileState) -> bool {
+        let header = match purpose.kind {
+            Kind::Trades => self.header.as_slice(),
+            Kind::DeadLetters => &[],
+        };
+        !state.gone
+            && !state.closing
+            && state.header == crc32c::crc32c(header)
+            && state.form == self.form(purpose.kind)
+    }
+
+    /// A name of the purpose that no file has, and has had.
+    pub(super) fn free_name(&mut self, purpose: Purpose) -> Result<String, SinkError> {
         let instance = self.settings.instance.as_deref();
-        let stem = purpose.stem(instance);
-        let last = self
-            .checkpoint
-            .names(&stem)
-            .filter_map(|name| purpose.part(instance, name))
-            .max();
-        let taken = |name: &str| Ok(self.fs.len(&self.directory.join(name))?.is_some());
+        let taken = |name: &str| {
+            for form in Form::ALL {
+                if self
+                    .fs
+                    .len(&self.directory.join(form.place(name)))?
+                    .is_some()
+                {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
         let part = purpose
-            .free_part(instance, last, taken)
+            .free_part(instance, self.parts.get(&purpose).copied(), taken)
             .map_err(SinkError::io("look into", &self.directory))?;
+        self.parts.insert(purpose, part);
         Ok(purpose.name(instance, part))
     }
 }

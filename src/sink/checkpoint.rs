@@ -1,8 +1,9 @@
 //! The checkpoint: what the directory holds for certain, and the batch whose commit to Kafka is not yet known.
 //!
 //! Invariants. At most one batch is pending. A batch's number is never used again, so that a commit that lands late
-//! can be told from every other. Every file of ours that exists under its name is in `counting`, in `pending` or in
-//! `creating`; a name is put into `creating`, durably, before the file is made.
+//! can be told from every other. Every file of ours is in `counting`, in `pending`, in the list of closed files
+//! ([`closed`](super::closed)) or in `loose`; a place is put into `loose`, durably, before a file is made there or taken
+//! away from there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,6 +13,8 @@ use uuid::Uuid;
 
 use super::error::SinkError;
 use super::fs::Fs;
+use super::place::Form;
+use super::recover::{Committed, Holder};
 use super::sealed;
 
 pub(super) const FILE: &str = "checkpoint";
@@ -31,22 +34,44 @@ pub(super) struct Checkpoint {
     /// The member id of the last incarnation, to be fenced by the next.
     pub(super) member: Option<String>,
     pub(super) next_batch: u64,
+    /// The last batch that was made of each partition, whether or not it counted. Partitions of former versions of this
+    /// file are not in it.
+    #[serde(default)]
+    pub(super) made: BTreeMap<i32, u64>,
     pub(super) counting: State,
     pub(super) pending: Option<Pending>,
-    pub(super) creating: BTreeSet<String>,
+    /// Places, relative to the output directory, of files that are being made or taken away.
+    #[serde(rename = "creating")]
+    pub(super) loose: BTreeSet<String>,
     /// The directory was closed, and everything in its files counts or waits in `pending`: whatever stands behind a
     /// file's length since then is somebody else's.
     #[serde(default)]
     pub(super) clean: bool,
+    /// Files into which somebody else wrote while the process did, each as the process had left it: until that is
+    /// mended, what stands behind its length must not be taken for rows that do not count, and cut away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) disturbed: BTreeMap<String, Left>,
+}
+
+/// How a process left a file that somebody else wrote into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Left {
+    pub(super) len: u64,
+    /// CRC-32C of its last block.
+    pub(super) tail: u32,
 }
 
 /// What the directory holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
+    /// Those that may take lines, or are about to be closed.
     pub(super) files: BTreeMap<String, FileState>,
     pub(super) partitions: BTreeMap<i32, Position>,
     /// The length of the index.
     pub(super) index: u64,
+    /// The length of the list of closed files.
+    #[serde(default)]
+    pub(super) closed: u64,
 }
 
 /// One file.
@@ -62,6 +87,18 @@ pub(super) struct FileState {
     /// Its owner took it away; the name is not used again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) gone: bool,
+    /// When it was begun, in seconds since 1970.
+    #[serde(default)]
+    pub(super) begun: i64,
+    /// When it was last written to, in seconds since 1970.
+    #[serde(default)]
+    pub(super) written: i64,
+    /// It takes no more lines, and is closed when all of them count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) closing: bool,
+    /// Where it is.
+    #[serde(default, skip_serializing_if = "Form::is_plain")]
+    pub(super) form: Form,
 }
 
 /// How far a partition has been written.
@@ -101,17 +138,23 @@ impl Checkpoint {
             .or_else(|| self.counting.files.get(name))
     }
 
-    /// The names of both states that may begin with `stem`.
-    pub(super) fn names<'s>(&'s self, stem: &'s str) -> impl Iterator<Item = &'s String> {
-        let counting = self.counting.files.range(stem.to_owned()..);
-        let pending = self
-            .pending
-            .iter()
-            .flat_map(|pending| pending.files.range(stem.to_owned()..));
-        counting
-            .take_while(move |(name, _)| name.starts_with(stem))
-            .chain(pending)
-            .map(|(name, _)| name)
+    /// All files of both states, as they are with the pending batch in them.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&String, &FileState)> {
+        let pending = self.pending.iter().flat_map(|pending| &pending.files);
+        let here = |name: &str| {
+            let pending = self.pending.as_ref();
+            pending.is_some_and(|pending| pending.files.contains_key(name))
+        };
+        let counting = self.counting.files.iter();
+        counting.filter(move |(name, _)| !here(name)).chain(pending)
+    }
+
+    /// A file's state, to be changed.
+    pub(super) fn file_mut(&mut self, name: &str) -> Option<&mut FileState> {
+        let pending = self.pending.as_mut();
+        pending
+            .and_then(|pending| pending.files.get_mut(name))
+            .or_else(|| self.counting.files.get_mut(name))
     }
 
     /// The position up to which the directory is durable.
@@ -130,6 +173,22 @@ impl Checkpoint {
         self.pending
             .as_ref()
             .map_or(self.counting.index, |pending| pending.index)
+    }
+
+    /// Whose rows these are.
+    pub(super) fn holder(&self) -> Holder {
+        Holder {
+            directory: self.directory,
+            topic: self.topic_id,
+            born: self.born,
+        }
+    }
+
+    /// The number of a batch that was committed in this directory's name, and that it never made.
+    pub(super) fn copied(&self, partition: i32, committed: &Committed) -> Option<u64> {
+        let made = self.made.get(&partition).map(|last| last + 1);
+        self.holder()
+            .copied(made.unwrap_or(self.next_batch), self.next_batch, committed)
     }
 
     /// Lets the pending batch count, when its commit counted everywhere.

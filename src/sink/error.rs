@@ -63,6 +63,15 @@ pub enum SinkError {
         /// What is different.
         found: String,
     },
+    /// Somebody has made a file under the name that one of ours is about to get.
+    #[error(
+        "{} is there, and is not of stockflow, which has rows to publish under that name; move it away (nothing was changed)",
+        path.display()
+    )]
+    NameTaken {
+        /// The file.
+        path: PathBuf,
+    },
     /// No directory that was written by this program.
     #[error("{} is no directory of stockflow: it has no .stockflow/checkpoint", path.display())]
     NotOurs {
@@ -77,14 +86,15 @@ pub enum SinkError {
         /// What is wrong with it.
         found: String,
     },
-    /// The group's offset was set back behind the rows that are there.
+    /// Another directory has the same id, and wrote for the same group: rows would be doubled.
     #[error(
-        "partition {partition} of topic {topic}: the offset of group {group} was set back to {committed}, but {} holds \
-         its records up to {durable}; reading them again would double rows. Use a new directory with --out, or set the \
-         group's offset to {durable}",
+        "partition {partition} of topic {topic}: group {group} has a commit of batch {batch} of this directory, which \
+         never made that batch of it: {} is a copy of a directory that has gone on since, or has been copied. Go on with \
+         the one that is up to date, or take a new one with --out; after `stockflow group reset` this one can be used \
+         again (nothing was changed)",
         path.display()
     )]
-    ResetBackwards {
+    Copied {
         /// The output directory.
         path: PathBuf,
         /// The topic.
@@ -93,10 +103,8 @@ pub enum SinkError {
         group: String,
         /// The partition.
         partition: i32,
-        /// The group's committed offset.
-        committed: i64,
-        /// The offset up to which the directory holds the partition.
-        durable: i64,
+        /// The batch that was committed.
+        batch: u64,
     },
     /// A record is not a trade, and bad records are to stop the run.
     #[error(
@@ -147,6 +155,11 @@ impl SinkError {
             path: path.to_owned(),
             found: found.into(),
         }
+    }
+
+    /// A file that is longer or shorter than it was left.
+    pub(super) fn edited_length(path: &Path, found: u64, left: u64) -> Self {
+        Self::edited(path, format!("it is {found} bytes long and was {left}"))
     }
 
     pub(super) fn damaged(path: &Path, found: impl Into<String>) -> Self {

@@ -7,7 +7,9 @@ use super::checkpoint::{Moved, Pending};
 use super::error::SinkError;
 use super::index::{self, Batch, Passed, Run, Span};
 use super::metadata::{self, Author, Chain};
-use super::{Appended, Sink};
+use super::output::Output;
+use super::settings::Publish;
+use super::{Appended, Sink, lines, place};
 
 /// A batch that is durable and now has to be committed, with exactly the metadata that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,15 +71,13 @@ impl Sink {
     /// Bytes that were taken in since the last batch. What a partly counted commit makes recovery hold in memory is
     /// bounded by this, so flush before it is large.
     pub fn unflushed_bytes(&self) -> u64 {
-        let runs = self.outputs.list.iter().flat_map(|output| &output.runs);
-        let buffered: usize = self
-            .outputs
-            .list
-            .iter()
-            .map(super::outputs::Output::buffered)
-            .sum();
         let passed = self.passed.len() * size_of::<Passed>();
-        runs.map(|run| run.len).sum::<u64>() + (buffered + passed) as u64
+        self.outputs.unflushed + passed as u64
+    }
+
+    /// Whether a part was ended since the last batch: a flush now lets it be closed.
+    pub fn rolled(&self) -> bool {
+        self.rolled
     }
 
     fn write_batch(&mut self, moved: BTreeMap<i32, Moved>) -> Result<DurableBatch, SinkError> {
@@ -100,8 +100,10 @@ impl Sink {
             counted: BTreeSet::new(),
         });
         self.checkpoint.next_batch = number + 1;
+        let made = moved.keys().map(|partition| (*partition, number));
+        self.checkpoint.made.extend(made);
         self.checkpoint.clean = false;
-        self.checkpoint.creating.clear();
+        self.checkpoint.loose.clear();
         self.save()?;
 
         for at in touched {
@@ -109,6 +111,9 @@ impl Sink {
                 output.runs.clear();
             }
         }
+        self.outputs.retire();
+        self.outputs.unflushed = 0;
+        self.rolled = false;
         for progress in self.progress.values_mut() {
             progress.from = progress.position.next;
             progress.counts = Appended::default();
@@ -119,6 +124,7 @@ impl Sink {
             directory: self.checkpoint.directory,
             batch: number,
             begun: false,
+            topic: self.checkpoint.topic_id,
         };
         let none = Chain::default();
         let offsets = moved.iter().map(|(partition, moved)| DurableOffset {
@@ -155,10 +161,13 @@ impl Sink {
         for at in &touched {
             self.outputs.sync(&*self.fs, &self.directory, *at)?;
         }
-        if made || !self.checkpoint.creating.is_empty() {
-            self.fs
-                .sync_dir(&self.directory)
-                .map_err(SinkError::io("sync", &self.directory))?;
+        if made || !self.checkpoint.loose.is_empty() {
+            self.sync_names()?;
+        }
+        for at in &touched {
+            if let Some(output) = self.outputs.list.get_mut(*at) {
+                output.written = self.now;
+            }
         }
         Ok(touched)
     }
@@ -225,16 +234,7 @@ impl Sink {
         let mut write = || {
             let file = match &mut self.index {
                 Some(file) => file,
-                None => {
-                    let file = if self.fs.len(&path)?.is_some() {
-                        self.fs.open(&path)?
-                    } else {
-                        self.fs.create_new(&path)?
-                    };
-                    // Its name must not become durable later than the checkpoint that relies on it.
-                    self.fs.sync_dir(&self.state_directory)?;
-                    self.index.insert(file)
-                }
+                None => self.index.insert(lines::open_to_write(&*self.fs, &path)?),
             };
             file.write_at(at, line)?;
             file.sync()
@@ -248,7 +248,7 @@ impl Sink {
     pub(super) fn create_files(&mut self) -> Result<bool, SinkError> {
         let mut made = false;
         loop {
-            let uncreated = self.outputs.uncreated();
+            let uncreated = self.outputs.uncreated().to_vec();
             if uncreated.is_empty() {
                 return Ok(made);
             }
@@ -256,22 +256,22 @@ impl Sink {
             for at in &uncreated {
                 self.rename_if_taken(*at)?;
             }
-            let names = uncreated
+            let places = uncreated
                 .iter()
                 .filter_map(|at| self.outputs.list.get(*at))
-                .map(|output| output.name.clone());
-            self.checkpoint.creating.extend(names);
+                .map(Output::place);
+            self.checkpoint.loose.extend(places);
             self.save()?;
             for at in uncreated {
-                let Some(name) = self.outputs.list.get(at).map(|output| output.name.clone()) else {
+                let Some(place) = self.outputs.list.get(at).map(Output::place) else {
                     continue;
                 };
-                let path = self.directory.join(&name);
+                let path = self.directory.join(&place);
                 match self.fs.create_new(&path) {
                     Ok(handle) => self.outputs.created(&self.directory, at, handle)?,
                     // Somebody was quicker: the name is theirs, and the next round finds another.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        self.checkpoint.creating.remove(&name);
+                        self.checkpoint.loose.remove(&place);
                         self.save()?;
                     }
                     Err(error) => return Err(SinkError::io("make", &path)(error)),
@@ -280,19 +280,32 @@ impl Sink {
         }
     }
 
+    /// Makes the names of data files durable.
+    pub(super) fn sync_names(&self) -> Result<(), SinkError> {
+        let hidden = self.state_directory.join(place::HIDDEN);
+        let atomic = self.settings.publish == Publish::Atomic;
+        let hidden = atomic.then_some(&hidden);
+        for path in [Some(&self.directory), hidden].into_iter().flatten() {
+            self.fs
+                .sync_dir(path)
+                .map_err(SinkError::io("sync", path))?;
+        }
+        Ok(())
+    }
+
     /// Gives a file that is not made yet another name, when somebody has taken its.
     fn rename_if_taken(&mut self, at: usize) -> Result<(), SinkError> {
         let Some(output) = self.outputs.list.get(at) else {
             return Ok(());
         };
-        let path = self.directory.join(&output.name);
+        let (path, purpose) = (output.path(&self.directory), output.purpose);
         if self
             .fs
             .len(&path)
             .map_err(SinkError::io("read", &path))?
             .is_some()
         {
-            let name = self.free_name(output.purpose)?;
+            let name = self.free_name(purpose)?;
             if let Some(output) = self.outputs.list.get_mut(at) {
                 output.name = name;
             }

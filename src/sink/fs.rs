@@ -5,22 +5,29 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use rustix::io::Errno;
+
 /// A file system.
 pub(super) trait Fs: Send + Sync {
     /// Makes the directory and those above it.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
-    /// Makes a file that must not be there yet.
+    /// Makes a file that must not be there yet, for reading and appending.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// Makes a file, or empties the one that is there.
     fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// Opens a file that is there, for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+    /// Opens a file that is there, for reading and appending: whatever somebody else has written behind its end in the
+    /// meantime stays, and what is written comes behind that.
+    fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// Opens a file that is there, for reading alone.
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// The length of the file, or `None` when nothing has that name. A directory counts as a file of no length.
     fn len(&self, path: &Path) -> io::Result<Option<u64>>;
     /// Gives a file another name, in place of the file that has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file another name, which no file must have.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file; one that is not there is fine.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
@@ -31,7 +38,7 @@ pub(super) trait Fs: Send + Sync {
 
 /// An open file.
 pub(super) trait FsFile: Send {
-    /// Writes all bytes from `at` on.
+    /// Writes all bytes from `at` on; into a file that was opened to append, at its end.
     fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
     /// Fills the buffer with the bytes from `at` on.
     fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
@@ -55,7 +62,7 @@ impl Fs for Disk {
         Ok(Box::new(
             OpenOptions::new()
                 .read(true)
-                .write(true)
+                .append(true)
                 .create_new(true)
                 .open(path)?,
         ))
@@ -78,6 +85,12 @@ impl Fs for Disk {
         ))
     }
 
+    fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(
+            OpenOptions::new().read(true).append(true).open(path)?,
+        ))
+    }
+
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         Ok(Box::new(File::open(path)?))
     }
@@ -97,6 +110,19 @@ impl Fs for Disk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match rename_exclusively(from, to) {
+            // Not every file system can.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                if self.len(to)?.is_some() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                std::fs::rename(from, to)
+            }
+            done => Ok(done?),
+        }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -135,6 +161,17 @@ pub(super) fn held_by(lock: &Path) -> Option<u32> {
     let file = File::open(lock).ok()?;
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn rename_exclusively(from: &Path, to: &Path) -> Result<(), Errno> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn rename_exclusively(_: &Path, _: &Path) -> Result<(), Errno> {
+    Err(Errno::NOSYS)
 }
 
 impl FsFile for File {

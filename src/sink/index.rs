@@ -1,19 +1,18 @@
 //! The offset index: which bytes of which file are which records.
 //!
-//! Append-only, a line a batch: a CRC-32C in hexadecimal, a space, JSON. It is made durable before the checkpoint that
+//! Append-only, a line a batch. It is made durable before the checkpoint that
 //! names its length, and cut like any other file when a batch is abandoned, so its lines tell the truth about the rows
 //! that are there. Recovery reads the pending batch's line to take single partitions out of it; a proof that the
 //! directory holds every record once reads all of them.
 
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::content::Sequential;
 use super::error::SinkError;
 use super::fs::Fs;
+use super::lines::{self, Lines};
 
 pub(super) const FILE: &str = "index";
 
@@ -176,64 +175,6 @@ impl From<Run> for RunFields {
     }
 }
 
-/// The lines of an index, one after the other, each with the byte at which it begins.
-pub(super) struct Lines {
-    path: PathBuf,
-    reader: BufReader<Sequential>,
-    at: u64,
-    end: u64,
-}
-
-impl Lines {
-    /// Reads the first `end` bytes; an index of that length need not be there when `end` is 0.
-    pub(super) fn open(fs: &dyn Fs, path: &Path, end: u64) -> Result<Self, SinkError> {
-        let open = || -> io::Result<_> {
-            if end == 0 {
-                return Ok((Sequential::nothing(), 0));
-            }
-            let mut file = fs.open_to_read(path)?;
-            let len = file.len()?;
-            Ok((Sequential::new(file, end), len))
-        };
-        let (reader, len) = open().map_err(SinkError::io("read", path))?;
-        if len < end {
-            return Err(SinkError::damaged(
-                path,
-                format!("it is {len} bytes long and was {end}"),
-            ));
-        }
-        Ok(Self {
-            path: path.to_owned(),
-            reader: BufReader::with_capacity(64 * 1024, reader),
-            at: 0,
-            end,
-        })
-    }
-}
-
-impl Iterator for Lines {
-    type Item = Result<(u64, Batch), SinkError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.at >= self.end {
-            return None;
-        }
-        let at = self.at;
-        let mut line = Vec::new();
-        let read = self.reader.read_until(b'\n', &mut line);
-        self.at += line.len() as u64;
-        Some(match read {
-            Err(error) => {
-                self.at = self.end;
-                Err(SinkError::io("read", &self.path)(error))
-            }
-            Ok(_) => Batch::decode(&self.path, &line)
-                .map(|batch| (at, batch))
-                .inspect_err(|_| self.at = self.end),
-        })
-    }
-}
-
 impl Batch {
     /// Whether nothing is left of it.
     pub(super) fn says_nothing(&self) -> bool {
@@ -246,31 +187,34 @@ impl Batch {
 
     /// The batch's line.
     pub(super) fn encode(&self) -> Result<Vec<u8>, SinkError> {
-        let json =
-            serde_json::to_vec(self).map_err(|error| SinkError::OutOfOrder(error.to_string()))?;
-        let mut line = format!("{:08x} ", crc32c::crc32c(&json)).into_bytes();
-        line.extend_from_slice(&json);
-        line.push(b'\n');
-        Ok(line)
+        lines::encode(self)
     }
 
     /// Reads one line.
     pub(super) fn decode(path: &Path, line: &[u8]) -> Result<Self, SinkError> {
-        let json = line
-            .split_at_checked(9)
-            .and_then(|(crc, rest)| {
-                let crc =
-                    u32::from_str_radix(std::str::from_utf8(crc).ok()?.strip_suffix(' ')?, 16)
-                        .ok()?;
-                let json = rest.strip_suffix(b"\n")?;
-                (crc32c::crc32c(json) == crc).then_some(json)
-            })
-            .ok_or_else(|| SinkError::damaged(path, "the checksum of a line differs"))?;
-        let batch: Self = serde_json::from_slice(json)
-            .map_err(|error| SinkError::damaged(path, error.to_string()))?;
-        if batch.runs.iter().any(|run| run.file >= batch.files.len()) {
+        let batch: Self = lines::decode(path, line)?;
+        batch.whole(path)
+    }
+
+    /// The batch, when each of its runs names a file.
+    fn whole(self, path: &Path) -> Result<Self, SinkError> {
+        if self.runs.iter().any(|run| run.file >= self.files.len()) {
             return Err(SinkError::damaged(path, "a run names no file"));
         }
-        Ok(batch)
+        Ok(self)
     }
+}
+
+/// The first `end` bytes of an index, line by line, each with the byte at which it begins.
+pub(super) fn read(
+    fs: &dyn Fs,
+    path: &Path,
+    end: u64,
+) -> Result<impl Iterator<Item = Result<(u64, Batch), SinkError>>, SinkError> {
+    let lines = Lines::<Batch>::open(fs, path, end)?;
+    let path = path.to_owned();
+    Ok(lines.map(move |line| {
+        let (at, batch) = line?;
+        Ok((at, batch.whole(&path)?))
+    }))
 }

@@ -1,41 +1,116 @@
-//! A look at a directory from outside, before a run: is it in use, and whose is it? Nothing in it is changed.
+//! A look at every file when a directory is opened, before any is touched: is it as it was left?
 
-use std::fs::File;
+use std::io;
 use std::path::Path;
 
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint::{Checkpoint, FileState, Left};
 use super::error::SinkError;
-use super::fs::{Disk, held_by};
-use super::open::STATE_DIRECTORY;
-use super::{bound, sealed};
+use super::fs::Fs;
+use super::place::Form;
+use super::tail::Tail;
 
-/// Whether a run for this cluster (where it is known), topic and group could write into the directory, which need not
-/// be there yet.
-///
-/// # Errors
-/// [`SinkError::Locked`], [`SinkError::BoundElsewhere`], [`SinkError::Damaged`], or [`SinkError::Io`].
-pub fn look(
+/// So many bytes of a file hold its header.
+const HEAD: u64 = 4096;
+
+/// Looks whether every file is as it was left. One that its owner took away stays away; its name is not used again.
+pub(super) fn look(
+    fs: &dyn Fs,
+    checkpoint: &mut Checkpoint,
+    unsaved: &mut bool,
     directory: &Path,
-    cluster_id: Option<&str>,
-    topic: &str,
-    group: &str,
 ) -> Result<(), SinkError> {
-    let state_directory = directory.join(STATE_DIRECTORY);
-    let lock = state_directory.join("lock");
-    // Shared, so that two looks do not take each other for a run.
-    if let Ok(file) = File::open(&lock)
-        && let Err(std::fs::TryLockError::WouldBlock) = file.try_lock_shared()
-    {
-        return Err(SinkError::Locked {
-            path: directory.to_owned(),
-            holder: held_by(&lock),
-        });
+    let (mut gone, mut published) = (Vec::new(), Vec::new());
+    let mut disturbed = checkpoint.disturbed.clone();
+    for (name, state) in checkpoint.files().filter(|(_, state)| !state.gone) {
+        let place = state.form.place(name);
+        let mut path = directory.join(&place);
+        let mut len = fs.len(&path).map_err(SinkError::io("read", &path))?;
+        if len.is_none() && state.closing && state.form == Form::Hidden {
+            // It got its name, and the process was stopped before that was noted.
+            path = directory.join(name);
+            len = fs.len(&path).map_err(SinkError::io("read", &path))?;
+            if len.is_some() {
+                published.push(name.clone());
+            }
+        }
+        let Some(len) = len else {
+            let pending = checkpoint.pending.as_ref();
+            if pending.is_some_and(|pending| pending.files.contains_key(name)) {
+                return Err(SinkError::edited(
+                    &path,
+                    "it is gone, and the outcome of its last batch is not known yet",
+                ));
+            }
+            tracing::warn!(file = %path.display(), "the file was taken away; later rows of its date go to a new part");
+            gone.push(name.clone());
+            continue;
+        };
+        if let Some(left) = disturbed.remove(&place).filter(|_| len != state.len) {
+            look_at_disturbed(fs, &path, left)?;
+        } else if len < state.len || (checkpoint.clean && len > state.len) {
+            return Err(SinkError::edited_length(&path, len, state.len));
+        }
+        look_into(fs, &path, state)?;
     }
-    let path = state_directory.join(checkpoint::FILE);
-    let Some(bytes) = sealed::read(&Disk, &path)? else {
-        return Ok(());
+    // Files that are in no batch yet.
+    for (place, left) in disturbed {
+        let path = directory.join(place);
+        if (fs.len(&path).map_err(SinkError::io("read", &path))?).is_some() {
+            look_at_disturbed(fs, &path, left)?;
+        }
+    }
+    *unsaved |= !gone.is_empty() || !published.is_empty();
+    for name in gone {
+        if let Some(state) = checkpoint.counting.files.get_mut(&name) {
+            state.gone = true;
+        }
+    }
+    for name in published {
+        if let Some(state) = checkpoint.file_mut(&name) {
+            state.form = Form::Plain;
+        }
+    }
+    Ok(())
+}
+
+/// Looks whether a file's beginning and its end are as they were left.
+fn look_into(fs: &dyn Fs, path: &Path, state: &FileState) -> Result<(), SinkError> {
+    let read = || -> io::Result<_> {
+        let mut file = fs.open_to_read(path)?;
+        let tail = Tail::read(&mut *file, state.len)?;
+        let mut head = vec![0; usize::try_from(state.len.min(HEAD)).unwrap_or_default()];
+        file.read_at(0, &mut head)?;
+        Ok((tail, head))
     };
-    let checkpoint = Checkpoint::decode(&path, &bytes)?;
-    let cluster_id = cluster_id.unwrap_or(&checkpoint.cluster_id);
-    bound(&checkpoint, directory, cluster_id, topic, group)
+    let (tail, head) = read().map_err(SinkError::io("read", path))?;
+    if tail.crc != state.tail {
+        return Err(SinkError::edited(
+            path,
+            format!("what stands before byte {} is different", state.len),
+        ));
+    }
+    let header = head.split_inclusive(|b| *b == b'\n').next();
+    let has_one = state.header != crc32c::crc32c(&[]);
+    if has_one && header.is_none_or(|header| crc32c::crc32c(header) != state.header) {
+        return Err(SinkError::edited(path, "its header is different"));
+    }
+    Ok(())
+}
+
+/// Looks whether a file into which somebody else had written is as the process had left it.
+fn look_at_disturbed(fs: &dyn Fs, path: &Path, left: Left) -> Result<(), SinkError> {
+    let read = || -> io::Result<_> {
+        let mut file = fs.open_to_read(path)?;
+        let len = file.len()?;
+        let same = len == left.len && Tail::read(&mut *file, len)?.crc == left.tail;
+        Ok((len, same))
+    };
+    match read().map_err(SinkError::io("read", path))? {
+        (_, true) => Ok(()),
+        (len, _) if len == left.len => Err(SinkError::edited(
+            path,
+            format!("what stands before byte {len} is different"),
+        )),
+        (len, _) => Err(SinkError::edited_length(path, len, left.len)),
+    }
 }

@@ -1,11 +1,15 @@
 //! What a commit carries beside its offset, so that recovery can tell whose it is, on this host and on others:
 //!
 //! ```text
+//! stockflow/2 dir=UUID batch=N topic=UUID owners=UUID/N,UUID/-,+
 //! stockflow/1 dir=UUID batch=N owners=UUID/N,UUID/-,+
 //! ```
 //!
+//! - The first form is written where the brokers give topics an id, the second where they do not; both are read.
 //! - `dir` is the directory that committed, `batch` the batch it was made for; `begun=N` stands in its place where the
 //!   directory took the partition over and has committed nothing of its own yet (N is its next batch).
+//! - `topic` is the topic's id: a commit names its topic by name, so one that was meant for a topic that was deleted can
+//!   land on the one that was made anew, and means nothing there.
 //! - `owners` is the chain of directories that had the partition before, the latest first, each with the last of its
 //!   batches that counted (`-` for none). A host that comes back after others have gone on finds itself there, and knows
 //!   whether its pending batch counted. Each directory is in it once at most: who takes over again leaves the chain.
@@ -28,6 +32,8 @@ pub(super) struct Author {
     pub(super) batch: u64,
     /// Whether it is the next one.
     pub(super) begun: bool,
+    /// The topic's id, where the brokers have such.
+    pub(super) topic: Option<Uuid>,
 }
 
 impl Author {
@@ -96,10 +102,15 @@ impl Chain {
 /// The text of a commit.
 pub(super) fn encode(author: Author, chain: &Chain) -> String {
     let what = if author.begun { "begun" } else { "batch" };
+    let version = if author.topic.is_some() { 2 } else { 1 };
     let mut text = format!(
-        "stockflow/1 dir={} {what}={}",
+        "stockflow/{version} dir={} {what}={}",
         author.directory, author.batch
     );
+    if let Some(topic) = author.topic {
+        text.push_str(" topic=");
+        text.push_str(&topic.to_string());
+    }
     let (mut list, mut shortened) = (String::new(), chain.shortened);
     for owner in &chain.owners {
         let batch = owner
@@ -126,7 +137,8 @@ pub(super) fn encode(author: Author, chain: &Chain) -> String {
 
 /// `None` when the commit is another program's.
 pub(super) fn decode(text: &str) -> Option<(Author, Chain)> {
-    let mut words = text.strip_prefix("stockflow/1 dir=")?.split(' ');
+    let (version, words) = text.strip_prefix("stockflow/")?.split_once(" dir=")?;
+    let mut words = words.split(' ');
     let directory = words.next()?.parse().ok()?;
     let (what, number) = words.next()?.split_once('=')?;
     let begun = match what {
@@ -134,10 +146,17 @@ pub(super) fn decode(text: &str) -> Option<(Author, Chain)> {
         "begun" => true,
         _ => return None,
     };
+    let batch = number.parse().ok()?;
+    let topic = match version {
+        "1" => None,
+        "2" => Some(words.next()?.strip_prefix("topic=")?.parse().ok()?),
+        _ => return None,
+    };
     let author = Author {
         directory,
-        batch: number.parse().ok()?,
+        batch,
         begun,
+        topic,
     };
     let mut chain = Chain::default();
     if let Some(list) = words.next() {
@@ -184,6 +203,7 @@ mod tests {
             directory: Uuid::from_u128(directory),
             batch,
             begun,
+            topic: None,
         }
     }
 
@@ -201,11 +221,29 @@ mod tests {
             "x",
             "stockflow/1 dir=7 batch=x",
             "stockflow/2 dir=00000000-0000-0000-0000-000000000007 batch=1",
+            "stockflow/2 dir=00000000-0000-0000-0000-000000000007 batch=1 owners=+",
+            "stockflow/3 dir=00000000-0000-0000-0000-000000000007 batch=1",
             "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 owners=x",
             "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 owners=+ more",
         ] {
             assert_eq!(decode(foreign), None);
         }
+    }
+
+    #[test]
+    fn a_topic_with_an_id_is_named() {
+        let ours = Author {
+            topic: Some(Uuid::from_u128(9)),
+            ..author(7, 3, true)
+        };
+        let chain = Chain::carried_on(Uuid::from_u128(7), Some("another program's"));
+        let text = encode(ours, &chain);
+        assert_eq!(
+            text,
+            "stockflow/2 dir=00000000-0000-0000-0000-000000000007 begun=3 \
+             topic=00000000-0000-0000-0000-000000000009 owners=+"
+        );
+        assert_eq!(decode(&text), Some((ours, chain)));
     }
 
     #[test]
@@ -239,18 +277,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn texts_come_back_and_fit(batch: u64, begun: bool, owners in prop::collection::vec((any::<u128>(), any::<Option<u64>>()), 0..200), cut: bool) {
+        fn texts_come_back_and_fit(batch: u64, begun: bool, topic in any::<Option<u128>>(), owners in prop::collection::vec((any::<u128>(), any::<Option<u64>>()), 0..200), cut: bool) {
             let chain = Chain {
                 owners: owners.iter().map(|(directory, batch)| Owner { directory: Uuid::from_u128(*directory), batch: *batch }).collect(),
                 shortened: cut,
             };
-            let text = encode(author(9, batch, begun), &chain);
+            let author = Author { topic: topic.map(Uuid::from_u128), ..author(9, batch, begun) };
+            let text = encode(author, &chain);
             prop_assert!(text.len() <= MOST_BYTES);
             let (back, read) = decode(&text).expect("ours");
-            prop_assert_eq!(back, author(9, batch, begun));
+            prop_assert_eq!(back, author);
             prop_assert!(chain.owners.starts_with(&read.owners));
             prop_assert_eq!(read.shortened, cut || read.owners.len() < chain.owners.len());
-            prop_assert!(decode(&shortened(&text)).is_some_and(|(back, read)| back == author(9, batch, begun) && read.shortened));
+            prop_assert!(decode(&shortened(&text)).is_some_and(|(back, read)| back == author && read.shortened));
         }
     }
 }

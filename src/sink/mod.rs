@@ -7,10 +7,14 @@
 //!
 //! ```text
 //! DIR/consumed_trades_YYYY-MM-DD.csv      rows                        (row, naming, outputs)
+//! DIR/consumed_trades_YYYY-MM-DD.csv.gz   a closed file of them       (rolling, packing, seal)
 //! DIR/dead_letters_YYYY-MM-DD.ndjson      records that are no trades  (row, naming, outputs, letters)
 //! DIR/.stockflow/lock                     one process a directory
 //! DIR/.stockflow/checkpoint               what is certain, the pending batch (checkpoint)
 //! DIR/.stockflow/index                    which bytes are which records (index)
+//! DIR/.stockflow/closed                   files that do not change any more (closed)
+//! DIR/.stockflow/open/                    files that nobody is to see before they are closed (place)
+//! DIR/.stockflow/staged/                  files that are being compressed or written anew (packing, supersede)
 //! DIR/.stockflow/redo                     a recovery that is being carried out (redo)
 //! DIR/.stockflow/superseded/              rows that are read again after a deliberate reset backwards (supersede)
 //! DIR/.stockflow/undecided/               rows of which nobody can tell whether they counted (recover)
@@ -19,26 +23,37 @@
 //! Synchronous and blocking: it belongs on a thread of its own. What decides is pure ([`recover`], [`naming`], [`row`]);
 //! every file operation goes through [`fs::Fs`], and the tests stop the world at each of them.
 
+mod anew;
 mod append;
+mod begin;
 mod checkpoint;
+mod closed;
 mod complaints;
 mod content;
+mod ending;
 mod error;
 mod flush;
 mod fs;
 mod index;
 mod letters;
+mod lines;
 mod look;
 mod metadata;
 mod naming;
 mod open;
+mod output;
 mod outputs;
+mod packing;
+mod peek;
+mod place;
 mod recover;
 mod recovery;
 mod redo;
 mod replay;
 mod rewrite;
+mod rolling;
 mod row;
+mod seal;
 mod sealed;
 mod settings;
 #[cfg(test)]
@@ -49,9 +64,8 @@ mod tail;
 mod tests;
 pub mod verify;
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use append::Appended;
@@ -60,20 +74,24 @@ use complaints::Complaints;
 pub use error::SinkError;
 pub use flush::{DurableBatch, DurableOffset};
 use fs::{Fs, FsFile};
-use index::{Gap, Passed, Why};
+use index::{Gap, Passed};
 pub use letters::{DeadLetter, DeadLetters, LetterError};
-pub use look::look;
+use metadata::Chain;
 pub use metadata::shortened;
-use metadata::{Author, Chain};
+use naming::Purpose;
 pub use open::FormerMember;
 use open::bound;
 use outputs::Outputs;
-use recover::StartRule;
+pub use packing::{Packed, Packing};
+pub use peek::peek;
 pub use recover::{Committed, Start, Verdict};
 pub use recovery::Recovery;
 pub use replay::{Replay, ReplayOutcome};
 pub use row::{InputRecord, RawHeaders};
-pub use settings::{BadRecords, Binding, Column, FileDate, Settings, UnknownColumn};
+pub use seal::Tended;
+pub use settings::{
+    BadRecords, Binding, Column, Compression, FileDate, Publish, Roll, Settings, UnknownColumn,
+};
 pub use supersede::Superseded;
 
 /// An output directory, opened for writing.
@@ -81,7 +99,7 @@ pub use supersede::Superseded;
 /// Call, in this order: [`open`](Self::open); fence [`former_member`](Self::former_member); fetch the committed offsets
 /// of [`known_partitions`](Self::known_partitions); [`recover`](Self::recover); then for each partition that is
 /// assigned [`start_position`](Self::start_position); then any number of [`append`](Self::append),
-/// [`flush`](Self::flush) and [`committed`](Self::committed).
+/// [`flush`](Self::flush) and [`committed`](Self::committed), with [`tend`](Self::tend) in between.
 pub struct Sink {
     fs: Arc<dyn Fs>,
     settings: Settings,
@@ -94,7 +112,17 @@ pub struct Sink {
     /// The header of the CSV files, with its line end.
     header: Vec<u8>,
     outputs: Outputs,
+    /// The last part of each purpose that ever had a file.
+    parts: HashMap<Purpose, u32>,
+    /// The most bytes of a file of rows.
+    roll_bytes: u64,
+    /// Whether a file was ended since the last batch.
+    rolled: bool,
+    /// When records were last taken in, in seconds since 1970.
+    now: i64,
     index: Option<Box<dyn FsFile>>,
+    /// The list of closed files.
+    closed: Option<Box<dyn FsFile>>,
     progress: BTreeMap<i32, Progress>,
     /// Jumps that the next batch records.
     gaps: Vec<Gap>,
@@ -164,177 +192,6 @@ impl Sink {
             .map(|pending| pending.number)
     }
 
-    /// Decides where an assigned partition is to be read from, and begins it there.
-    ///
-    /// The caller has flushed the partition and knows the outcome of its commit, or has called [`recover`](Self::recover).
-    ///
-    /// # Errors
-    /// [`SinkError::ResetBackwards`] when reading from the committed offset would double rows; after
-    /// [`supersede`](Self::supersede) it does not.
-    pub fn start_position(
-        &mut self,
-        partition: i32,
-        committed: &Committed,
-    ) -> Result<Start, SinkError> {
-        self.ready()?;
-        self.settled(partition)?;
-        // A claim takes the place of the commit by which a later start could tell that the last batch counted.
-        if self.unsaved {
-            let saved = self.save();
-            self.guard(saved)?;
-        }
-        let text = committed.offset.map(|_| committed.metadata.as_str());
-        let tenancy = Tenancy {
-            chain: Chain::carried_on(self.checkpoint.directory, text),
-            ours: text.and_then(metadata::decode).is_some_and(|(author, _)| {
-                author.directory == self.checkpoint.directory
-                    && author.batch >= self.checkpoint.born
-            }),
-        };
-        self.tenancies.insert(partition, tenancy.clone());
-        let begun = self
-            .progress
-            .get(&partition)
-            .map(|progress| progress.position.next);
-        let held = self
-            .checkpoint
-            .durable(partition)
-            .map(|position| position.next);
-        // A partition that was begun but of which nothing came yet is where it was begun.
-        let held = held.or(begun);
-        let topic = &self.checkpoint.topic;
-        let offset = match recover::start(
-            self.checkpoint.directory,
-            self.checkpoint.born,
-            held,
-            committed,
-        ) {
-            StartRule::Reset => return Ok(Start::Reset),
-            StartRule::At(offset) => offset,
-            StartRule::Forgotten(held) => {
-                tracing::warn!(
-                    topic,
-                    partition,
-                    offset = held,
-                    "the group has no committed offset any more; going on where the directory ends"
-                );
-                held
-            }
-            StartRule::Forwards(held, offset, in_another_directory) => {
-                if in_another_directory {
-                    tracing::debug!(
-                        topic,
-                        partition,
-                        from = held,
-                        to = offset,
-                        "another directory of this group has the records between"
-                    );
-                } else {
-                    tracing::warn!(
-                        topic,
-                        partition,
-                        from = held,
-                        to = offset,
-                        "the group's offset was moved forwards by another program; the records between are not in this directory"
-                    );
-                }
-                self.gaps.retain(|gap| gap.0 != partition);
-                let by = if in_another_directory {
-                    tenancy.chain.directories()
-                } else {
-                    Vec::new()
-                };
-                self.gaps.push(Gap(partition, held, offset, by));
-                offset
-            }
-            StartRule::Backwards(committed, durable) => {
-                return Err(SinkError::ResetBackwards {
-                    path: self.directory.clone(),
-                    topic: topic.clone(),
-                    group: self.checkpoint.group.clone(),
-                    partition,
-                    committed,
-                    durable,
-                });
-            }
-        };
-        self.begin(partition, offset);
-        Ok(Start::At(offset))
-    }
-
-    /// What has to be committed, at the offset where the partition was begun and before the first of its rows is taken in,
-    /// so that others can tell later whose rows are whose; `None` where the last commit is this directory's already.
-    pub fn claim(&self, partition: i32) -> Option<String> {
-        let tenancy = self.tenancies.get(&partition)?;
-        let author = Author {
-            directory: self.checkpoint.directory,
-            batch: self.checkpoint.next_batch,
-            begun: true,
-        };
-        (!tenancy.ours).then(|| metadata::encode(author, &tenancy.chain))
-    }
-
-    /// Begins a partition for which [`start_position`](Self::start_position) said [`Start::Reset`] at the offset that
-    /// `Kafka.AutoOffsetReset` leads to.
-    ///
-    /// # Errors
-    /// [`SinkError::OutOfOrder`] when rows of the partition wait to be flushed or committed;
-    /// [`SinkError::ResetBackwards`] when rows from that offset on are there: [`supersede`](Self::supersede) moves them.
-    pub fn start_at(&mut self, partition: i32, offset: i64) -> Result<(), SinkError> {
-        self.ready()?;
-        self.settled(partition)?;
-        let held = self
-            .checkpoint
-            .durable(partition)
-            .map(|position| position.next);
-        match held.map(|held| (held, offset.cmp(&held))) {
-            Some((held, Ordering::Less)) => {
-                return Err(SinkError::ResetBackwards {
-                    path: self.directory.clone(),
-                    topic: self.checkpoint.topic.clone(),
-                    group: self.checkpoint.group.clone(),
-                    partition,
-                    committed: offset,
-                    durable: held,
-                });
-            }
-            // What lies between is not on the topic any more.
-            Some((held, Ordering::Greater)) => {
-                self.gaps.retain(|gap| gap.0 != partition);
-                self.gaps.push(Gap(partition, held, offset, Vec::new()));
-            }
-            _ => {}
-        }
-        self.begin(partition, offset);
-        Ok(())
-    }
-
-    /// Notes that offsets of a partition, the next ones after those noted before, have no line in a file.
-    fn pass(&mut self, partition: i32, from: i64, to: i64, why: Why) {
-        match self.passed.last_mut() {
-            Some(last) if (last.0, last.2, last.3) == (partition, from, why) => last.2 = to,
-            _ => self.passed.push(Passed(partition, from, to, why)),
-        }
-    }
-
-    fn begin(&mut self, partition: i32, offset: i64) {
-        if let Some(letters) = &mut self.letters {
-            letters.begin(partition, offset);
-        }
-        let position = Position {
-            next: offset,
-            epoch: None,
-        };
-        self.progress.insert(
-            partition,
-            Progress {
-                from: offset,
-                position,
-                counts: Appended::default(),
-            },
-        );
-    }
-
     /// Notes that the batch's commit counted on these partitions; durable with the next batch or at
     /// [`close`](Self::close). A batch that is not pending (any more) is left alone.
     pub fn committed(&mut self, number: u64, partitions: &[i32]) {
@@ -360,8 +217,7 @@ impl Sink {
     /// When the checkpoint cannot be written; nothing is lost then, the next start asks Kafka.
     pub fn close(mut self) -> Result<(), SinkError> {
         if self.recovered && !self.failed {
-            self.checkpoint.clean =
-                self.unflushed_bytes() == 0 && self.checkpoint.creating.is_empty();
+            self.checkpoint.clean = self.unflushed_bytes() == 0 && self.checkpoint.loose.is_empty();
             if self.unsaved || self.checkpoint.clean {
                 self.save()?;
             }
@@ -374,6 +230,25 @@ impl Sink {
         self.checkpoint.write(&*self.fs, &self.state_directory)?;
         self.unsaved = false;
         Ok(())
+    }
+
+    /// Refuses what a copy of this directory has committed.
+    fn is_no_copy(&self, partition: i32, committed: &Committed) -> Result<(), SinkError> {
+        match self.checkpoint.copied(partition, committed) {
+            None => Ok(()),
+            Some(batch) => Err(SinkError::Copied {
+                path: self.directory.clone(),
+                topic: self.checkpoint.topic.clone(),
+                group: self.checkpoint.group.clone(),
+                partition,
+                batch,
+            }),
+        }
+    }
+
+    /// Whether nothing was ever written to the directory.
+    pub fn is_new(&self) -> bool {
+        self.checkpoint.next_batch == 0
     }
 
     /// Whether rows may be taken in.
@@ -389,32 +264,29 @@ impl Sink {
         Ok(())
     }
 
-    /// Whether nothing of the partition waits for a flush or for the outcome of a commit.
-    fn settled(&self, partition: i32) -> Result<(), SinkError> {
-        let unflushed = self
-            .progress
-            .get(&partition)
-            .is_some_and(|progress| progress.position.next != progress.from);
-        let pending = self.checkpoint.pending.as_ref();
-        let in_doubt = pending.is_some_and(|pending| {
-            pending.partitions.contains_key(&partition) && !pending.counted.contains(&partition)
-        });
-        if unflushed || in_doubt {
-            let why = if unflushed {
-                "rows that are not flushed"
-            } else {
-                "a commit whose outcome is not known"
-            };
-            return Err(SinkError::OutOfOrder(format!(
-                "partition {partition} is begun while it has {why}"
-            )));
-        }
-        Ok(())
-    }
-
     /// Passes a result on; after a failure nothing more is accepted, because nobody knows how far it came.
     fn guard<T>(&mut self, result: Result<T, SinkError>) -> Result<T, SinkError> {
         self.failed |= result.is_err();
+        if let Err(SinkError::Edited { path, .. }) = &result {
+            self.remember_disturbed(&path.clone());
+        }
         result
+    }
+
+    /// Notes how a file was left into which somebody else writes, so that the next start does not take what they wrote
+    /// for rows that do not count. Where that cannot be noted, the error that is told says it.
+    fn remember_disturbed(&mut self, path: &Path) {
+        let output = self.outputs.list.iter();
+        let Some(output) = output
+            .filter(|o| o.created)
+            .find(|o| o.path(&self.directory) == path)
+        else {
+            return;
+        };
+        let disturbed = &mut self.checkpoint.disturbed;
+        disturbed.insert(output.place(), output.left());
+        if let Err(error) = self.save() {
+            tracing::warn!("{error}");
+        }
     }
 }

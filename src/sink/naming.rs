@@ -20,6 +20,15 @@ pub(super) enum Kind {
     DeadLetters,
 }
 
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trades => "consumed_trades",
+            Self::DeadLetters => "dead_letters",
+        }
+    }
+}
+
 impl Purpose {
     /// Part 0 has no number in its name.
     pub(super) fn name(self, instance: Option<&str>, part: u32) -> String {
@@ -41,6 +50,20 @@ impl Purpose {
         }
     }
 
+    /// The purpose and part that a name stands for.
+    pub(super) fn of(instance: Option<&str>, name: &str) -> Option<(Self, u32)> {
+        [Kind::Trades, Kind::DeadLetters]
+            .into_iter()
+            .find_map(|kind| {
+                let rest = name.strip_prefix(kind.as_str())?.strip_prefix('_')?;
+                let purpose = Self {
+                    kind,
+                    date: rest.get(..10)?.parse().ok()?,
+                };
+                Some((purpose, purpose.part(instance, name)?))
+            })
+    }
+
     /// The part after `last` whose name no file has.
     pub(super) fn free_part(
         self,
@@ -58,10 +81,7 @@ impl Purpose {
     }
 
     pub(super) fn stem(self, instance: Option<&str>) -> String {
-        let kind = match self.kind {
-            Kind::Trades => "consumed_trades",
-            Kind::DeadLetters => "dead_letters",
-        };
+        let kind = self.kind.as_str();
         match instance {
             Some(instance) => format!("{kind}_{}.{instance}", self.date),
             None => format!("{kind}_{}", self.date),
@@ -101,13 +121,13 @@ mod tests {
             "consumed_trades_2025-11-06.eu-1.0012.csv"
         );
         for (instance, part) in [(None, 0), (None, 1), (Some("a"), 0), (Some("a"), 10_000)] {
-            assert_eq!(
-                purpose.part(instance, &purpose.name(instance, part)),
-                Some(part)
-            );
+            let name = purpose.name(instance, part);
+            assert_eq!(purpose.part(instance, &name), Some(part));
+            assert_eq!(Purpose::of(instance, &name), Some((purpose, part)));
         }
         assert_eq!(purpose.part(None, "consumed_trades_2025-11-06.a.csv"), None);
         assert_eq!(purpose.part(None, "consumed_trades_2025-11-07.csv"), None);
+        assert_eq!(Purpose::of(None, "consumed_trades_2025-11-06.a.csv"), None);
         let taken = [
             "consumed_trades_2025-11-06.csv",
             "consumed_trades_2025-11-06.0001.csv",

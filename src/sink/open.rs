@@ -1,6 +1,6 @@
 //! Opens a directory: lock, unfinished recovery, checkpoint, binding, and a look at every file before any is touched.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::error::SinkError;
 use super::fs::{Disk, Fs, held_by};
 use super::naming;
 use super::outputs::{Limits, Outputs};
+use super::place::Form;
 use super::redo::{self, Redo};
-use super::settings::{Binding, Settings};
-use super::tail::Tail;
-use super::{Sink, index, replay, row, sealed};
+use super::settings::{Binding, Publish, Settings};
+use super::{Sink, index, look, packing, replay, row, sealed};
 
 /// The sidecar directory.
 pub(super) const STATE_DIRECTORY: &str = ".stockflow";
@@ -85,11 +85,17 @@ impl Sink {
             group: binding.group.clone(),
         });
         bind(&mut checkpoint, &mut unsaved, &directory, &binding)?;
-        look(&*fs, &mut checkpoint, &mut unsaved, &directory)?;
+        look::look(&*fs, &mut checkpoint, &mut unsaved, &directory)?;
+        sweep(&*fs, &checkpoint, &directory)?;
 
-        Ok(Self {
+        let sink = Self {
             header: row::header(&settings.columns),
             outputs: Outputs::new(settings.max_open_files, limits),
+            parts: HashMap::new(),
+            roll_bytes: settings.roll.bytes.unwrap_or(u64::MAX),
+            rolled: false,
+            now: 0,
+            closed: None,
             fs,
             settings,
             directory,
@@ -107,7 +113,11 @@ impl Sink {
             recovered: false,
             failed: false,
             _lock: lock,
-        })
+        };
+        if sink.settings.publish == Publish::Atomic {
+            sink.make_hidden()?;
+        }
+        Ok(sink)
     }
 
     /// The member to be fenced before anything else.
@@ -189,10 +199,12 @@ fn load(
         born: 0,
         member: None,
         next_batch: 0,
+        made: BTreeMap::new(),
         counting: State::default(),
         pending: None,
-        creating: BTreeSet::new(),
+        loose: BTreeSet::new(),
         clean: false,
+        disturbed: BTreeMap::new(),
     };
     fresh.write(fs, state_directory)?;
     // The names of the directories themselves.
@@ -233,6 +245,7 @@ fn bind(
             }
             checkpoint.settle();
             checkpoint.counting.partitions.clear();
+            checkpoint.made.clear();
             checkpoint.identity = checkpoint.identity.saturating_add(1);
             checkpoint.born = checkpoint.next_batch;
             checkpoint.topic_id = Some(new);
@@ -272,58 +285,12 @@ pub(super) fn bound(
     Ok(())
 }
 
-/// Looks whether every file is as it was left. One that its owner took away stays away; its name is not used again.
-fn look(
-    fs: &dyn Fs,
-    checkpoint: &mut Checkpoint,
-    unsaved: &mut bool,
-    directory: &Path,
-) -> Result<(), SinkError> {
-    let mut gone = Vec::new();
-    let pending = checkpoint.pending.as_ref();
-    let names: BTreeSet<_> = checkpoint
-        .counting
-        .files
-        .keys()
-        .chain(pending.iter().flat_map(|pending| pending.files.keys()))
-        .collect();
-    for name in names {
-        let Some(state) = checkpoint.file(name).filter(|state| !state.gone) else {
-            continue;
-        };
-        let path = directory.join(name);
-        let Some(len) = fs.len(&path).map_err(SinkError::io("read", &path))? else {
-            if pending.is_some_and(|pending| pending.files.contains_key(name)) {
-                return Err(SinkError::edited(
-                    &path,
-                    "it is gone, and the outcome of its last batch is not known yet",
-                ));
-            }
-            tracing::warn!(file = %path.display(), "the file was taken away; later rows of its date go to a new part");
-            gone.push(name.clone());
-            continue;
-        };
-        if len < state.len || (checkpoint.clean && len > state.len) {
-            return Err(SinkError::edited(
-                &path,
-                format!("it is {len} bytes long and was {}", state.len),
-            ));
-        }
-        let tail = fs
-            .open(&path)
-            .and_then(|mut file| Tail::read(&mut *file, state.len))
-            .map_err(SinkError::io("read", &path))?;
-        if tail.crc != state.tail {
-            return Err(SinkError::edited(
-                &path,
-                format!("what stands before byte {} is different", state.len),
-            ));
-        }
-    }
-    for name in gone {
-        if let Some(state) = checkpoint.counting.files.get_mut(&name) {
-            state.gone = true;
-            *unsaved = true;
+/// Removes what a process that was stopped had compressed in part.
+fn sweep(fs: &dyn Fs, checkpoint: &Checkpoint, directory: &Path) -> Result<(), SinkError> {
+    for (name, _) in checkpoint.files().filter(|(_, state)| state.closing) {
+        for form in [Form::Gzip, Form::Zstd] {
+            let path = directory.join(packing::staged(form, name));
+            fs.remove(&path).map_err(SinkError::io("remove", &path))?;
         }
     }
     Ok(())

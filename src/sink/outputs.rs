@@ -1,18 +1,15 @@
-//! The files that are being written: their append buffers, checksums, runs, and a bounded number of open handles.
+//! The files that take lines, with a bounded number of open handles.
 //!
-//! Invariants. A row is complete in its file's buffer before the next begins. The checksums of the tail and of the last
-//! run cover exactly what was written and `absorbed` bytes of the buffer. A handle is closed only when what went through
-//! it is durable, because an error of writing back is reported to open handles alone.
+//! Invariant: a handle is closed only when what went through it is durable, because an error of writing back is
+//! reported to open handles alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use super::checkpoint::FileState;
 use super::error::SinkError;
 use super::fs::{Fs, FsFile};
-use super::index::{Run, Skip};
 use super::naming::Purpose;
-use super::tail::Tail;
+use super::output::Output;
 
 /// When buffers are written out.
 #[derive(Clone, Copy, Debug)]
@@ -31,155 +28,6 @@ impl Limits {
     };
 }
 
-/// The most rows of a run: an edited row is found to within so many.
-const RUN_ROWS: u64 = 1000;
-
-/// One file.
-pub(super) struct Output {
-    pub(super) name: String,
-    pub(super) purpose: Purpose,
-    /// Whether the file has been made.
-    pub(super) created: bool,
-    /// Bytes in the file, the buffer not counted.
-    pub(super) len: u64,
-    buffer: Vec<u8>,
-    absorbed: usize,
-    pub(super) tail: Tail,
-    /// CRC-32C of all that was absorbed since the file began.
-    pub(super) crc: u32,
-    pub(super) header: u32,
-    /// What was written since the last batch.
-    pub(super) runs: Vec<Run>,
-    handle: Option<Box<dyn FsFile>>,
-    dirty: bool,
-    used: u64,
-    zones: Zones,
-}
-
-/// Which kinds of timestamps a file has been given.
-#[derive(Clone, Copy, Default)]
-struct Zones {
-    zoned: bool,
-    zoneless: bool,
-}
-
-impl Output {
-    /// A file that is continued.
-    pub(super) fn continued(name: String, purpose: Purpose, state: &FileState) -> Self {
-        Self {
-            name,
-            purpose,
-            created: true,
-            len: state.len,
-            buffer: Vec::new(),
-            absorbed: 0,
-            tail: Tail { crc: state.tail },
-            crc: state.crc,
-            header: state.header,
-            runs: Vec::new(),
-            handle: None,
-            dirty: false,
-            used: 0,
-            zones: Zones::default(),
-        }
-    }
-
-    /// A file that is yet to be made, with its header.
-    pub(super) fn new(name: String, purpose: Purpose, header: &[u8]) -> Self {
-        let state = FileState {
-            header: crc32c::crc32c(header),
-            ..FileState::default()
-        };
-        let mut output = Self::continued(name, purpose, &state);
-        output.created = false;
-        output.buffer.extend_from_slice(header);
-        output.absorb();
-        output
-    }
-
-    /// Notes that the record's line comes next, and gives the buffer to append it to.
-    #[inline]
-    pub(super) fn line(&mut self, partition: i32, offset: i64) -> &mut Vec<u8> {
-        match self.runs.last_mut() {
-            Some(run) if run.partition == partition && run.rows < RUN_ROWS && offset > run.last => {
-                if offset != run.last + 1 {
-                    run.skips.push(Skip(run.rows, offset - run.last - 1));
-                }
-                run.last = offset;
-                run.rows += 1;
-            }
-            _ => self.begin_run(partition, offset),
-        }
-        &mut self.buffer
-    }
-
-    fn begin_run(&mut self, partition: i32, offset: i64) {
-        self.absorb();
-        let start = self.len + self.buffer.len() as u64;
-        self.runs.push(Run {
-            file: 0,
-            start,
-            len: 0,
-            partition,
-            first: offset,
-            last: offset,
-            rows: 1,
-            crc: 0,
-            skips: Vec::new(),
-        });
-    }
-
-    /// Whether both kinds of timestamps have now met in this file for the first time.
-    #[inline]
-    pub(super) fn zones_meet(&mut self, zoned: bool) -> bool {
-        let met = self.zones.zoned && self.zones.zoneless;
-        if zoned {
-            self.zones.zoned = true;
-        } else {
-            self.zones.zoneless = true;
-        }
-        !met && self.zones.zoned && self.zones.zoneless
-    }
-
-    /// Bytes that wait in the buffer.
-    #[inline]
-    pub(super) fn buffered(&self) -> usize {
-        self.buffer.len()
-    }
-
-    /// Brings the checksums up to date with the buffer.
-    fn absorb(&mut self) {
-        let fresh = self.buffer.get(self.absorbed..).unwrap_or_default();
-        self.tail.extend(self.len + self.absorbed as u64, fresh);
-        if let Some(run) = self.runs.last_mut() {
-            run.crc = crc32c::crc32c_append(run.crc, fresh);
-            run.len += fresh.len() as u64;
-        }
-        // Going over the bytes once more costs a tenth of combining checksums, even for a run of a thousand rows.
-        self.crc = crc32c::crc32c_append(self.crc, fresh);
-        self.absorbed = self.buffer.len();
-    }
-
-    /// What the checkpoint says of the file, once its buffer is written out.
-    pub(super) fn state(&self) -> FileState {
-        FileState {
-            len: self.len,
-            tail: self.tail.crc,
-            crc: self.crc,
-            header: self.header,
-            gone: false,
-        }
-    }
-
-    fn sync(&mut self, path: &Path) -> Result<(), SinkError> {
-        if let (true, Some(handle)) = (self.dirty, &mut self.handle) {
-            handle.sync().map_err(SinkError::io("sync", path))?;
-            self.dirty = false;
-        }
-        Ok(())
-    }
-}
-
 /// What is to be written out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
@@ -188,7 +36,7 @@ pub(super) enum Due {
     All,
 }
 
-/// All files that rows went to since the directory was opened or recovered.
+/// All files that lines went to since the directory was opened or recovered, but for those that are closed.
 pub(super) struct Outputs {
     pub(super) list: Vec<Output>,
     by_purpose: HashMap<Purpose, usize>,
@@ -196,9 +44,14 @@ pub(super) struct Outputs {
     current: Option<(Purpose, usize)>,
     max_open: usize,
     limits: Limits,
-    open: usize,
+    /// Those with a handle, the one that was written to longest ago first.
+    open: BTreeMap<u64, usize>,
     tick: u64,
     buffered: usize,
+    /// Bytes of lines since the last batch.
+    pub(super) unflushed: u64,
+    /// Those that are not made yet.
+    uncreated: Vec<usize>,
 }
 
 impl Outputs {
@@ -209,9 +62,11 @@ impl Outputs {
             current: None,
             max_open: max_open.max(1),
             limits,
-            open: 0,
+            open: BTreeMap::new(),
             tick: 0,
             buffered: 0,
+            unflushed: 0,
+            uncreated: Vec::new(),
         }
     }
 
@@ -238,21 +93,57 @@ impl Outputs {
         let at = self.list.len();
         self.by_purpose.insert(output.purpose, at);
         self.current = Some((output.purpose, at));
-        self.buffered += output.buffer.len();
+        self.buffered += output.buffered();
+        if !output.created {
+            self.uncreated.push(at);
+        }
         self.list.push(output);
         at
+    }
+
+    /// Lets a file take no more lines.
+    pub(super) fn end(&mut self, at: usize) {
+        if let Some(output) = self.list.get_mut(at) {
+            output.closing = true;
+            self.by_purpose.remove(&output.purpose);
+            self.current = None;
+        }
+    }
+
+    /// Drops files that take no more lines and of which nothing waits for a batch. Their handles have been synced.
+    pub(super) fn retire(&mut self) {
+        let done = |output: &Output| output.closing && output.runs.is_empty();
+        if !self.list.iter().any(done) {
+            return;
+        }
+        self.list.retain(|output| !done(output));
+        self.current = None;
+        let places = || self.list.iter().enumerate();
+        self.by_purpose = places()
+            .filter(|(_, output)| !output.closing)
+            .map(|(at, output)| (output.purpose, at))
+            .collect();
+        self.open = places()
+            .filter(|(_, output)| output.handle.is_some())
+            .map(|(at, output)| (output.used, at))
+            .collect();
+        self.uncreated = places()
+            .filter(|(_, output)| !output.created)
+            .map(|(at, _)| at)
+            .collect();
     }
 
     /// Counts bytes that were appended to a file's buffer, and says what is due to be written out.
     #[inline]
     pub(super) fn grew(&mut self, at: usize, bytes: usize) -> Due {
         self.buffered += bytes;
+        self.unflushed += bytes as u64;
         if self.buffered >= self.limits.all {
             Due::All
         } else if self
             .list
             .get(at)
-            .is_some_and(|output| output.buffer.len() >= self.limits.file)
+            .is_some_and(|output| output.buffered() >= self.limits.file)
         {
             Due::One
         } else {
@@ -261,13 +152,8 @@ impl Outputs {
     }
 
     /// Files that have a name but are not made yet.
-    pub(super) fn uncreated(&self) -> Vec<usize> {
-        self.list
-            .iter()
-            .enumerate()
-            .filter(|(_, output)| !output.created)
-            .map(|(at, _)| at)
-            .collect()
+    pub(super) fn uncreated(&self) -> &[usize] {
+        &self.uncreated
     }
 
     /// Keeps the handle of a file that has just been made.
@@ -278,16 +164,22 @@ impl Outputs {
         handle: Box<dyn FsFile>,
     ) -> Result<(), SinkError> {
         self.make_room(directory)?;
+        self.uncreated.retain(|other| *other != at);
+        if let Some(output) = self.list.get_mut(at) {
+            output.created(handle);
+        }
+        self.touch(at);
+        Ok(())
+    }
+
+    /// Notes that a file with a handle is used now.
+    fn touch(&mut self, at: usize) {
         self.tick += 1;
         if let Some(output) = self.list.get_mut(at) {
-            output.created = true;
+            self.open.remove(&output.used);
             output.used = self.tick;
-            output.handle = Some(handle);
-            // An empty file's name is in its directory, and its contents are due with the first sync.
-            output.dirty = true;
-            self.open += 1;
+            self.open.insert(self.tick, at);
         }
-        Ok(())
     }
 
     /// Writes a file's buffer out. The file must have been made.
@@ -297,44 +189,21 @@ impl Outputs {
         directory: &Path,
         at: usize,
     ) -> Result<(), SinkError> {
-        let Some(output) = self.list.get_mut(at) else {
+        let waits = |output: &&mut Output| output.buffered() > 0;
+        let Some(output) = self.list.get_mut(at).filter(waits) else {
             return Ok(());
         };
-        if output.buffer.is_empty() {
-            return Ok(());
-        }
-        self.tick += 1;
-        output.used = self.tick;
+        let path = output.path(directory);
         if output.handle.is_none() {
             self.make_room(directory)?;
-        }
-        let Some(output) = self.list.get_mut(at) else {
-            return Ok(());
-        };
-        let path = directory.join(&output.name);
-        if output.handle.is_none() {
-            let mut handle = fs.open(&path).map_err(SinkError::io("open", &path))?;
-            let len = handle.len().map_err(SinkError::io("read", &path))?;
-            if len != output.len {
-                return Err(SinkError::edited(
-                    &path,
-                    format!("it is {len} bytes long and was {}", output.len),
-                ));
+            if let Some(output) = self.list.get_mut(at) {
+                output.open(fs, &path)?;
             }
-            output.handle = Some(handle);
-            self.open += 1;
         }
-        output.absorb();
-        if let Some(handle) = &mut output.handle {
-            handle
-                .write_at(output.len, &output.buffer)
-                .map_err(SinkError::io("write", &path))?;
+        self.touch(at);
+        if let Some(output) = self.list.get_mut(at) {
+            self.buffered = self.buffered.saturating_sub(output.spill(&path)?);
         }
-        output.dirty = true;
-        output.len += output.buffer.len() as u64;
-        self.buffered = self.buffered.saturating_sub(output.buffer.len());
-        output.buffer.clear();
-        output.absorbed = 0;
         Ok(())
     }
 
@@ -348,33 +217,25 @@ impl Outputs {
         let Some(output) = self.list.get_mut(at) else {
             return Ok(());
         };
-        let path = directory.join(&output.name);
+        let path = output.path(directory);
         output.sync(&path)?;
         match fs.len(&path).map_err(SinkError::io("read", &path))? {
             Some(len) if len == output.len => Ok(()),
-            Some(len) => Err(SinkError::edited(
-                &path,
-                format!("it is {len} bytes long and was {}", output.len),
-            )),
+            Some(len) => Err(SinkError::edited_length(&path, len, output.len)),
             None => Err(SinkError::edited(&path, "it is gone")),
         }
     }
 
     /// Closes the files that were written to longest ago, until one more may be opened.
     fn make_room(&mut self, directory: &Path) -> Result<(), SinkError> {
-        while self.open >= self.max_open {
-            let oldest = self
-                .list
-                .iter_mut()
-                .filter(|output| output.handle.is_some())
-                .min_by_key(|output| output.used);
-            let Some(oldest) = oldest else { break };
-            oldest.sync(&directory.join(&oldest.name))?;
-            oldest.handle = None;
-            if oldest.buffer.is_empty() {
-                oldest.buffer = Vec::new();
+        while self.open.len() >= self.max_open {
+            let Some((_, at)) = self.open.pop_first() else {
+                break;
+            };
+            if let Some(oldest) = self.list.get_mut(at) {
+                oldest.sync(&oldest.path(directory))?;
+                oldest.shut();
             }
-            self.open -= 1;
         }
         Ok(())
     }

@@ -7,7 +7,11 @@
 //!   that counted. Where there is none (another program's commits, a chain that was cut), nobody can tell whether the
 //!   batch counted: its rows are taken out too, but set aside.
 //! - A commit of a batch of this directory never moves a position: the checkpoint knows better (a commit of an abandoned
-//!   batch may have landed late). A take-over does, forwards: nothing of it is in the checkpoint before its first batch.
+//!   batch, or of an older one, may have landed late). A take-over does, forwards: nothing of it is in the checkpoint
+//!   before its first batch.
+//! - A commit that was made for another topic of the same name is no commit.
+//! - A batch in this directory's name that this directory never made is a copy's: two directories that say they are one
+//!   would double rows, and nobody could tell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -16,7 +20,7 @@ use uuid::Uuid;
 
 use super::checkpoint::{Checkpoint, FileState, Moved, Pending, Position, State};
 use super::index::{Batch, Gap, Run};
-use super::metadata;
+use super::metadata::{self, Author, Chain};
 
 /// What OffsetFetch said of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,10 +44,58 @@ pub enum Verdict {
     Undecided,
 }
 
+/// Whose rows are judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder {
+    /// The directory's own id.
+    pub(super) directory: Uuid,
+    /// The topic's id, where the brokers have such.
+    pub(super) topic: Option<Uuid>,
+    /// Commits of this directory's batches before this one were for another topic of that name.
+    pub(super) born: u64,
+}
+
+impl Holder {
+    /// What was committed, and what its metadata says; nothing where it was for another topic of that name.
+    fn read(&self, committed: &Committed) -> Option<(i64, Option<(Author, Chain)>)> {
+        let offset = committed.offset?;
+        let note = metadata::decode(&committed.metadata);
+        let elsewhere = note.as_ref().is_some_and(|(author, _)| {
+            let other = author.topic.zip(self.topic);
+            other.is_some_and(|(theirs, ours)| theirs != ours)
+                || (author.directory == self.directory && author.batch < self.born)
+        });
+        (!elsewhere).then_some((offset, note))
+    }
+
+    /// Whether the last commit is this directory's.
+    pub(super) fn is_ours(&self, committed: &Committed) -> bool {
+        let note = self.read(committed).and_then(|(_, note)| note);
+        note.is_some_and(|(author, _)| author.directory == self.directory)
+    }
+
+    /// The text of the last commit for this topic.
+    pub(super) fn text<'c>(&self, committed: &'c Committed) -> Option<&'c str> {
+        self.read(committed).map(|_| committed.metadata.as_str())
+    }
+
+    /// The number of a batch that was committed in this directory's name, and that it never made: `made` counts the
+    /// batches up to the last that it made of the partition, `all` all of them.
+    pub(super) fn copied(&self, made: u64, all: u64, committed: &Committed) -> Option<u64> {
+        let (author, _) = self.read(committed)?.1?;
+        let unknown = if author.begun {
+            author.batch > all
+        } else {
+            author.batch >= made
+        };
+        (author.directory == self.directory && unknown).then_some(author.batch)
+    }
+}
+
 /// Judges the pending batch on each of its partitions; on a partition whose committed offset is missing: that partition.
 pub(super) fn judge(
     pending: &Pending,
-    directory: Uuid,
+    holder: Holder,
     committed: &BTreeMap<i32, Committed>,
 ) -> Result<BTreeMap<i32, Verdict>, i32> {
     let judge = |(&partition, moved): (&i32, &Moved)| {
@@ -51,16 +103,16 @@ pub(super) fn judge(
             return Ok((partition, Verdict::Counted));
         }
         let committed = committed.get(&partition).ok_or(partition)?;
-        let Some(offset) = committed.offset else {
+        let Some((offset, note)) = holder.read(committed) else {
             return Ok((partition, Verdict::Abandoned));
         };
-        let counted = match metadata::decode(&committed.metadata) {
-            Some((author, _)) if author.directory == directory => {
-                Some(author.is_of(directory, pending.number))
+        let counted = match note {
+            Some((author, _)) if author.directory == holder.directory => {
+                Some(author.is_of(holder.directory, pending.number))
             }
             // Others have gone on since: their chain says where we left.
             Some((_, chain)) => chain
-                .find(directory)
+                .find(holder.directory)
                 .map(|owner| owner.batch == Some(pending.number)),
             None => None,
         };
@@ -86,7 +138,8 @@ pub(super) enum FilePlan {
     Rewrite {
         cut: u64,
         keep: Vec<Range<u64>>,
-        header: u32,
+        /// As the batch left it.
+        file: FileState,
     },
 }
 
@@ -94,6 +147,8 @@ pub(super) enum FilePlan {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) files: BTreeMap<String, FilePlan>,
+    /// Places of files of which nothing counts.
+    pub(super) remove: BTreeSet<String>,
     /// Rows to be set aside: file, partition, bytes.
     pub(super) aside: Vec<(String, i32, Range<u64>)>,
     /// What remains of the pending batch, with its runs where they will be.
@@ -134,7 +189,14 @@ pub(super) fn plan(
                 .filter(|run| batch.files.get(run.file) == Some(name));
             let target = plan_file(*file, files.get(name), runs, &lost, &mut kept_runs);
             plan.destructive |= !matches!(target, FilePlan::Keep(kept) if kept == *file);
-            plan.files.insert(name.clone(), target);
+            match target {
+                FilePlan::Remove => {
+                    plan.remove.insert(file.form.place(name));
+                }
+                target => {
+                    plan.files.insert(name.clone(), target);
+                }
+            }
         }
         for run in &batch.runs {
             if let (Some(Verdict::Undecided), Some(name)) =
@@ -167,17 +229,13 @@ pub(super) fn plan(
             .collect();
         plan.batch = (!remains.says_nothing()).then_some(remains);
     }
-    let known: BTreeSet<_> = files
-        .keys()
-        .chain(checkpoint.pending.iter().flat_map(|p| p.files.keys()))
+    let known: BTreeSet<_> = checkpoint
+        .files()
+        .map(|(name, state)| state.form.place(name))
         .collect();
-    for name in checkpoint
-        .creating
-        .iter()
-        .filter(|name| !known.contains(name))
-    {
-        plan.files.insert(name.clone(), FilePlan::Remove);
-    }
+    let loose = checkpoint.loose.iter();
+    plan.remove
+        .extend(loose.filter(|place| !known.contains(*place)).cloned());
     plan
 }
 
@@ -212,13 +270,13 @@ fn plan_file<'a>(
     }
     match (cut, base) {
         (None, _) => FilePlan::Keep(file),
-        (Some(_), Some(base)) if !any => FilePlan::Keep(*base),
+        // What has been ended stays so: the next part may hold rows that count.
+        (Some(_), Some(base)) if !any => FilePlan::Keep(FileState {
+            closing: file.closing,
+            ..*base
+        }),
         (Some(_), None) if !any => FilePlan::Remove,
-        (Some(cut), _) => FilePlan::Rewrite {
-            cut,
-            keep,
-            header: file.header,
-        },
+        (Some(cut), _) => FilePlan::Rewrite { cut, keep, file },
     }
 }
 
@@ -229,6 +287,9 @@ pub enum Start {
     At(i64),
     /// Neither the group nor the directory knows: as `Kafka.AutoOffsetReset` says; then tell the sink with `start_at`.
     Reset,
+    /// The group's offset was set back to here, and the directory holds rows from there on: they are to be superseded,
+    /// and then the sink asked again.
+    Backwards(i64),
 }
 
 /// Why a start is what it is.
@@ -243,23 +304,16 @@ pub(super) enum StartRule {
     /// The group's offset was moved forwards by somebody else: (from, to) are not in this directory. Whether it was
     /// another directory of this group, which then has them.
     Forwards(i64, i64, bool),
-    /// The group's offset was set back behind what the directory holds: (committed, held).
-    Backwards(i64, i64),
+    /// The group's offset was set back to here, behind what the directory holds.
+    Backwards(i64),
 }
 
-/// Decides where a partition goes on. `held` is what the directory holds; commits of batches before `born` were for
-/// another topic of that name.
-pub(super) fn start(
-    directory: Uuid,
-    born: u64,
-    held: Option<i64>,
-    committed: &Committed,
-) -> StartRule {
-    let anyone = metadata::decode(&committed.metadata).map(|(author, _)| author);
-    let author = anyone.filter(|author| author.directory == directory);
-    let offset = committed
-        .offset
-        .filter(|_| author.is_none_or(|author| author.batch >= born));
+/// Decides where a partition goes on. `held` is what the directory holds.
+pub(super) fn start(holder: Holder, held: Option<i64>, committed: &Committed) -> StartRule {
+    let read = holder.read(committed);
+    let offset = read.as_ref().map(|(offset, _)| *offset);
+    let anyone = read.and_then(|(_, note)| note).map(|(author, _)| author);
+    let author = anyone.filter(|author| author.directory == holder.directory);
     match (offset, held) {
         (None, None) => StartRule::Reset,
         (None, Some(held)) => StartRule::Forgotten(held),
@@ -271,7 +325,7 @@ pub(super) fn start(
             StartRule::Forwards(held, offset, true)
         }
         (Some(_), Some(held)) if author.is_some() => StartRule::At(held),
-        (Some(offset), Some(held)) if offset < held => StartRule::Backwards(offset, held),
+        (Some(offset), Some(held)) if offset < held => StartRule::Backwards(offset),
         (Some(offset), Some(held)) if offset > held => {
             StartRule::Forwards(held, offset, anyone.is_some())
         }
@@ -280,26 +334,4 @@ pub(super) fn start(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A host that took a partition over, and was killed before its first row, goes on where it took over and not where
-    /// it had been before.
-    #[test]
-    fn a_take_over_is_where_the_partition_was_begun() {
-        let us = Uuid::from_u128(1);
-        let committed = |text: &str, offset| Committed {
-            offset: Some(offset),
-            leader_epoch: None,
-            metadata: format!("stockflow/1 dir={us} {text}"),
-        };
-        let begun = committed("begun=9", 4_154);
-        assert_eq!(
-            start(us, 0, Some(752), &begun),
-            StartRule::Forwards(752, 4_154, true)
-        );
-        assert_eq!(start(us, 0, Some(4_200), &begun), StartRule::At(4_200));
-        let late = committed("batch=8", 4_154);
-        assert_eq!(start(us, 0, Some(752), &late), StartRule::At(752));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::Sink;
 use super::checkpoint::{FileState, Position, State};
+use super::closed;
 use super::error::SinkError;
 use super::fs::FsFile;
 use super::index::{self, Batch};
@@ -31,22 +32,27 @@ impl Sink {
     /// names, asked for after the former member was fenced.
     ///
     /// # Errors
-    /// [`SinkError::OutOfOrder`] when a partition of the pending batch is missing in `committed`; nothing was changed
-    /// then. After any other the sink accepts nothing more; opening the directory again finishes the work.
+    /// [`SinkError::OutOfOrder`] when a partition of the pending batch is missing in `committed`, and
+    /// [`SinkError::Copied`]; nothing was changed then. After any other the sink accepts nothing more; opening the directory again finishes the work.
     pub fn recover(&mut self, committed: &BTreeMap<i32, Committed>) -> Result<Recovery, SinkError> {
         if self.failed {
             return Err(SinkError::OutOfOrder(
                 "it failed before; open the directory again".to_owned(),
             ));
         }
+        // Before anything is taken out on the word of a commit that may be a copy's.
+        for (partition, committed) in committed {
+            self.is_no_copy(*partition, committed)?;
+        }
         let verdicts = match &self.checkpoint.pending {
             None => BTreeMap::new(),
-            Some(pending) => recover::judge(pending, self.checkpoint.directory, committed)
-                .map_err(|partition| {
+            Some(pending) => recover::judge(pending, self.checkpoint.holder(), committed).map_err(
+                |partition| {
                     SinkError::OutOfOrder(format!(
                         "recovery needs the committed offset of partition {partition}"
                     ))
-                })?,
+                },
+            )?,
         };
         let recovered = self.carry_out(verdicts);
         self.guard(recovered)
@@ -54,7 +60,9 @@ impl Sink {
 
     fn carry_out(&mut self, verdicts: BTreeMap<i32, Verdict>) -> Result<Recovery, SinkError> {
         self.outputs.clear();
+        self.rolled = false;
         self.index = None;
+        self.closed = None;
         let batch = self.pending_line()?;
         let plan = recover::plan(&self.checkpoint, batch.as_ref(), &verdicts);
         let mut work = Work::default();
@@ -65,9 +73,11 @@ impl Sink {
             files: work.files,
             partitions: plan.partitions.clone(),
             index: work.index,
+            closed: checkpoint.counting.closed,
         };
         checkpoint.pending = None;
-        checkpoint.creating.clear();
+        checkpoint.loose.clear();
+        checkpoint.disturbed.clear();
         checkpoint.clean = false;
         // Where a partition was begun stays known, also when nothing of it was ever committed.
         for (partition, progress) in std::mem::take(&mut self.progress) {
@@ -99,6 +109,7 @@ impl Sink {
             self.checkpoint = redo.checkpoint;
             self.unsaved = false;
         }
+        self.learn_parts()?;
         self.recovered = true;
         let undecided = verdicts
             .iter()
@@ -154,27 +165,39 @@ impl Sink {
                 "{STATE_DIRECTORY}/{UNDECIDED}/batch-{number}.partition-{partition}.{:020}.{name}",
                 range.start
             );
-            let bytes = self.read_ranges(name, std::slice::from_ref(range))?;
+            let form = self.checkpoint.file(name).map(|state| state.form);
+            let place = form.unwrap_or_default().place(name);
+            let bytes = self.read_ranges(&place, std::slice::from_ref(range))?;
             work.write(to, 0, &bytes);
         }
+        for place in &plan.remove {
+            let path = self.directory.join(place);
+            let len = self.fs.len(&path).map_err(SinkError::io("read", &path))?;
+            // Also when it is gone: who removed it may have been stopped before that was durable.
+            work.removed += len.unwrap_or_default();
+            work.steps.push(Step::Remove {
+                name: place.clone(),
+            });
+        }
         for (name, target) in &plan.files {
-            let path = self.directory.join(name);
+            let form = match target {
+                FilePlan::Keep(state) | FilePlan::Rewrite { file: state, .. } => state.form,
+                FilePlan::Remove => continue,
+            };
+            let place = form.place(name);
+            let path = self.directory.join(&place);
             let len = self.fs.len(&path).map_err(SinkError::io("read", &path))?;
             match target {
-                FilePlan::Remove => {
-                    // Also when it is gone: who removed it may have been stopped before that was durable.
-                    work.removed += len.unwrap_or_default();
-                    work.steps.push(Step::Remove { name: name.clone() });
-                }
+                FilePlan::Remove => {}
                 FilePlan::Keep(state) => {
                     work.files.insert(name.clone(), *state);
                     if let Some(len) = len.filter(|len| *len > state.len) {
                         work.removed += len - state.len;
-                        work.write(name.clone(), state.len, &[]);
+                        work.write(place, state.len, &[]);
                     }
                 }
-                FilePlan::Rewrite { cut, keep, header } => {
-                    let bytes = self.read_ranges(name, keep)?;
+                FilePlan::Rewrite { cut, keep, file } => {
+                    let bytes = self.read_ranges(&place, keep)?;
                     let base = self
                         .checkpoint
                         .counting
@@ -182,12 +205,13 @@ impl Sink {
                         .get(name)
                         .copied()
                         .unwrap_or_default();
-                    let fresh = self.read_ranges(name, std::slice::from_ref(&(base.len..*cut)))?;
+                    let fresh =
+                        self.read_ranges(&place, std::slice::from_ref(&(base.len..*cut)))?;
                     let crc =
                         crc32c::crc32c_append(crc32c::crc32c_append(base.crc, &fresh), &bytes);
-                    let mut file = self.fs.open(&path).map_err(SinkError::io("open", &path))?;
-                    let mut tail =
-                        Tail::read(&mut *file, *cut).map_err(SinkError::io("read", &path))?;
+                    let mut tail = (self.fs.open(&path))
+                        .and_then(|mut file| Tail::read(&mut *file, *cut))
+                        .map_err(SinkError::io("read", &path))?;
                     tail.extend(*cut, &bytes);
                     let after = cut + bytes.len() as u64;
                     work.removed += len.unwrap_or_default().saturating_sub(after);
@@ -197,11 +221,10 @@ impl Sink {
                             len: after,
                             tail: tail.crc,
                             crc,
-                            header: *header,
-                            gone: false,
+                            ..*file
                         },
                     );
-                    work.write(name.clone(), *cut, &bytes);
+                    work.write(place, *cut, &bytes);
                 }
             }
         }
@@ -213,6 +236,13 @@ impl Sink {
             .filter(|(_, state)| state.gone)
         {
             work.files.insert(name.clone(), *state);
+        }
+        let list = self.state_directory.join(closed::FILE);
+        let len = self.fs.len(&list).map_err(SinkError::io("read", &list))?;
+        let end = self.checkpoint.counting.closed;
+        if len.is_some_and(|len| len > end) {
+            let name = format!("{STATE_DIRECTORY}/{}", closed::FILE);
+            work.write(name, end, &[]);
         }
         self.prepare_index(plan, work)
     }
@@ -248,8 +278,8 @@ impl Sink {
         Ok(())
     }
 
-    fn read_ranges(&self, name: &str, ranges: &[Range<u64>]) -> Result<Vec<u8>, SinkError> {
-        let path = self.directory.join(name);
+    fn read_ranges(&self, place: &str, ranges: &[Range<u64>]) -> Result<Vec<u8>, SinkError> {
+        let path = self.directory.join(place);
         let read = || {
             let mut file: Box<dyn FsFile> = self.fs.open(&path)?;
             let len = file.len()?;

@@ -4,6 +4,9 @@
 //! the offsets are answered for already. So a batch of repaired letters counts as soon as it is durable, by the same
 //! order as any other: rows → fsync → index → checkpoint. A stop before the checkpoint leaves bytes behind that the next
 //! opening cuts off, and the letters are as if they had not been replayed.
+//!
+//! The rows go where late rows go: to the file of their date that takes lines, or to its next part. A closed file is not
+//! opened again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,9 +17,8 @@ use super::checkpoint::{self, Checkpoint};
 use super::error::SinkError;
 use super::fs::Fs;
 use super::index::{self, Batch, Replayed, Run, Why};
-use super::naming::{Kind, Purpose};
 use super::open::STATE_DIRECTORY;
-use super::row::{self, InputRecord};
+use super::row::InputRecord;
 use super::settings::{Binding, FileDate};
 use super::{Sink, rewrite, sealed};
 use crate::event::{self, BadRecord};
@@ -117,7 +119,7 @@ impl Sink {
         self.recover(&BTreeMap::new())?;
         let mut replay = Replay::default();
         let path = self.state_directory.join(index::FILE);
-        for line in index::Lines::open(&*self.fs, &path, self.checkpoint.index())? {
+        for line in index::read(&*self.fs, &path, self.checkpoint.index())? {
             let (_, batch) = line?;
             if batch.identity == self.checkpoint.identity {
                 replay.enter(&batch);
@@ -158,31 +160,11 @@ impl Sink {
             FileDate::Event => trade.date,
             FileDate::Processing => now.date_naive(),
         };
-        let written = self.write_trade(date, partition, record, &trade);
+        self.now = now.timestamp();
+        let written = self.write_trade(partition, record, &trade, date);
         self.guard(written)?;
         replay.fresh.insert(place);
         Ok(ReplayOutcome::Row)
-    }
-
-    fn write_trade(
-        &mut self,
-        date: chrono::NaiveDate,
-        partition: i32,
-        record: &InputRecord<'_>,
-        trade: &event::Trade<'_>,
-    ) -> Result<(), SinkError> {
-        let at = self.output(Purpose {
-            kind: Kind::Trades,
-            date,
-        })?;
-        let Some(output) = self.outputs.list.get_mut(at) else {
-            return Ok(());
-        };
-        let buffer = output.line(partition, record.offset);
-        let before = buffer.len();
-        let (columns, topic) = (&self.settings.columns, &self.checkpoint.topic);
-        row::write_row(buffer, columns, trade, topic, partition, record);
-        self.grew(at, before)
     }
 
     /// Makes the rows durable that were replayed since the last time; how many there were.
@@ -235,7 +217,7 @@ impl Sink {
         self.checkpoint.counting.index = self.write_index(&line)?;
         self.checkpoint.counting.files.extend(files);
         self.checkpoint.next_batch += 1;
-        self.checkpoint.creating.clear();
+        self.checkpoint.loose.clear();
         self.checkpoint.clean = false;
         self.save()?;
         for at in touched {
@@ -243,6 +225,9 @@ impl Sink {
                 output.runs.clear();
             }
         }
+        self.outputs.retire();
+        self.outputs.unflushed = 0;
+        self.rolled = false;
         Ok(())
     }
 }

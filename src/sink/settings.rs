@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -21,6 +22,43 @@ pub struct Settings {
     pub max_open_files: usize,
     /// What happens to a record that is not a trade.
     pub bad_records: BadRecords,
+    /// When a new part begins.
+    pub roll: Roll,
+    /// Whether a file is seen while it grows.
+    pub publish: Publish,
+    /// How closed files are compressed.
+    pub compression: Compression,
+}
+
+/// When a file of rows takes no more of them and a new part begins, beside the change of its date.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roll {
+    /// When it would be longer than so many bytes; a single row that is longer has a file of its own.
+    pub bytes: Option<u64>,
+    /// When it is so old, also when nothing comes; whole seconds.
+    pub age: Option<Duration>,
+}
+
+/// Whether a file of rows is seen while it grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Publish {
+    /// It grows under its name.
+    #[default]
+    Append,
+    /// It appears under its name when it is closed, whole.
+    Atomic,
+}
+
+/// How closed files of rows are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// RFC 1952; the name ends in `.gz`.
+    Gzip,
+    /// RFC 8878; the name ends in `.zst`.
+    Zstd,
 }
 
 /// A column of the CSV files.

@@ -1,5 +1,5 @@
-//! A file system in memory that stops the world at any step, tears writes, and forgets at a loss of power what was not
-//! made durable.
+//! A file system in memory that stops the world at any step, tears writes, is full from some step on, and forgets at a
+//! loss of power what was not made durable.
 //!
 //! Two kinds of ends: `kill -9` keeps everything that was written; a loss of power keeps what was synced, and of the
 //! rest any part. A changed name that was not made durable with its directory may be the old or the new one.
@@ -24,6 +24,8 @@ struct World {
     /// Changes that may still happen before the end.
     fuse: Option<u32>,
     dead: bool,
+    /// Writes that still have room, before the disk is full.
+    room: Option<u32>,
     /// Handles of an earlier life are of no use.
     life: u32,
     random: u64,
@@ -74,6 +76,18 @@ impl World {
         }
     }
 
+    /// Whether there is room for more.
+    fn has_room(&mut self) -> bool {
+        match &mut self.room {
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+            None => true,
+        }
+    }
+
     fn find(&self, path: &Path) -> io::Result<usize> {
         self.names
             .get(path)
@@ -100,6 +114,15 @@ impl SimFs {
 
     pub(super) fn is_dead(&self) -> bool {
         self.world().dead
+    }
+
+    /// Lets the disk be full after so many writes more, or have room for ever.
+    pub(super) fn fill(&self, writes: Option<u32>) {
+        self.world().room = writes;
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.world().room == Some(0)
     }
 
     /// A new process, after a kill or a loss of power.
@@ -190,10 +213,11 @@ impl SimFs {
         world.durable_names.insert(path.to_owned(), file);
     }
 
-    fn handle(&self, file: usize) -> Box<dyn FsFile> {
+    fn handle(&self, file: usize, append: bool) -> Box<dyn FsFile> {
         Box::new(SimFile {
             fs: self.clone(),
             file,
+            append,
             life: self.world().life,
         })
     }
@@ -208,12 +232,16 @@ impl Fs for SimFs {
         if self.world().names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        self.create(path)
+        self.create(path)?;
+        self.open_to_append(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         let mut world = self.world();
         let fate = world.change()?;
+        if !world.has_room() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file = match world.names.get(path).copied() {
             Some(file) => file,
             None => {
@@ -227,13 +255,19 @@ impl Fs for SimFs {
         }
         world.alive()?;
         drop(world);
-        Ok(self.handle(file))
+        Ok(self.handle(file, false))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         self.world().alive()?;
         let file = self.world().find(path)?;
-        Ok(self.handle(file))
+        Ok(self.handle(file, false))
+    }
+
+    fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        self.world().alive()?;
+        let file = self.world().find(path)?;
+        Ok(self.handle(file, true))
     }
 
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
@@ -259,6 +293,13 @@ impl Fs for SimFs {
             world.renamed.push((from.to_owned(), to.to_owned()));
         }
         world.alive()
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.world().names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -303,6 +344,8 @@ impl Fs for SimFs {
 struct SimFile {
     fs: SimFs,
     file: usize,
+    /// Whether it writes at the end, wherever that is.
+    append: bool,
     life: u32,
 }
 
@@ -321,14 +364,25 @@ impl SimFile {
 impl FsFile for SimFile {
     fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let mut world = self.world()?;
-        let bytes = match world.change()? {
+        let fate = world.change()?;
+        let full = !world.has_room();
+        let bytes = match fate {
+            Fate::Happens if full => &bytes[..world.random() as usize % (bytes.len() + 1)],
             Fate::Happens => bytes,
             Fate::Ends(random) => &bytes[..random as usize % (bytes.len() + 1)],
         };
         let contents = &mut world.files[self.file].now;
+        let at = if self.append {
+            contents.len() as u64
+        } else {
+            at
+        };
         let (at, end) = (at as usize, at as usize + bytes.len());
         contents.resize(contents.len().max(end), 0);
         contents[at..end].copy_from_slice(bytes);
+        if full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         world.alive()
     }
 

@@ -5,23 +5,22 @@
 //! place; so a stop at any instant leaves all of it done, or nothing.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
+use super::anew::Anew;
 use super::checkpoint::{Checkpoint, FileState, Position};
-use super::content::Sequential;
+use super::closed::{self, Closed};
 use super::error::SinkError;
-use super::fs::FsFile;
 use super::index::{self, Batch, Run};
 use super::open::STATE_DIRECTORY;
+use super::packing::STAGED;
+use super::place::Form;
 use super::redo::{Redo, Step};
-use super::tail::Tail;
-use super::{Sink, rewrite};
+use super::{Sink, content, lines, rewrite};
 
 /// Where superseded rows are kept, in the sidecar.
 const SUPERSEDED: &str = "superseded";
-/// Where files are written anew, in the sidecar.
-const STAGED: &str = "staged";
 
 /// What a reset backwards moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +72,13 @@ impl Sink {
             checkpoint: self.checkpoint.clone(),
             steps: Vec::new(),
             rows: 0,
+            emptied: Vec::new(),
         };
+        let closed = closed::read(
+            &*self.fs,
+            &self.state_directory,
+            self.checkpoint.counting.closed,
+        )?;
         let names: BTreeSet<String> = tail
             .batches
             .iter()
@@ -86,7 +91,18 @@ impl Sink {
             .filter_map(|(batch, run)| batch.files.get(run.file).cloned())
             .collect();
         for (number, name) in names.iter().enumerate() {
-            self.write_anew(&mut tail, &mut work, (number, name), partition, target)?;
+            let open = work.checkpoint.counting.files.get(name);
+            let listed = closed.get(name).map(|closed| &closed.state);
+            let Some(state) = open.or(listed).copied() else {
+                continue;
+            };
+            let file = File {
+                number,
+                name,
+                state,
+                is_listed: closed.get(name).is_some_and(|closed| !closed.emptied),
+            };
+            self.write_anew(&mut tail, &mut work, &file, partition, target)?;
         }
         for batch in &mut tail.batches {
             if batch.identity == tail.identity {
@@ -103,6 +119,7 @@ impl Sink {
             mut checkpoint,
             mut steps,
             rows,
+            emptied,
         } = work;
         steps.push(Step::Write {
             name: format!("{STATE_DIRECTORY}/{}", index::FILE),
@@ -117,6 +134,16 @@ impl Sink {
                 epoch: None,
             },
         );
+        // Lines of closed files of which nothing is left.
+        if !emptied.is_empty() {
+            steps.push(Step::Write {
+                name: format!("{STATE_DIRECTORY}/{}", closed::FILE),
+                cut: checkpoint.counting.closed,
+                append: emptied.len() as u64,
+            });
+        }
+        checkpoint.counting.closed += emptied.len() as u64;
+        bytes.extend_from_slice(&emptied);
         // The number is in the names of the superseded files.
         checkpoint.next_batch += 1;
         let redo = Redo {
@@ -126,12 +153,14 @@ impl Sink {
         };
         self.outputs.clear();
         self.index = None;
+        self.closed = None;
         self.progress.remove(&partition);
         self.gaps.retain(|gap| gap.0 != partition);
         redo.write(&*self.fs, &self.state_directory)?;
         redo.apply(&*self.fs, &self.directory, &self.state_directory)?;
         self.checkpoint = redo.checkpoint;
         self.unsaved = false;
+        self.learn_parts()?;
         tracing::warn!(
             topic = self.checkpoint.topic,
             partition,
@@ -155,7 +184,7 @@ impl Sink {
             batches: Vec::new(),
             identity: self.checkpoint.identity,
         };
-        for line in index::Lines::open(&*self.fs, &path, self.checkpoint.counting.index)? {
+        for line in index::read(&*self.fs, &path, self.checkpoint.counting.index)? {
             let (at, batch) = line?;
             let changes = batch.identity == tail.identity
                 && (batch
@@ -189,11 +218,13 @@ impl Sink {
         &self,
         tail: &mut Ending,
         work: &mut Work,
-        (number, name): (usize, &str),
+        file: &File<'_>,
         partition: i32,
         target: i64,
     ) -> Result<(), SinkError> {
-        let path = self.directory.join(name);
+        let File { number, name, .. } = *file;
+        let place = file.state.form.place(name);
+        let path = self.directory.join(&place);
         if self
             .fs
             .len(&path)
@@ -215,12 +246,7 @@ impl Sink {
             .sync_dir(&self.state_directory)
             .map_err(SinkError::io("sync", &self.state_directory))?;
         let io = |error| SinkError::io("write anew", &path)(error);
-        let mut source = || -> io::Result<_> {
-            let mut file = self.fs.open_to_read(&path)?;
-            let len = file.len()?;
-            Ok(Sequential::new(file, len))
-        }()
-        .map_err(io)?;
+        let mut source = content::open(&*self.fs, &path, file.state.form).map_err(io)?;
         let mut kept = Anew::create(self, &format!("{number}.kept")).map_err(io)?;
         let mut moved = Anew::create(self, &format!("{number}.moved")).map_err(io)?;
         let mut at = 0;
@@ -290,18 +316,32 @@ impl Sink {
             }
             batch.runs.retain(|run| run.rows > 0);
         }
-        let (len, crc, tail_crc) = (kept.len, kept.crc, kept.tail.crc);
+        // A closed file is closed again, with what is left of it. Meanwhile nobody sees it: a plain file of that name may
+        // be somebody else's.
+        let is_packed = matches!(file.state.form, Form::Gzip | Form::Zstd);
+        if is_packed {
+            self.make_hidden()?;
+        }
+        let state = FileState {
+            len: kept.len,
+            crc: kept.crc,
+            tail: kept.tail.crc,
+            form: if is_packed {
+                Form::Hidden
+            } else {
+                file.state.form
+            },
+            closing: file.state.closing || file.is_listed,
+            ..file.state
+        };
         let from = kept.finish().map_err(io)?;
-        work.steps.push(if any_left {
-            Step::Replace {
-                from,
-                to: name.to_owned(),
-            }
-        } else {
-            Step::Remove {
-                name: name.to_owned(),
-            }
-        });
+        if any_left {
+            let to = state.form.place(name);
+            work.steps.push(Step::Replace { from, to });
+        }
+        if !any_left || is_packed {
+            work.steps.push(Step::Remove { name: place });
+        }
         let from = moved.finish().map_err(io)?;
         let to = format!(
             "{STATE_DIRECTORY}/{SUPERSEDED}/reset-{}.partition-{partition}.from-{target}.{name}",
@@ -311,24 +351,31 @@ impl Sink {
         self.fs
             .sync_dir(&staged)
             .map_err(SinkError::io("sync", &staged))?;
-        if let Some(state) = work.checkpoint.counting.files.get(name).copied() {
-            if any_left {
-                let state = FileState {
-                    len,
-                    crc,
-                    tail: tail_crc,
-                    ..state
-                };
-                work.checkpoint
-                    .counting
-                    .files
-                    .insert(name.to_owned(), state);
-            } else {
-                work.checkpoint.counting.files.remove(name);
+        if any_left {
+            let files = &mut work.checkpoint.counting.files;
+            files.insert(name.to_owned(), state);
+        } else {
+            work.checkpoint.counting.files.remove(name);
+            if file.is_listed {
+                work.emptied.extend(lines::encode(&Closed {
+                    name: name.to_owned(),
+                    state,
+                    packed: None,
+                    emptied: true,
+                })?);
             }
         }
         Ok(())
     }
+}
+
+/// A file that is to be written anew.
+struct File<'f> {
+    number: usize,
+    name: &'f str,
+    state: FileState,
+    /// Whether it is in the list of closed files, also when a reset has opened it again since.
+    is_listed: bool,
 }
 
 /// Where the line `rows` ends, counted from 1.
@@ -347,6 +394,8 @@ struct Work {
     checkpoint: Checkpoint,
     steps: Vec<Step>,
     rows: u64,
+    /// Lines for the list of closed files.
+    emptied: Vec<u8>,
 }
 
 /// The end of the index, in memory.
@@ -382,66 +431,5 @@ impl Ending {
                 }
             });
         }
-    }
-}
-
-/// A file that is written anew in the sidecar.
-struct Anew {
-    /// Its name, relative to the output directory.
-    name: String,
-    file: Box<dyn FsFile>,
-    len: u64,
-    crc: u32,
-    tail: Tail,
-}
-
-impl Anew {
-    fn create(sink: &Sink, name: &str) -> io::Result<Self> {
-        let name = format!("{STATE_DIRECTORY}/{STAGED}/{name}");
-        Ok(Self {
-            file: sink.fs.create(&sink.directory.join(&name))?,
-            name,
-            len: 0,
-            crc: 0,
-            tail: Tail::default(),
-        })
-    }
-
-    /// Copies so many bytes; the first line of them.
-    fn copy(&mut self, source: &mut dyn Read, size: usize) -> io::Result<Vec<u8>> {
-        let mut left = size;
-        let mut line = Vec::new();
-        let mut chunk = vec![0; size.min(1 << 20)];
-        while left > 0 {
-            let chunk = chunk.get_mut(..left.min(1 << 20)).unwrap_or_default();
-            source.read_exact(chunk)?;
-            if line.last() != Some(&b'\n') {
-                let end = memchr::memchr(b'\n', chunk).map_or(chunk.len(), |end| end + 1);
-                line.extend_from_slice(chunk.get(..end).unwrap_or_default());
-            }
-            self.write_all(chunk)?;
-            left -= chunk.len();
-        }
-        Ok(line)
-    }
-
-    /// Makes it durable; its name.
-    fn finish(mut self) -> io::Result<String> {
-        self.file.sync()?;
-        Ok(self.name)
-    }
-}
-
-impl Write for Anew {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_at(self.len, bytes)?;
-        self.tail.extend(self.len, bytes);
-        self.crc = crc32c::crc32c_append(self.crc, bytes);
-        self.len += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

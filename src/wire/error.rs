@@ -84,9 +84,9 @@ error_codes! {
     26 INVALID_SESSION_TIMEOUT None "the broker's group.min.session.timeout.ms and group.max.session.timeout.ms do not allow this SessionTimeoutMs";
     27 REBALANCE_IN_PROGRESS None "the group is being rebalanced";
     28 INVALID_COMMIT_OFFSET_SIZE None "the committed offset's text is too long";
-    29 TOPIC_AUTHORIZATION_FAILED None "not allowed for this topic: an ACL is missing";
+    29 TOPIC_AUTHORIZATION_FAILED None "not allowed for this topic (Kafka.Topic): an ACL is missing, READ or WRITE with DESCRIBE";
     30 GROUP_AUTHORIZATION_FAILED None "not allowed for this group: an ACL is missing";
-    31 CLUSTER_AUTHORIZATION_FAILED None "not allowed in this cluster: an ACL is missing";
+    31 CLUSTER_AUTHORIZATION_FAILED None "not allowed in this cluster: an ACL is missing (before Kafka 2.8, exactly-once publishing needs IDEMPOTENT_WRITE on the cluster)";
     32 INVALID_TIMESTAMP None "the record's timestamp is out of the broker's range";
     33 UNSUPPORTED_SASL_MECHANISM None "the broker does not offer this SASL mechanism";
     34 ILLEGAL_SASL_STATE None "not authenticated as this listener wants it";
@@ -107,10 +107,10 @@ error_codes! {
     49 INVALID_PRODUCER_ID_MAPPING None "the coordinator no longer knows this transactional id under this producer id";
     50 INVALID_TRANSACTION_TIMEOUT None "longer than the broker's transaction.max.timeout.ms";
     51 CONCURRENT_TRANSACTIONS Retry "the transaction before is still being finished";
-    53 TRANSACTIONAL_ID_AUTHORIZATION_FAILED None "not allowed for this transactional id: an ACL is missing";
+    53 TRANSACTIONAL_ID_AUTHORIZATION_FAILED None "not allowed for this transactional id (Kafka.TransactionalId): an ACL is missing, WRITE with DESCRIBE";
     54 SECURITY_DISABLED None "the broker has no authorizer";
     55 OPERATION_NOT_ATTEMPTED None "not tried, because another part of the request failed";
-    56 KAFKA_STORAGE_ERROR RefreshMetadata "the broker's disk failed";
+    56 KAFKA_STORAGE_ERROR RefreshMetadata "the broker's disk failed or is full";
     58 SASL_AUTHENTICATION_FAILED None "the broker does not accept these credentials";
     59 UNKNOWN_PRODUCER_ID None "the broker no longer remembers this producer";
     60 REASSIGNMENT_IN_PROGRESS Retry "partitions are being moved";

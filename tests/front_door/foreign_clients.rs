@@ -12,7 +12,7 @@ use std::{
 use crate::support::{embedded, say};
 
 /// Runs a command with something on its stdin; returns its stdout, and panics with its stderr when it fails.
-fn run(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> String {
+pub(crate) fn run(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> String {
     let mut process = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -31,7 +31,7 @@ fn run(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn kcat() -> Option<PathBuf> {
+pub(crate) fn kcat() -> Option<PathBuf> {
     if let Some(named) = env::var_os("STOCKFLOW_TEST_KCAT") {
         return Some(named.into());
     }
@@ -46,7 +46,7 @@ fn lines(prefix: &str) -> Vec<String> {
     (0..500).map(line).collect()
 }
 
-fn sorted(text: &str) -> Vec<String> {
+pub(crate) fn sorted(text: &str) -> Vec<String> {
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
     lines.sort_unstable();
     lines

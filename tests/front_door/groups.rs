@@ -107,6 +107,52 @@ fn a_group_is_described_and_set_back_and_the_consumer_obeys() {
     }
 }
 
+/// Every target, under both protocols: where it leads, and that the consumer goes there.
+#[test]
+fn a_group_is_reset_to_every_target() {
+    for cluster in &clusters() {
+        for protocol in cluster.protocols() {
+            let bench = Bench::new(cluster);
+            tokio::runtime::Runtime::new()
+                .expect("a runtime")
+                .block_on(make_topic(&cluster.address, &bench.topic, 1, &[]));
+            let set = format!("Kafka.GroupProtocol={protocol}");
+            let consume = ["consume", "--until-end", "--set", &set];
+            produce(&bench, 100, 1);
+            bench.json(&consume);
+            let file = bench.directory.path().join("offsets.csv");
+            std::fs::write(&file, format!("{},0,42\n", bench.topic)).expect("a file");
+            let file = file.to_str().expect("UTF-8");
+            let targets: [(&[&str], u64); 9] = [
+                (&["--to", "earliest"], 0),
+                (&["--to", "latest"], 100),
+                (&["--to", "10"], 10),
+                (&["--to", "1000"], 100),
+                (&["--to", "2001-01-01"], 0),
+                (&["--to", "2999-01-01T00:00:00Z"], 100),
+                (&["--shift-by", "-5"], 95),
+                (&["--by-duration", "1h"], 0),
+                (&["--from-file", file], 42),
+            ];
+            for (target, to) in targets {
+                let name = format!("{} {protocol} {target:?}", cluster.name);
+                let plan = group(&bench, &[&["reset"], target].concat());
+                assert_eq!(plan["partitions"][0]["to"], to, "{name}: {plan}");
+                assert_eq!(plan["executed"], false, "{name}");
+                group(&bench, &[&["reset", "--execute"], target].concat());
+                assert_eq!(
+                    committed(&group(&bench, &["describe"])),
+                    to as i64,
+                    "{name}"
+                );
+                let again = bench.json(&consume);
+                assert_eq!(again["rows_written"], 100 - to, "{name}: {again}");
+                assert_eq!(rows(&bench.out()).len(), 100, "{name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn an_active_group_is_left_alone() {
     for cluster in &clusters() {

@@ -326,3 +326,52 @@ fn repaired_letters_become_rows_once_and_the_proof_holds() {
         .expect("it runs");
     assert_eq!(elsewhere.status.code(), Some(78), "{}", stderr(&elsewhere));
 }
+
+#[test]
+fn replayed_rows_are_published_and_compressed_as_others_are() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    block_on(publish(&cluster.address, &bench.topic, None, mixed(5)));
+    let closed = [
+        "--set",
+        "Output.Publish=atomic",
+        "--set",
+        "Output.Compression=gzip",
+    ];
+    let trades = || -> Vec<String> {
+        let entries = fs::read_dir(bench.out()).expect("a directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        let mut names: Vec<_> = names
+            .map(|name| name.into_string().expect("UTF-8"))
+            .filter(|name| name.starts_with("consumed_trades_"))
+            .collect();
+        names.sort();
+        names
+    };
+    bench.json(&[&["consume", "--until-end"][..], &closed].concat());
+    let before = trades();
+    let lines: String = (letters_of(&bench).into_iter().zip(0..))
+        .map(|(mut line, number)| {
+            line["value_text"] = event(1_000 + number).into();
+            format!("{line}\n")
+        })
+        .collect();
+    fs::write(bench.directory.path().join("repaired.ndjson"), lines).expect("written");
+    let replay = ["consume", "--replay-dead-letters", "repaired.ndjson"];
+    let done = bench.json(&[&replay[..], &closed].concat());
+    assert_eq!(done["rows_written"], 5, "{done}");
+    let report = verified(&bench);
+    assert_eq!(
+        (&report["rows"], &report["replayed"]),
+        (&10.into(), &5.into()),
+        "{report}"
+    );
+    let after = trades();
+    assert!(after.len() > before.len(), "new parts: {after:?}");
+    assert!(
+        after.iter().all(|name| name.ends_with(".csv.gz")),
+        "{after:?}"
+    );
+    let hidden = fs::read_dir(bench.out().join(".stockflow/open")).expect("a directory");
+    assert_eq!(hidden.count(), 0, "nothing is left unseen");
+}

@@ -33,7 +33,7 @@ fn wait_for_rows(bench: &Bench<'_>, wanted: usize) -> usize {
 #[test]
 fn a_topic_that_is_made_anew_is_read_from_its_beginning() {
     for cluster in clusters().iter().filter(|cluster| cluster.name == "Kafka") {
-        for protocol in ["classic", "consumer"] {
+        for protocol in cluster.protocols() {
             let bench = Bench::new(cluster);
             let set = format!("Kafka.GroupProtocol={protocol}");
             let produce = ["produce", "--source", "simulated", "--count"];

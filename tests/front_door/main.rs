@@ -1,26 +1,37 @@
 //! Tests through the front door: the real binary, in a directory of its own, against real brokers.
 
 mod alpha_vantage;
+mod bench;
 mod chaos;
 mod config;
 mod dark;
 mod errors;
+mod faults;
+mod files;
 mod foreign_clients;
 mod groups;
+mod growth;
+mod interop;
 mod letters;
 mod limits;
+mod logs;
 mod made_anew;
+mod members;
+mod mixed_groups;
 mod own_ca;
 mod pipeline;
 mod poison;
 mod progress;
 mod proxy;
 mod raw;
+mod refusals;
 mod replay;
 mod restarts;
+mod scripted;
 mod secrets;
 mod storm;
 mod support;
 mod tail;
+mod three_brokers;
 mod transactions;
 mod verify;

@@ -1,7 +1,8 @@
 //! A TCP proxy that misbehaves on demand, between the program and a broker that advertises the proxy's port.
 //!
 //! Every fault that a network has is one of six: connections are cut (also in the middle of a frame), delayed, stalled,
-//! or closed on one side only. Which comes when is drawn from a seed.
+//! or closed on one side only. Which comes when is drawn from a seed. Two more come on demand: the broker is gone, or what
+//! a client has sent is kept back, also when it has given the connection up, and delivered long after.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -26,6 +27,12 @@ struct Weather {
     stalled: AtomicBool,
     /// The next bytes from the client end its half of the connection, or those from the broker its own.
     half_close: [AtomicBool; 2],
+    /// Nobody listens.
+    gone: AtomicBool,
+    /// How many connections were made, and before which of them what the client sends is kept back.
+    made: AtomicU64,
+    kept_before: AtomicU64,
+    kept_bytes: AtomicU64,
     ended: AtomicBool,
     faults: AtomicU64,
 }
@@ -50,6 +57,9 @@ impl Proxy {
                     return;
                 }
                 // A broker that is down: the client's connection ends at once.
+                if of_thread.gone.load(SeqCst) {
+                    continue;
+                }
                 if let (Ok(client), Ok(broker)) = (client, TcpStream::connect(to())) {
                     join(&client, &broker, &of_thread);
                 }
@@ -90,6 +100,24 @@ impl Proxy {
         self.weather.stalled.store(dark, SeqCst);
     }
 
+    /// Cuts all connections and takes no more, or takes them again.
+    pub(crate) fn vanish(&self, gone: bool) {
+        self.weather.gone.store(gone, SeqCst);
+        self.weather.generation.fetch_add(1, SeqCst);
+    }
+
+    /// Keeps back what clients send on the connections that there are now; others are not concerned.
+    pub(crate) fn keep_back(&self) {
+        let made = self.weather.made.load(SeqCst);
+        self.weather.kept_before.store(made, SeqCst);
+    }
+
+    /// Delivers what was kept back, whether its sender still lives or not; says how many bytes.
+    pub(crate) fn deliver(&self) -> u64 {
+        self.weather.kept_before.store(0, SeqCst);
+        self.weather.kept_bytes.swap(0, SeqCst)
+    }
+
     /// No more faults; says how many there were.
     pub(crate) fn calm(&self) -> u64 {
         self.weather.ended.store(true, SeqCst);
@@ -117,17 +145,26 @@ impl Drop for Proxy {
 
 fn join(client: &TcpStream, broker: &TcpStream, weather: &Arc<Weather>) {
     let born = weather.generation.load(SeqCst);
+    let number = weather.made.fetch_add(1, SeqCst);
     for (side, from, to) in [(0, client, broker), (1, broker, client)] {
         let _ = from.set_nodelay(true);
         let _ = from.set_read_timeout(Some(Duration::from_millis(20)));
         if let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) {
             let weather = Arc::clone(weather);
-            thread::spawn(move || forward(from, to, side, born, &weather));
+            thread::spawn(move || forward(from, to, side, (born, number), &weather));
         }
     }
 }
 
-fn forward(mut from: TcpStream, mut to: TcpStream, side: usize, born: u64, weather: &Weather) {
+fn forward(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    side: usize,
+    (born, number): (u64, u64),
+    weather: &Weather,
+) {
+    let is_kept = || number < weather.kept_before.load(SeqCst);
+    let mut was_kept = false;
     let cut = |from: &TcpStream, to: &TcpStream| {
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
@@ -136,6 +173,11 @@ fn forward(mut from: TcpStream, mut to: TcpStream, side: usize, born: u64, weath
     loop {
         if weather.generation.load(SeqCst) != born {
             return cut(&from, &to);
+        }
+        was_kept |= is_kept();
+        if is_kept() && side == 0 {
+            keep(&mut from, &mut to, weather, is_kept);
+            return;
         }
         if weather.stalled.load(SeqCst) {
             thread::sleep(Duration::from_millis(5));
@@ -146,6 +188,8 @@ fn forward(mut from: TcpStream, mut to: TcpStream, side: usize, born: u64, weath
                 let _ = to.shutdown(Shutdown::Write);
                 return;
             }
+            // Nobody is there any more to read the answers to what was kept.
+            Ok(_) if was_kept => continue,
             Ok(count) => &buffer[..count],
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 continue;
@@ -169,4 +213,23 @@ fn forward(mut from: TcpStream, mut to: TcpStream, side: usize, born: u64, weath
             return cut(&from, &to);
         }
     }
+}
+
+/// Reads all that comes, and delivers it when it is to be kept back no longer.
+fn keep(from: &mut TcpStream, to: &mut TcpStream, weather: &Weather, is_kept: impl Fn() -> bool) {
+    let mut kept = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    while is_kept() {
+        match from.read(&mut buffer) {
+            Ok(count) if count > 0 => {
+                kept.extend_from_slice(&buffer[..count]);
+                weather.kept_bytes.fetch_add(count as u64, SeqCst);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            // The client has given up; what it sent is on its way all the same.
+            _ => thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    let _ = to.write_all(&kept);
+    let _ = to.shutdown(Shutdown::Write);
 }

@@ -62,6 +62,7 @@ pub(crate) async fn publish(
         message_timeout: Duration::from_secs(120),
         transactional_id: transactional_id.map(Into::into),
         end_on_failure: true,
+        on_timeout: producer::OnTimeout::GiveUp,
         max_in_flight: 5,
         buffer: 32 << 20,
         request_timeout: Duration::from_secs(30),

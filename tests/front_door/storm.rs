@@ -5,11 +5,9 @@
 
 use std::{
     collections::HashMap,
-    env,
     fmt::Write as _,
     fs,
-    process::{Command, Stdio},
-    thread,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -31,7 +29,7 @@ fn symbol(number: u64) -> &'static str {
 }
 
 /// Newline-delimited events, one a second of a day long gone.
-fn events(count: u64) -> String {
+pub(crate) fn events(count: u64) -> String {
     let mut text = String::new();
     let start = chrono::DateTime::from_timestamp(1_700_000_000, 0).expect("a time");
     for number in 0..count {
@@ -49,7 +47,7 @@ fn events(count: u64) -> String {
 }
 
 /// What the topic holds, in the order of its offsets by partition: symbol and TradeId.
-fn on_topic(bench: &Bench<'_>) -> Vec<(String, String)> {
+pub(crate) fn on_topic(bench: &Bench<'_>) -> Vec<(String, String)> {
     let columns = "Output.Columns=Symbol,Side,Quantity,Price,Timestamp,TradeId,Partition,Offset";
     bench.json(&["consume", "--until-end", "--set", columns]);
     let mut read: Vec<((u32, u64), String, String)> = rows(&bench.out())
@@ -66,7 +64,7 @@ fn on_topic(bench: &Bench<'_>) -> Vec<(String, String)> {
 }
 
 /// Each event once, and those of a key in the order of the input.
-fn check(read: &[(String, String)], count: u64, seed: u64) {
+pub(crate) fn check(read: &[(String, String)], count: u64, seed: u64) {
     let mut newest: HashMap<&str, &str> = HashMap::new();
     let mut seen = HashMap::new();
     for (key, id) in read {
@@ -85,11 +83,22 @@ fn check(read: &[(String, String)], count: u64, seed: u64) {
     assert_eq!(read.len() as u64, count, "seed {seed}");
 }
 
-/// Runs `produce` to its end, killing and starting it again `kills` times before, each after `longest` ms at most.
-fn produce(bench: &Bench<'_>, input: &str, kills: u32, random: &mut StdRng, longest: u64) {
+/// Runs `produce` to its end, killing and starting it again `kills` times before, each after `longest` ms at most. In
+/// transactions it may end by itself when one is lost, as it says it does; then it is started again, too.
+pub(crate) fn produce(
+    bench: &Bench<'_>,
+    input: &str,
+    transactions: bool,
+    kills: u32,
+    random: &mut StdRng,
+    longest: u64,
+) {
+    let id = format!("Kafka.TransactionalId={}", bench.topic);
+    let id = ["--set", &id];
     let limit = Duration::from_secs(900);
     let end = Instant::now() + limit;
-    for left in (0..=kills).rev() {
+    let mut left = kills;
+    loop {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -100,6 +109,7 @@ fn produce(bench: &Bench<'_>, input: &str, kills: u32, random: &mut StdRng, long
             .args(["--set", "Kafka.ReconnectBackoffMaxMs=500"])
             .args(["--set", "Kafka.MessageTimeoutMs=600000"])
             .args(["--set", "Kafka.RequestTimeoutMs=5000"])
+            .args(if transactions { &id[..] } else { &[] })
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -109,13 +119,14 @@ fn produce(bench: &Bench<'_>, input: &str, kills: u32, random: &mut StdRng, long
             _ => Duration::from_millis(random.random_range(longest / 10..longest)),
         };
         if let Some(status) = wait(&mut child, patience) {
+            if status.success() {
+                return;
+            }
             let log = fs::read_to_string(bench.directory.path().join("produce.log"));
-            assert!(
-                status.success(),
-                "{status}\n{}",
-                tail(&log.unwrap_or_default())
-            );
-            return;
+            let log = log.unwrap_or_default();
+            let aborted = transactions && status.code() == Some(1);
+            assert!(aborted, "{status}\n{}", tail(&log));
+            continue;
         }
         let _ = child.kill();
         let _ = child.wait();
@@ -125,6 +136,7 @@ fn produce(bench: &Bench<'_>, input: &str, kills: u32, random: &mut StdRng, long
             "not done within {limit:?}\n{}",
             tail(&log.unwrap_or_default())
         );
+        left -= 1;
     }
 }
 
@@ -155,94 +167,9 @@ fn a_storm_and_a_killed_producer_lose_and_double_nothing() {
         let mut random = StdRng::seed_from_u64(seed);
         proxy.storm(seed);
         let input = input.to_str().expect("UTF-8");
-        produce(&bench, input, 4, &mut random, 700);
+        // Each start behind a kill waits for a second before it publishes.
+        produce(&bench, input, false, 4, &mut random, 3_000);
         proxy.calm();
         check(&on_topic(&bench), COUNT, seed);
     }
-}
-
-/// One run of `scripts/storm`, which says what is needed in the environment.
-#[test]
-#[ignore = "needs three real brokers of its own: scripts/storm"]
-fn three_brokers_in_a_storm() {
-    let of = |name: &str| env::var(name).unwrap_or_else(|_| panic!("scripts/storm sets {name}"));
-    let number = |name: &str| of(name).parse::<u64>().expect("a number");
-    let (seed, count) = (
-        number("STOCKFLOW_STORM_SEED"),
-        number("STOCKFLOW_STORM_EVENTS"),
-    );
-    let (first_port, kills) = (
-        number("STOCKFLOW_STORM_PORT"),
-        number("STOCKFLOW_STORM_KILLS") as u32,
-    );
-    let proxies: Vec<Proxy> = (0..3)
-        .map(|broker| {
-            let port = first_port + 10 * broker;
-            Proxy::start(&format!("127.0.0.1:{}", port + 5), move || {
-                format!("127.0.0.1:{port}")
-            })
-        })
-        .collect();
-    let kafka = |arguments: &[&str]| {
-        let done = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"))
-            .args(arguments)
-            .output()
-            .expect("scripts/kafka");
-        assert!(done.status.success(), "{arguments:?}: {}", stderr(&done));
-    };
-    let cluster = Cluster::at(
-        proxies
-            .iter()
-            .map(|proxy| proxy.address.to_string())
-            .collect::<Vec<_>>()
-            .join(","),
-    );
-    let bench = Bench::new(&cluster);
-    let input = bench.directory.path().join("events.ndjson");
-    fs::write(&input, events(count)).expect("a file");
-    let mut random = StdRng::seed_from_u64(seed);
-    let bootstrap = format!("127.0.0.1:{first_port}");
-    kafka(&[
-        "topics",
-        "--bootstrap-server",
-        &bootstrap,
-        "--create",
-        "--topic",
-        &bench.topic,
-        "--partitions",
-        "3",
-        "--replication-factor",
-        "3",
-        "--config",
-        "min.insync.replicas=2",
-    ]);
-    for (proxy, place) in proxies.iter().zip(0..) {
-        proxy.storm(seed * 3 + place);
-    }
-    let started = Instant::now();
-    thread::scope(|scope| {
-        let brokers = scope.spawn(|| {
-            // Each is down for long enough that another takes over its partitions.
-            for broker in ["1", "2", "3"] {
-                thread::sleep(Duration::from_millis(1_500));
-                kafka(&["kill", broker]);
-                thread::sleep(Duration::from_secs(4));
-                kafka(&["revive", broker]);
-            }
-        });
-        produce(
-            &bench,
-            input.to_str().expect("UTF-8"),
-            kills,
-            &mut random,
-            5_000,
-        );
-        brokers.join().expect("the brokers are back");
-    });
-    let faults: u64 = proxies.iter().map(Proxy::calm).sum();
-    check(&on_topic(&bench), count, seed);
-    println!(
-        "seed {seed}: {count} events once and in order, {kills} kills of the producer, {faults} faults, {:.0} s",
-        started.elapsed().as_secs_f64()
-    );
 }

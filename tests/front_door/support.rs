@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -47,6 +47,47 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
+    /// The real Kafka of this run, if there is one; says what is left out without it.
+    pub(crate) fn kafka(left_out: &'static str) -> Option<Self> {
+        let address = std::env::var("STOCKFLOW_TEST_KAFKA").ok();
+        if address.is_none() {
+            say(left_out);
+        }
+        address.map(Self::at)
+    }
+
+    /// The process of an embedded broker.
+    pub(crate) fn process(&self) -> Option<&Child> {
+        self.embedded.as_ref()
+    }
+
+    /// Whether the brokers have KIP-848 switched on: the group protocols to test.
+    pub(crate) fn protocols(&self) -> &'static [&'static str] {
+        let classic_only = std::env::var_os("STOCKFLOW_TEST_CLASSIC_ONLY").is_some();
+        if self.embedded.is_some() || classic_only {
+            &["classic"]
+        } else {
+            &["classic", "consumer"]
+        }
+    }
+
+    /// Runs one of Kafka's own tools on a real Kafka; its output.
+    pub(crate) fn tool(&self, name: &str, arguments: &[&str]) -> String {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka");
+        let mut command = Command::new(script);
+        match name {
+            "topics" | "groups" => command.arg(name),
+            class => command.args(["tool", class]),
+        };
+        let done = command
+            .args(["--bootstrap-server", &self.address])
+            .args(arguments)
+            .output()
+            .expect("scripts/kafka runs");
+        assert!(done.status.success(), "{arguments:?}: {}", stderr(&done));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
     /// One that runs already.
     pub(crate) fn at(address: String) -> Self {
         Self {
@@ -113,14 +154,9 @@ pub(crate) fn clusters() -> Vec<Cluster> {
     clusters
 }
 
-/// Makes a topic with one replica and these settings of its own.
-pub(crate) async fn make_topic(
-    address: &str,
-    topic: &str,
-    partitions: i32,
-    settings: &[(&'static str, &'static str)],
-) {
-    let cluster = cluster::Cluster::new(cluster::Settings {
+/// A client of the tests' own.
+pub(crate) fn client(address: &str) -> Arc<cluster::Cluster> {
+    cluster::Cluster::new(cluster::Settings {
         bootstrap: vec![address.to_owned()],
         client_id: "front-door".into(),
         request_timeout: Duration::from_secs(30),
@@ -128,7 +164,17 @@ pub(crate) async fn make_topic(
         reconnect_backoff_max: Duration::from_secs(1),
         metadata_max_age: Duration::from_secs(300),
         max_fetch_response_bytes: 1 << 20,
-    });
+    })
+}
+
+/// Makes a topic with one replica and these settings of its own.
+pub(crate) async fn make_topic(
+    address: &str,
+    topic: &str,
+    partitions: i32,
+    settings: &[(&'static str, &'static str)],
+) {
+    let cluster = client(address);
     let configs = settings
         .iter()
         .map(|(name, value)| messages::CreatableTopicConfig {
@@ -294,6 +340,53 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
             return None;
         }
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A process that runs in the background, with what it says in a file.
+pub(crate) struct Running {
+    pub(crate) process: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    pub(crate) fn start(mut command: Command, log: PathBuf) -> Self {
+        let file = fs::File::create(&log).expect("a log");
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a file"))
+            .stderr(file)
+            .spawn()
+            .expect("it starts");
+        Self { process, log }
+    }
+
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Asks it to stop; its exit code.
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
+        signal(&self.process, "TERM");
+        let status = wait(&mut self.process, Duration::from_secs(60));
+        (status.and_then(|status| status.code()), self.said())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Waits until something is so, for two minutes at most; `what` is for the message.
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(120);
+    while !so() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

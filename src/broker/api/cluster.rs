@@ -1,10 +1,10 @@
-//! What there is: Metadata, FindCoordinator, CreateTopics.
+//! What there is: Metadata, FindCoordinator, CreateTopics, DeleteTopics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::Context;
+use super::{Context, code_of};
 use crate::{
     broker::{
         LEADER_EPOCH, NODE_ID,
@@ -14,9 +14,10 @@ use crate::{
         error::ErrorCode,
         messages::{
             Coordinator, CreatableTopic, CreatableTopicResult, CreateTopicsRequest,
-            CreateTopicsResponse, FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest,
-            MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
-            MetadataResponsePartition, MetadataResponseTopic, Str,
+            CreateTopicsResponse, DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse,
+            FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest, MetadataRequestTopic,
+            MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
+            MetadataResponseTopic, Str,
         },
     },
 };
@@ -234,6 +235,26 @@ pub(super) async fn create_topics(
     });
     CreateTopicsResponse {
         topics: answered.collect(),
+        ..Default::default()
+    }
+}
+
+/// Deletes topics by name; what they held is gone at once.
+pub(super) async fn delete_topics(
+    context: &Context<'_>,
+    request: DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
+    let mut topics = context.shared.topics.lock();
+    let responses = request.topic_names.into_iter().map(|name| {
+        let deleted = topics.delete(&name);
+        DeletableTopicResult {
+            name,
+            error_code: code_of(&deleted),
+            error_message: deleted.err().map(|code| code.to_string().into()),
+        }
+    });
+    DeleteTopicsResponse {
+        responses: responses.collect(),
         ..Default::default()
     }
 }

@@ -145,6 +145,7 @@ apis! {
     ListGroupsRequest => groups::list_groups,
     ApiVersionsRequest => api_versions,
     CreateTopicsRequest => cluster::create_topics,
+    DeleteTopicsRequest => cluster::delete_topics,
     InitProducerIdRequest => produce::init_producer_id,
 }
 

@@ -84,6 +84,7 @@ async fn every_version_is_answered() {
     all_versions::<ListGroupsRequest>().await;
     all_versions::<ApiVersionsRequest>().await;
     all_versions::<CreateTopicsRequest>().await;
+    all_versions::<DeleteTopicsRequest>().await;
     all_versions::<InitProducerIdRequest>().await;
 }
 

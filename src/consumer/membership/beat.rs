@@ -67,7 +67,9 @@ impl Membership {
                     let trouble = match self.send_beat(&beat).await {
                         Ok(answer) => match ErrorCode::check(answer.error_code) {
                             Ok(()) => {
-                                ever = true;
+                                if !std::mem::replace(&mut ever, true) {
+                                    self.say_what_is_not_used();
+                                }
                                 streak.over();
                                 let interval = u64::try_from(answer.heartbeat_interval_ms);
                                 let interval = Duration::from_millis(interval.unwrap_or_default());
@@ -119,6 +121,19 @@ impl Membership {
                     }
                 }
             }
+        }
+    }
+
+    /// Settings that were given and have no meaning here are not passed over in silence.
+    fn say_what_is_not_used(&self) {
+        let given = &self.settings.classic_only;
+        if !given.is_empty() {
+            tracing::warn!(
+                group = %self.coordinator.group(),
+                settings = given.join(", "),
+                "under KIP-848 the broker decides these (group.consumer.session.timeout.ms, group.consumer.heartbeat.interval.ms, \
+                 group.consumer.assignors): the settings are not used; with Kafka.GroupProtocol classic they are"
+            );
         }
     }
 

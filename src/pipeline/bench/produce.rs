@@ -24,7 +24,7 @@ const SYMBOLS: [&str; 8] = [
 ];
 
 /// How many events' latencies are looked at: enough for the last of a thousand to be many.
-const SAMPLES: u64 = 200_000;
+const SAMPLES: u64 = 50_000;
 
 /// Hands over `options.count` events and waits until all are acknowledged.
 pub(super) async fn produce(
@@ -39,7 +39,8 @@ pub(super) async fn produce(
         .await?;
     let mut market = Simulated::new(Market {
         symbols: SYMBOLS.iter().map(|&symbol| symbol.into()).collect(),
-        rate: options.rate,
+        // Whoever wants a rate wants each event at its time, not the ticks of a market.
+        rate: None,
         seed: Seed::Random {
             seed: rand::random(),
             now: Utc::now(),
@@ -51,14 +52,25 @@ pub(super) async fn produce(
     let mut value = Vec::new();
     let mut last = None;
     let mut started = None;
+    let mut timestamp_ms = 0;
     'all: while published < options.count && !stop.is_requested() {
         let Some(batch) = market.poll().await? else {
             break;
         };
         let started = *started.get_or_insert_with(Instant::now);
         for event in &batch.events {
-            if published == options.count {
+            if published == options.count || (options.rate.is_some() && stop.is_requested()) {
                 break 'all;
+            }
+            if let Some(rate) = options.rate {
+                let due = Duration::try_from_secs_f64(published as f64 / rate).unwrap_or_default();
+                tokio::time::sleep_until((started + due).into()).await;
+            }
+            // Looking at the clock costs as much as handing over: only those that are looked at do.
+            let looked_at = published % every == 0;
+            let at = if looked_at { Instant::now() } else { started };
+            if looked_at {
+                timestamp_ms = Utc::now().timestamp_millis();
             }
             value.clear();
             event.write_json(&mut value);
@@ -66,15 +78,10 @@ pub(super) async fn produce(
                 key: Some(event.symbol.as_bytes()),
                 value: Some(&value),
                 headers: &[],
-                timestamp_ms: Utc::now().timestamp_millis(),
-            };
-            // Looking at the clock costs as much as handing over: only those that are looked at do.
-            let at = match published % every {
-                0 => Instant::now(),
-                _ => started,
+                timestamp_ms,
             };
             let delivery = producer.send(&record).await?;
-            if published % every == 0 {
+            if looked_at {
                 sampled.push((at, delivery));
             } else {
                 last = Some(delivery);
@@ -88,7 +95,11 @@ pub(super) async fn produce(
         producer.commit().await?;
     }
     let took = started.map_or(Duration::ZERO, |started| started.elapsed());
-    let failed = |source| PipelineError::Delivery { events: 1, source };
+    let failed = |source| PipelineError::Delivery {
+        events: 1,
+        first: None,
+        source,
+    };
     if let Some(last) = last {
         last.wait().await.map_err(failed)?;
     }
@@ -97,10 +108,12 @@ pub(super) async fn produce(
         delivery.wait().await.map_err(failed)?;
         times.extend(delivery.decided().map(|decided| decided.duration_since(at)));
     }
+    let volume = producer.volume();
     producer.close(stop.deadline()).await;
     Ok(Bench {
         published,
         bytes,
+        volume,
         took,
         latency: Percentiles::of(times),
     })

@@ -190,7 +190,7 @@ async fn in_time<T>(question: impl Future<Output = Result<T, ClusterError>>) -> 
 /// Whether a run can write its files: the directory is free, and belongs to this cluster, topic and group or to nobody.
 fn output(config: &Config, cluster_id: Option<&str>, report: &mut CheckReport) {
     let (kafka, path) = (&config.kafka, &config.output.directory);
-    match sink::look(path, cluster_id, &kafka.topic, &kafka.group_id) {
+    match sink::peek(path, cluster_id, &kafka.topic, &kafka.group_id) {
         Ok(()) => directory(OUTPUT, "Output.Directory", path, report),
         Err(error) => report.add(
             OUTPUT,

@@ -1,65 +1,27 @@
-//! The published watermark: what a topic is known to hold, kept in `State.Directory` across restarts.
-//!
-//! ```text
-//!  State.Directory/published/<topic>-<hash of cluster, topic and topic id>/
-//!    lock            held while a process uses it; a second process takes <…>.2, and so on
-//!    manifest.json   for each partition the offsets between which all is known; the runs
-//!    run-N           sorted ids (see `run`)
-//! ```
+//! The published watermark: what a topic is known to hold, kept in `State.Directory` across restarts (`manifest` says how it
+//! lies there).
 //!
 //! - An id gets in only when its record is known to be on the topic: read there, or acknowledged.
-//! - The manifest never says more than the runs hold: runs are durable before a manifest names them, and it is replaced
-//!   whole (temporary file, fsync, rename, fsync of the directory). After a crash it says less than is true, and the
-//!   difference is read from the topic.
+//! - The manifest never says more than the runs hold: runs are durable before a manifest names them. After a crash it
+//!   says less than is true, and the difference is read from the topic.
 //! - What retention has deleted from the topic stays known.
-//! - Memory is bounded: [`RECENT`] ids, then they become a run; runs of about the same size are merged, so that there
+//! - Memory is bounded: [`RECENT`] ids, then they become a run, of which a byte an id stays in memory, up to a bound; runs of about the same size are merged, so that there
 //!   are few.
 
 use std::{
     collections::{BTreeMap, HashSet},
     fs::{self, File},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
-use super::run::{Run, merge};
+use super::{
+    manifest::{Manifest, RunEntry, Span, Subject},
+    run::{Run, merge},
+};
 
 /// How many ids are in memory at most: some 8 MB.
 const RECENT: usize = 1 << 18;
-
-/// How many processes can share a `State.Directory` and a topic.
-const PROCESSES: u32 = 64;
-
-const VERSION: u32 = 1;
-
-/// What is known of one partition: all records from `start` up to `next`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Span {
-    pub(super) start: i64,
-    pub(super) next: i64,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct RunEntry {
-    number: u64,
-    count: u64,
-    crc: u32,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Manifest {
-    version: u32,
-    cluster_id: String,
-    topic: String,
-    topic_id: Option<Uuid>,
-    /// From which record time on (milliseconds since 1970) the spans hold everything; `None` is from the start.
-    since_ms: Option<i64>,
-    partitions: BTreeMap<i32, Span>,
-    runs: Vec<RunEntry>,
-}
 
 /// What is known to be on a topic.
 #[derive(Debug)]
@@ -72,14 +34,18 @@ pub(super) struct Ledger {
     recent: HashSet<u128>,
     /// Whether the manifest in memory says more than the one on disk.
     changed: bool,
+    before: Before,
 }
 
-/// Which topic of which cluster.
-#[derive(Clone, Debug)]
-pub(super) struct Subject {
-    pub(super) cluster_id: String,
-    pub(super) topic: String,
-    pub(super) topic_id: Option<Uuid>,
+/// How the process before this one ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// There was none, or what it kept is lost.
+    Unknown,
+    /// With nothing on its way.
+    Settled,
+    /// Killed, or in doubt.
+    Unsettled,
 }
 
 impl Ledger {
@@ -89,50 +55,22 @@ impl Ledger {
     /// When the directory cannot be made, locked or read. A damaged ledger is no error: it is begun anew, because the
     /// topic itself tells the same.
     pub(super) fn open(state: &Path, subject: &Subject) -> io::Result<Self> {
-        let name = format!(
-            "{}/{}/{:?}",
-            subject.cluster_id, subject.topic, subject.topic_id
-        );
-        let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple();
-        let base = state
-            .join("published")
-            .join(format!("{}-{hash}", subject.topic));
-        for process in 1..=PROCESSES {
-            let directory = match process {
-                1 => base.clone(),
-                other => base.with_file_name(format!("{}-{hash}.{other}", subject.topic)),
-            };
-            fs::create_dir_all(&directory)?;
-            let lock = File::create(directory.join("lock"))?;
-            match lock.try_lock() {
-                Ok(()) => return Self::load(directory, lock, subject),
-                Err(fs::TryLockError::WouldBlock) => {}
-                Err(fs::TryLockError::Error(error)) => return Err(error),
-            }
-        }
-        Err(io::Error::other(format!(
-            "{PROCESSES} processes use {} already",
-            base.display()
-        )))
-    }
-
-    fn load(directory: PathBuf, lock: File, subject: &Subject) -> io::Result<Self> {
+        let (directory, lock) = subject.claim(state)?;
         let mut new = Self {
             directory,
             _lock: lock,
-            manifest: Manifest {
-                version: VERSION,
-                cluster_id: subject.cluster_id.clone(),
-                topic: subject.topic.clone(),
-                topic_id: subject.topic_id,
-                ..Manifest::default()
-            },
+            manifest: Manifest::new(subject),
             runs: Vec::new(),
             recent: HashSet::new(),
             changed: false,
+            before: Before::Unknown,
         };
-        match new.read() {
+        match new.read(subject) {
             Ok(Some((manifest, runs))) => {
+                new.before = match manifest.settled {
+                    true => Before::Settled,
+                    false => Before::Unsettled,
+                };
                 new.manifest = manifest;
                 new.runs = runs;
             }
@@ -142,46 +80,20 @@ impl Ledger {
                 "what was kept of this topic cannot be used (State.Directory); the topic itself is read instead"
             ),
         }
-        new.sweep()?;
+        new.manifest.sweep(&new.directory)?;
+        // Whoever comes after a kill is to know of it.
+        new.manifest.settled = false;
+        new.write_manifest()?;
         Ok(new)
     }
 
-    fn read(&self) -> io::Result<Option<(Manifest, Vec<Run>)>> {
-        let text = match fs::read(self.directory.join("manifest.json")) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+    fn read(&self, subject: &Subject) -> io::Result<Option<(Manifest, Vec<Run>)>> {
+        let Some(manifest) = Manifest::read(&self.directory, subject)? else {
+            return Ok(None);
         };
-        let manifest: Manifest = serde_json::from_slice(&text)?;
-        let same = manifest.version == VERSION
-            && manifest.cluster_id == self.manifest.cluster_id
-            && manifest.topic == self.manifest.topic
-            && manifest.topic_id == self.manifest.topic_id;
-        if !same {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "it is about something else",
-            ));
-        }
         let open = |entry: &RunEntry| Run::open(&self.path(entry.number), entry.count, entry.crc);
         let runs = manifest.runs.iter().map(open).collect::<io::Result<_>>()?;
         Ok(Some((manifest, runs)))
-    }
-
-    /// Removes runs that no manifest names: a crash came between.
-    fn sweep(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let number = name
-                .to_str()
-                .and_then(|name| name.strip_prefix("run-")?.parse().ok());
-            let is_named = |number: u64| self.manifest.runs.iter().any(|run| run.number == number);
-            if number.is_some_and(|number| !is_named(number)) {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -254,6 +166,17 @@ impl Ledger {
         self.note(id)
     }
 
+    /// How the process before this one ended.
+    pub(super) fn before(&self) -> Before {
+        self.before
+    }
+
+    /// Notes that nothing is on its way any more, at the end.
+    pub(super) fn settle(&mut self) {
+        self.manifest.settled = true;
+        self.changed = true;
+    }
+
     /// Makes everything that is known durable.
     pub(super) fn save(&mut self) -> io::Result<()> {
         if !self.recent.is_empty() {
@@ -276,14 +199,16 @@ impl Ledger {
             .max()
             .unwrap_or(0)
             + 1;
-        let mut run = Run::write(&self.path(number), ids.into_iter().map(Ok))?;
+        let count = ids.len() as u64;
+        let mut run = Run::write(&self.path(number), count, ids.into_iter().map(Ok))?;
         let mut old = vec![];
         while let Some(before) = self.runs.last()
             && before.count() <= run.count() * 2
         {
             old.push(number);
             number += 1;
-            run = Run::write(&self.path(number), merge(before.ids()?, run.ids()?))?;
+            let both = before.count() + run.count();
+            run = Run::write(&self.path(number), both, merge(before.ids()?, run.ids()?))?;
             self.runs.pop();
             old.extend(self.manifest.runs.pop().map(|entry| entry.number));
         }
@@ -302,102 +227,11 @@ impl Ledger {
     }
 
     fn write_manifest(&mut self) -> io::Result<()> {
-        let temporary = self.directory.join("manifest.json.new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&serde_json::to_vec(&self.manifest)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.directory.join("manifest.json"))?;
-        File::open(&self.directory)?.sync_all()?;
+        self.manifest.write(&self.directory)?;
         self.changed = false;
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn subject() -> Subject {
-        Subject {
-            cluster_id: "c".into(),
-            topic: "trades".into(),
-            topic_id: Some(Uuid::from_u128(7)),
-        }
-    }
-
-    fn span(start: i64, next: i64) -> BTreeMap<i32, Span> {
-        BTreeMap::from([(0, Span { start, next })])
-    }
-
-    #[test]
-    fn what_was_saved_is_known_after_a_restart() {
-        let state = tempfile::tempdir().unwrap();
-        let mut ledger = Ledger::open(state.path(), &subject()).unwrap();
-        ledger.cover(span(5, 5), Some(99));
-        for id in 0..700_000_u64 {
-            // Spread as hashes are.
-            let id = u128::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-            ledger.acknowledged(id, 0, None).unwrap();
-        }
-        ledger.acknowledged(1, 0, Some(5)).unwrap();
-        ledger.acknowledged(2, 0, Some(9)).unwrap();
-        ledger.save().unwrap();
-        assert!(ledger.runs.len() <= 3, "{}", ledger.runs.len());
-        drop(ledger);
-        let ledger = Ledger::open(state.path(), &subject()).unwrap();
-        assert_eq!(ledger.spans(), &span(5, 6), "only up to the gap");
-        assert_eq!(ledger.since_ms(), Some(99));
-        for id in [0, 1, 2, 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835] {
-            assert!(ledger.contains(id).unwrap(), "{id}");
-        }
-        assert!(!ledger.contains(3).unwrap());
-        let files = fs::read_dir(&ledger.directory).unwrap().count();
-        assert_eq!(files, ledger.runs.len() + 2, "nothing is left over");
-    }
-
-    #[test]
-    fn another_topic_and_another_process_have_their_own() {
-        let state = tempfile::tempdir().unwrap();
-        let mut first = Ledger::open(state.path(), &subject()).unwrap();
-        first.note(1).unwrap();
-        first.save().unwrap();
-        let second = Ledger::open(state.path(), &subject()).unwrap();
-        assert!(!second.contains(1).unwrap());
-        let other = Subject {
-            topic_id: Some(Uuid::from_u128(8)),
-            ..subject()
-        };
-        assert!(
-            !Ledger::open(state.path(), &other)
-                .unwrap()
-                .contains(1)
-                .unwrap()
-        );
-        drop(first);
-        let again = Ledger::open(state.path(), &subject()).unwrap();
-        assert!(again.contains(1).unwrap());
-    }
-
-    #[test]
-    fn a_damaged_ledger_is_begun_anew() {
-        let state = tempfile::tempdir().unwrap();
-        let mut ledger = Ledger::open(state.path(), &subject()).unwrap();
-        ledger.cover(span(0, 10), None);
-        ledger.note(1).unwrap();
-        ledger.save().unwrap();
-        let run = ledger.path(1);
-        drop(ledger);
-        fs::write(run, "x").unwrap();
-        let mut ledger = Ledger::open(state.path(), &subject()).unwrap();
-        assert!(ledger.spans().is_empty() && !ledger.contains(1).unwrap());
-        ledger.note(2).unwrap();
-        ledger.save().unwrap();
-        drop(ledger);
-        assert!(
-            Ledger::open(state.path(), &subject())
-                .unwrap()
-                .contains(2)
-                .unwrap()
-        );
-    }
-}
+mod tests;

@@ -1,8 +1,9 @@
 //! A sorted file of ids, 16 bytes each: written once, read a page at a time, never changed.
 //!
-//! What stays in memory is the first id of each page, a hundredth of the file or less. A file is believed only if it has the
+//! What stays in memory is the first id of each page, and a byte an id for a filter. A file is believed only if it has the
 //! length and the CRC-32C that the manifest names.
 
+use super::filter::Filter;
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Write},
@@ -24,16 +25,20 @@ pub(super) struct Run {
     crc: u32,
     /// The first id of each page.
     pages: Vec<u128>,
+    filter: Filter,
 }
 
 impl Run {
-    /// Writes `ids`, which ascend (equal neighbours are written once), and makes them durable.
+    /// Writes `ids`, about so many as are `expected`, which ascend (equal neighbours are written once), and makes them
+    /// durable.
     pub(super) fn write(
         path: &Path,
+        expected: u64,
         ids: impl Iterator<Item = io::Result<u128>>,
     ) -> io::Result<Self> {
         let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
         let mut pages = Vec::new();
+        let mut filter = Filter::new(expected);
         let (mut count, mut crc, mut last) = (0_u64, 0, None);
         for id in ids {
             let id = id?;
@@ -47,6 +52,7 @@ impl Run {
             let bytes = id.to_be_bytes();
             crc = crc32c::crc32c_append(crc, &bytes);
             out.write_all(&bytes)?;
+            filter.insert(id);
             count += 1;
         }
         out.into_inner().map_err(io::Error::from)?.sync_all()?;
@@ -55,6 +61,7 @@ impl Run {
             count,
             crc,
             pages,
+            filter,
         })
     }
 
@@ -68,12 +75,16 @@ impl Run {
         let mut reader = BufReader::with_capacity(1 << 20, &file);
         let mut page = [0; PAGE * ID];
         let mut pages = Vec::new();
+        let mut filter = Filter::new(count);
         let (mut left, mut found) = (count as usize, 0);
         while left > 0 {
             let bytes = page.get_mut(..left.min(PAGE) * ID).ok_or_else(damaged)?;
             reader.read_exact(bytes)?;
             found = crc32c::crc32c_append(found, bytes);
             pages.extend(bytes.first_chunk().map(|first| u128::from_be_bytes(*first)));
+            for id in bytes.as_chunks::<ID>().0 {
+                filter.insert(u128::from_be_bytes(*id));
+            }
             left -= left.min(PAGE);
         }
         if found != crc {
@@ -84,6 +95,7 @@ impl Run {
             count,
             crc,
             pages,
+            filter,
         })
     }
 
@@ -97,6 +109,9 @@ impl Run {
 
     /// Whether `id` is in it.
     pub(super) fn contains(&self, id: u128) -> io::Result<bool> {
+        if !self.filter.may_hold(id) {
+            return Ok(false);
+        }
         let behind = self.pages.partition_point(|first| *first <= id);
         let Some(page) = behind.checked_sub(1) else {
             return Ok(false);
@@ -150,7 +165,7 @@ mod tests {
     use super::*;
 
     fn run(path: &Path, ids: &BTreeSet<u128>) -> Run {
-        Run::write(path, ids.iter().copied().map(Ok)).unwrap()
+        Run::write(path, ids.len() as u64, ids.iter().copied().map(Ok)).unwrap()
     }
 
     proptest! {
@@ -165,7 +180,7 @@ mod tests {
             let path = |name: &str| directory.path().join(name);
             let (of_a, of_b) = (run(&path("a"), &a), run(&path("b"), &b));
             let merged = merge(of_a.ids().unwrap(), of_b.ids().unwrap());
-            let both = Run::write(&path("both"), merged).unwrap();
+            let both = Run::write(&path("both"), 4_000, merged).unwrap();
             let both = Run::open(&path("both"), both.count(), both.crc()).unwrap();
             let all: BTreeSet<u128> = a.union(&b).copied().collect();
             prop_assert_eq!(both.count(), all.len() as u64);

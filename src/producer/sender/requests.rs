@@ -189,12 +189,15 @@ impl Sender {
                 partition.backoff.reset();
                 self.refresh_backoff.reset();
                 self.trouble = None;
+                if self.complained.take().is_some() {
+                    tracing::info!(topic = %self.shared.topic, partition = number, "records are acknowledged again");
+                }
                 Duration::ZERO
             }
             Verdict::Unknown(cause) | Verdict::NotWritten(cause) => {
                 // The first failures are the usual ones of a change of leaders; a row of them is worth a word.
                 if partition.backoff.failures() == LOUD_AFTER {
-                    tracing::warn!(topic = %self.shared.topic, partition = number, %cause, "a batch is not acknowledged; it is tried again until Kafka.MessageTimeoutMs");
+                    tracing::warn!(topic = %self.shared.topic, partition = number, %cause, "a batch is not acknowledged; it is sent again");
                 } else {
                     tracing::debug!(topic = %self.shared.topic, partition = number, %cause, "a batch will be sent again");
                 }
@@ -243,6 +246,7 @@ impl Sender {
                 id: batch.id,
                 frozen,
                 outcome: Arc::clone(&batch.outcome),
+                opened: batch.opened,
                 first,
                 last,
                 charge,

@@ -2,8 +2,8 @@
 
 use super::{Event, Outgoing, Partition, RETRY_PAUSE, Sender};
 use crate::producer::delivery::DeliveryError;
-use crate::producer::readable;
 use crate::producer::sequence::{Epochs, Failure, PartitionSequence, ProducerEpoch, Refusal};
+use crate::producer::{OnTimeout, readable};
 use crate::wire::cluster::{Backoff, Topic};
 use crate::wire::error::{CallError, ErrorCode, Remedy};
 use crate::wire::messages::InitProducerIdRequest;
@@ -37,6 +37,41 @@ impl Sender {
             self.shared.accumulator.lock().grow(count as u32);
         }
         self.topic = topic;
+    }
+
+    /// When it is to be said that records are not acknowledged in time, if it is.
+    pub(super) fn complain_at(&self) -> Option<Instant> {
+        if self.settings.on_timeout == OnTimeout::GiveUp {
+            return None;
+        }
+        let oldest = |of: &Partition| of.sequence.oldest().map(|(batch, _)| batch.opened);
+        let oldest = self.partitions.iter().filter_map(oldest).min()?;
+        Some(oldest.max(self.complained.unwrap_or(oldest)) + self.settings.message_timeout)
+    }
+
+    /// Says which partitions acknowledge nothing, once every `Kafka.MessageTimeoutMs`, when nothing is given up for it.
+    pub(super) fn complain(&mut self, now: Instant) {
+        if self.complain_at().is_none_or(|at| now < at) {
+            return;
+        }
+        self.complained = Some(now);
+        let mut silent = Vec::new();
+        let mut cause = None;
+        for (number, partition) in self.partitions.iter().enumerate() {
+            if let Some((batch, last)) = partition.sequence.oldest()
+                && now >= batch.opened + self.settings.message_timeout
+            {
+                silent.push(number);
+                cause = cause.or(last);
+            }
+        }
+        let cause = cause.or(self.trouble.as_ref());
+        tracing::error!(
+            topic = %self.shared.topic,
+            partitions = ?silent,
+            cause = cause.map_or("no leader, or no answer", |cause| &**cause),
+            "records are not acknowledged within Kafka.MessageTimeoutMs; the same batches are sent again until the brokers answer, and nothing is lost"
+        );
     }
 
     /// Has the topic's leaders looked up, after the pause that failures before it impose.

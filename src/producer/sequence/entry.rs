@@ -1,6 +1,6 @@
 //! One batch in the line, and what can become of it.
 
-use super::Cause;
+use super::{Cause, RECOGNISED};
 use crate::wire::error::ErrorCode;
 use crate::wire::records::ProducerIdentity;
 use std::time::Instant;
@@ -63,9 +63,14 @@ pub(super) enum State {
 pub(super) struct Entry<B> {
     pub(super) batch: B,
     pub(super) count: i32,
-    pub(super) deadline: Instant,
+    /// After it the batch is given up; `None` is never.
+    pub(super) deadline: Option<Instant>,
+    /// When its present numbers were first sent.
+    pub(super) numbered_at: Option<Instant>,
     /// The numbers it was sent under, until it is certain that they were not used.
     pub(super) identity: Option<ProducerIdentity>,
+    /// Whether its bytes carry them.
+    pub(super) stamped: bool,
     pub(super) state: State,
     /// Whether an attempt under these numbers ended without a certain outcome.
     pub(super) in_doubt: bool,
@@ -73,22 +78,40 @@ pub(super) struct Entry<B> {
 }
 
 impl<B> Entry<B> {
-    pub(super) fn new(batch: B, count: i32, deadline: Instant) -> Self {
+    pub(super) fn new(batch: B, count: i32, deadline: Option<Instant>) -> Self {
         Self {
             batch,
             count,
             deadline,
+            numbered_at: None,
             identity: None,
+            stamped: false,
             state: State::Waiting,
             in_doubt: false,
             cause: None,
         }
     }
 
+    /// It is the first of the parts of a batch that had these numbers, which wrote nothing.
+    pub(super) fn numbered(mut self, identity: ProducerIdentity, at: Option<Instant>) -> Self {
+        self.identity = Some(identity);
+        self.numbered_at = at;
+        self
+    }
+
     /// It is certain that these numbers wrote nothing: it will be sent under others.
     pub(super) fn unnumber(&mut self) {
         self.identity = None;
+        self.stamped = false;
+        self.numbered_at = None;
         self.in_doubt = false;
+    }
+
+    /// Until when it is tried: to its deadline, and in doubt only while a broker can tell it from a new batch.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        let recognised = self.numbered_at.filter(|_| self.in_doubt);
+        let until = recognised.map(|since| since + RECOGNISED);
+        [self.deadline, until].into_iter().flatten().min()
     }
 
     /// Whether it waits to be given numbers.
@@ -98,7 +121,7 @@ impl<B> Entry<B> {
 
     /// Whether it was given numbers whose fate is not known.
     pub(super) fn is_numbered_and_unresolved(&self) -> bool {
-        self.identity.is_some() && !matches!(self.state, State::Resolved(_))
+        self.identity.is_some() && !self.is_resolved()
     }
 
     /// Ends it without an acknowledgement; its numbers no longer stand in anyone's way.
@@ -111,13 +134,18 @@ impl<B> Entry<B> {
         }));
     }
 
-    pub(super) fn into_completion(self) -> Result<Completion<B>, Self> {
+    pub(super) fn is_resolved(&self) -> bool {
+        matches!(self.state, State::Resolved(_))
+    }
+
+    /// What is to be told of it, when it is resolved.
+    pub(super) fn into_completion(self) -> Option<Completion<B>> {
         match self.state {
-            State::Resolved(result) => Ok(Completion {
+            State::Resolved(result) => Some(Completion {
                 batch: self.batch,
                 result,
             }),
-            State::Waiting | State::InFlight(_) => Err(self),
+            State::Waiting | State::InFlight(_) => None,
         }
     }
 }

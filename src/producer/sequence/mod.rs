@@ -12,8 +12,12 @@
 //! - After a failure the numbered batches are sent again one at a time, oldest first; new ones wait.
 //! - OUT_OF_ORDER_SEQUENCE_NUMBER behind an unresolved batch is only its echo: send again. At the head of the line it
 //!   means that the batch is not in the log.
-//! - A broker forgets a producer that is silent for long: after a pause, one batch goes alone again.
-//! - A numbered batch that is given up, or that was too large and is split, leaves a hole that nothing behind it can pass. The partition is drained: what was
+//! - A broker forgets a producer that is silent for long: after a pause, one batch goes alone again, and a batch in doubt
+//!   is given up before a broker could take its repetition for a new one.
+//! - A batch may have no deadline. Then it is sent under the same numbers until a broker has answered, and whatever a
+//!   connection that broke may still deliver, however late, is recognised.
+//! - The halves of a batch that was too large share its numbers between them, so that all behind it keep theirs.
+//! - A numbered batch that is given up leaves a hole that nothing behind it can pass. The partition is drained: what was
 //!   numbered is resolved under the old numbers, then the epoch is raised and numbering begins at 0, for this
 //!   partition alone. A batch that may still linger in some socket (its answer was lost) and is then refused behind a
 //!   hole is reported as in doubt, since filling the hole late would let it in.
@@ -34,6 +38,9 @@ use std::time::{Duration, Instant};
 /// After how long without a batch a broker may have forgotten the producer: well below Kafka's
 /// `producer.id.expiration.ms` (a day).
 const FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// For how long after it was first sent a batch in doubt may be sent again: half of `producer.id.expiration.ms`.
+const RECOGNISED: Duration = Duration::from_secs(12 * 3600);
 
 /// Who raises the epoch after a batch was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +110,8 @@ impl<B> PartitionSequence<B> {
         }
     }
 
-    /// Queues a batch of `count` records that is to be given up after `deadline`. Deadlines must not go back.
-    pub(super) fn push(&mut self, batch: B, count: i32, deadline: Instant) {
+    /// Queues a batch of `count` records that is to be given up after `deadline`, or never. Deadlines must not go back.
+    pub(super) fn push(&mut self, batch: B, count: i32, deadline: Option<Instant>) {
         self.queue.push_back(Entry::new(batch, count, deadline));
     }
 
@@ -132,12 +139,18 @@ impl<B> PartitionSequence<B> {
         }
     }
 
+    /// The oldest batch that is not done with, and how its last attempt ended, if there was one.
+    pub(super) fn oldest(&self) -> Option<(&B, Option<&Cause>)> {
+        let front = self.queue.front()?;
+        Some((&front.batch, front.cause.as_ref()))
+    }
+
     /// When to look again even if nothing happens.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let front = self.queue.front()?;
         let waiting = matches!(front.state, State::Waiting);
-        let deadline = waiting.then_some(front.deadline);
-        [self.retry_at, deadline].into_iter().flatten().min()
+        let end = front.ends().filter(|_| waiting);
+        [self.retry_at, end].into_iter().flatten().min()
     }
 
     fn in_flight(&self) -> bool {
@@ -189,13 +202,15 @@ impl<B> PartitionSequence<B> {
         };
 
         let entry = self.queue.get_mut(index)?;
-        let first = entry.identity.is_none();
+        let first = !std::mem::replace(&mut entry.stamped, true);
+        let is_new = entry.identity.is_none();
         let identity = *entry.identity.get_or_insert(ProducerIdentity {
             id: producer.id,
             epoch: producer.epoch,
             base_sequence: self.next_sequence,
         });
-        if first {
+        if is_new {
+            entry.numbered_at = Some(now);
             self.next_sequence = advance(self.next_sequence, entry.count);
         }
         self.tickets += 1;
@@ -266,7 +281,8 @@ impl<B> PartitionSequence<B> {
     }
 
     /// Puts two batches in the place of one on its way that the broker certainly did not write; `halves` says which, with
-    /// their records' numbers. Says whether it did: what may have been written is never changed.
+    /// their records' numbers. They take over its sequence numbers, so that what is behind them stays as it is. Says
+    /// whether it did: what may have been written is never changed.
     pub(super) fn split(
         &mut self,
         ticket: u64,
@@ -279,18 +295,16 @@ impl<B> PartitionSequence<B> {
         let Some(entry) = self.queue.get(index).filter(|entry| !entry.in_doubt) else {
             return false;
         };
-        if self.epochs == Epochs::Coordinators {
-            return false;
-        }
-        let Some(halves) = halves(&entry.batch) else {
+        let (Some(mut identity), Some(halves)) = (entry.identity, halves(&entry.batch)) else {
             return false;
         };
-        let deadline = entry.deadline;
+        let (deadline, numbered_at) = (entry.deadline, entry.numbered_at);
         self.queue.remove(index);
         for (place, (batch, count)) in (index..).zip(halves) {
-            self.queue.insert(place, Entry::new(batch, count, deadline));
+            let half = Entry::new(batch, count, deadline).numbered(identity, numbered_at);
+            identity.base_sequence = advance(identity.base_sequence, count);
+            self.queue.insert(place, half);
         }
-        self.hole = true;
         true
     }
 
@@ -298,7 +312,7 @@ impl<B> PartitionSequence<B> {
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Completion<B>> {
         let mut given_up = Vec::new();
         while let Some(front) = self.queue.front()
-            && front.deadline <= now
+            && front.ends().is_some_and(|end| end <= now)
             && matches!(front.state, State::Waiting)
         {
             let numbered = front.identity;
@@ -325,7 +339,7 @@ impl<B> PartitionSequence<B> {
     pub(super) fn abandon(&mut self) -> Vec<Completion<B>> {
         self.hole = true;
         for entry in &mut self.queue {
-            if !matches!(entry.state, State::Resolved(_)) {
+            if !entry.is_resolved() {
                 entry.in_doubt |= matches!(entry.state, State::InFlight(_));
                 entry.give_up(None);
             }
@@ -336,14 +350,8 @@ impl<B> PartitionSequence<B> {
     /// Outcomes that can be told: those before which nothing is unresolved.
     fn settled(&mut self) -> Vec<Completion<B>> {
         let mut settled = Vec::new();
-        while let Some(entry) = self.queue.pop_front() {
-            match entry.into_completion() {
-                Ok(completion) => settled.push(completion),
-                Err(unsettled) => {
-                    self.queue.push_front(unsettled);
-                    break;
-                }
-            }
+        while self.queue.front().is_some_and(Entry::is_resolved) {
+            settled.extend(self.queue.pop_front().and_then(Entry::into_completion));
         }
         settled
     }

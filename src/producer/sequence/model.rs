@@ -137,6 +137,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// Both sides and the network between them.
 struct World {
     engine: PartitionSequence<Vec<u32>>,
+    /// How long a batch may take, if there is a limit.
+    timeout: Option<Duration>,
     log: Log,
     open: [VecDeque<Sent>; 2],
     broken: Vec<VecDeque<Sent>>,
@@ -151,11 +153,12 @@ const TIMEOUT: Duration = Duration::from_millis(1_000);
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl World {
-    fn new(window: usize, epoch: i16) -> Self {
+    fn new(window: usize, epoch: i16, timeout: Option<Duration>) -> Self {
         let mut engine = PartitionSequence::new(window, Epochs::Ours);
         engine.set_producer(ProducerEpoch { id: 1, epoch });
         Self {
             engine,
+            timeout,
             log: Log::default(),
             open: Default::default(),
             broken: Vec::new(),
@@ -236,7 +239,8 @@ impl World {
         match step {
             Step::Push(count) => {
                 let records = (self.pushed..).take(count as usize).collect();
-                self.engine.push(records, count, self.now + TIMEOUT);
+                let deadline = self.timeout.map(|timeout| self.now + timeout);
+                self.engine.push(records, count, deadline);
                 self.pushed += count as u32;
             }
             Step::Take => self.take(),
@@ -260,6 +264,15 @@ impl World {
         if self.engine.needs_producer() {
             self.engine.set_producer(ProducerEpoch { id: 2, epoch: 0 });
         }
+    }
+
+    fn live(mut self, steps: Vec<Step>) -> Self {
+        for step in steps {
+            self.step(step);
+        }
+        self.finish();
+        self.check();
+        self
     }
 
     /// The network is well again: everything must come to an end.
@@ -330,11 +343,15 @@ proptest! {
 
     #[test]
     fn each_batch_once_and_in_order(window in 1..=5_usize, steps in vec(step(), 1..200)) {
-        let mut world = World::new(window, 0);
-        for step in steps {
-            world.step(step);
-        }
-        world.finish();
-        world.check();
+        World::new(window, 0, Some(TIMEOUT)).live(steps);
+    }
+
+    /// However long nothing is acknowledged, and whatever arrives how late: nothing is given up but what a broker refuses.
+    #[test]
+    fn without_a_time_limit_everything_is_written_once(window in 1..=5_usize, steps in vec(step(), 1..200)) {
+        let world = World::new(window, 0, None).live(steps);
+        // Behind a batch that is refused for good there is a hole, and the producer ends.
+        let first = world.completions.iter().find_map(|done| done.result.as_ref().err());
+        prop_assert!(first.is_none_or(|failure| failure.refusal.is_some()), "{first:?}");
     }
 }

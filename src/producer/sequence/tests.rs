@@ -19,7 +19,7 @@ impl Line {
         let mut sequence = PartitionSequence::new(MAX_UNRESOLVED, Epochs::Ours);
         sequence.set_producer(PRODUCER);
         for batch in batches.chars() {
-            sequence.push(batch, RECORDS, now + Duration::from_secs(1));
+            sequence.push(batch, RECORDS, Some(now + Duration::from_secs(1)));
         }
         Self { sequence, now }
     }
@@ -118,7 +118,7 @@ fn what_was_never_sent_was_not_written_and_leaves_no_hole() {
     let failure = given_up[0].result.clone().unwrap_err();
     assert!(!failure.possibly_written);
     line.sequence
-        .push('b', RECORDS, line.now + Duration::from_secs(1));
+        .push('b', RECORDS, Some(line.now + Duration::from_secs(1)));
     assert_eq!(line.take().unwrap().2, (0, 0));
 }
 
@@ -191,7 +191,7 @@ fn after_the_last_epoch_another_producer_id_is_asked_for() {
     });
     for batch in ['a', 'b'] {
         line.sequence
-            .push(batch, RECORDS, line.now + Duration::from_secs(1));
+            .push(batch, RECORDS, Some(line.now + Duration::from_secs(1)));
     }
     let a = line.take().unwrap();
     assert_eq!(line.told(a.1, too_large()).len(), 1);
@@ -241,7 +241,7 @@ fn after_a_long_pause_one_batch_goes_alone_again() {
     line.now += FORGOTTEN + Duration::from_secs(1);
     for batch in ['x', 'y'] {
         line.sequence
-            .push(batch, RECORDS, line.now + Duration::from_secs(1));
+            .push(batch, RECORDS, Some(line.now + Duration::from_secs(1)));
     }
     let x = line.take().unwrap();
     assert!(line.take().is_none(), "the broker may take any number now");
@@ -257,15 +257,31 @@ fn a_batch_that_is_too_large_becomes_two_in_its_place() {
     assert!(line.sequence.split(b.1, |_| Some([('1', 5), ('2', 5)])));
     assert!(line.take().is_none(), "c is still on its way");
     line.told(c.1, Verdict::OutOfOrder);
-    let first = line.take().unwrap();
-    assert_eq!((first.0, first.2), ('1', (1, 0)));
-    line.told(first.1, Verdict::Written(Some(10)));
-    let rest: Vec<_> = std::iter::from_fn(|| line.take()).collect();
-    let rest: Vec<_> = rest
-        .iter()
-        .map(|(batch, _, numbers)| (*batch, numbers.1))
-        .collect();
-    assert_eq!(rest, [('2', 5), ('c', 10), ('d', 20)]);
+    let mut sent = Vec::new();
+    while let Some((batch, ticket, numbers)) = line.take() {
+        sent.push((batch, numbers));
+        line.told(ticket, Verdict::Written(None));
+    }
+    let kept = [
+        ('1', (0, 10)),
+        ('2', (0, 15)),
+        ('c', (0, 20)),
+        ('d', (0, 30)),
+    ];
+    assert_eq!(sent, kept, "the halves share the numbers of the whole");
+}
+
+#[test]
+fn halves_are_stamped_once() {
+    let mut line = Line::known("ab");
+    let b = line.take().unwrap();
+    assert!(line.sequence.split(b.1, |_| Some([('1', 5), ('2', 5)])));
+    for first in [true, false] {
+        let attempt = line.sequence.take(1, line.now).unwrap();
+        assert_eq!((*attempt.batch, attempt.first), ('1', first));
+        let ticket = attempt.ticket;
+        line.told(ticket, unknown());
+    }
 }
 
 #[test]
@@ -284,6 +300,28 @@ fn in_a_transaction_a_lost_place_is_not_ours_to_mend() {
     let b = line.take().unwrap();
     let told = line.told(b.1, Verdict::OutOfOrder);
     assert!(told[0].1.is_err());
+}
+
+#[test]
+fn without_a_deadline_a_batch_in_doubt_keeps_its_numbers_until_brokers_may_forget_them() {
+    let mut line = Line::known("");
+    line.sequence.push('x', RECORDS, None);
+    line.sequence.push('y', RECORDS, None);
+    let sent = line.now;
+    loop {
+        line.now += Duration::from_secs(600);
+        if line.now >= sent + RECOGNISED {
+            break;
+        }
+        assert!(line.sequence.expire(line.now).is_empty());
+        let again = line.take().unwrap();
+        assert_eq!((again.0, again.2), ('x', (0, 10)));
+        line.told(again.1, unknown());
+    }
+    line.now += RECOGNISED;
+    let given_up = line.sequence.expire(line.now);
+    assert!(given_up[0].result.clone().unwrap_err().possibly_written);
+    assert_eq!(given_up.len(), 1, "what was never sent has time");
 }
 
 #[test]

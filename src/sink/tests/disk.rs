@@ -2,65 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::super::{
-    Appended, BadRecords, Binding, Column, Committed, FileDate, InputRecord, Settings, Sink,
-    SinkError, Start,
+    Appended, BadRecords, Binding, Column, Committed, FileDate, Settings, Sink, SinkError, Start,
 };
+use super::desk::{HEADER, append, append_for_good, committed, open, read, trade};
 use super::{binding, settings};
 use crate::event::BadRecord;
-
-const HEADER: &str = "Symbol,Side,Quantity,Price,Timestamp,Partition,Offset\n";
-const NO_KEY: Option<&[u8]> = None;
-
-fn now() -> DateTime<Utc> {
-    DateTime::from_timestamp(1_770_000_000, 0).unwrap()
-}
-
-fn trade(day: u32, quantity: i64) -> String {
-    format!(
-        r#"{{"TradeId":"t","Symbol":"IBM","Side":"Sell","Quantity":{quantity},"Price":2.5,"Timestamp":"2025-03-{day:02}T10:00:00Z"}}"#
-    )
-}
-
-fn open(settings: Settings) -> Result<Sink, SinkError> {
-    let mut sink = Sink::open(settings, binding())?;
-    sink.recover(&BTreeMap::new())?;
-    Ok(sink)
-}
-
-fn append(sink: &mut Sink, offset: i64, values: &[Option<&[u8]>]) -> Result<Appended, SinkError> {
-    let records = (offset..).zip(values).map(|(offset, value)| InputRecord {
-        offset,
-        key: NO_KEY,
-        value: *value,
-        headers: Default::default(),
-    });
-    sink.append(0, None, records, offset + values.len() as i64, now())
-}
-
-/// Appends one trade and lets its commit count.
-fn append_for_good(sink: &mut Sink, offset: i64, day: u32) {
-    append(sink, offset, &[Some(trade(day, offset).as_bytes())]).unwrap();
-    let batch = sink.flush().unwrap().unwrap();
-    sink.committed(batch.number, &[0]);
-}
-
-fn read(directory: &Path, name: &str) -> String {
-    fs::read_to_string(directory.join(name)).unwrap()
-}
-
-fn committed(offset: i64, metadata: &str) -> Committed {
-    Committed {
-        offset: Some(offset),
-        leader_epoch: None,
-        metadata: metadata.to_owned(),
-    }
-}
 
 #[test]
 fn rows_go_to_the_file_of_their_date_and_files_are_continued() {
@@ -274,7 +224,7 @@ fn a_topic_made_anew_is_read_from_its_beginning() {
 }
 
 #[test]
-fn an_offset_moved_by_somebody_else_is_followed_forwards_and_refused_backwards() {
+fn an_offset_moved_by_somebody_else_is_followed_forwards_and_told_backwards() {
     let directory = tempfile::tempdir().unwrap();
     let mut sink = open(settings(directory.path())).unwrap();
     sink.start_at(0, 0).unwrap();
@@ -285,16 +235,58 @@ fn an_offset_moved_by_somebody_else_is_followed_forwards_and_refused_backwards()
     );
     append_for_good(&mut sink, 9, 1);
     assert!(read(directory.path(), ".stockflow/index").contains(r#""gaps":[[0,1,9,[]]]"#));
-    let error = sink
-        .start_position(0, &committed(3, ""))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("set back to 3") && error.contains("to 10"),
-        "{error}"
-    );
+    let back = sink.start_position(0, &committed(3, "")).unwrap();
+    assert_eq!(back, Start::Backwards(3));
+    assert!(sink.holds_beyond(0, 9) && !sink.holds_beyond(0, 10));
+    assert!(sink.start_at(0, 3).is_err());
     let held = sink.start_position(0, &Committed::default()).unwrap();
     assert_eq!(held, Start::At(10));
+}
+
+/// A directory and its copy say that they are one: with both in a group rows would be doubled. Whichever goes on, the
+/// other sees a batch of its own that it never made.
+#[test]
+fn a_copy_is_refused_on_either_side() {
+    for original_goes_on in [true, false] {
+        let home = tempfile::tempdir().unwrap();
+        let [original, copy] = ["original", "copy"].map(|name| home.path().join(name));
+        let mut sink = open(settings(&original)).unwrap();
+        sink.start_at(0, 0).unwrap();
+        append_for_good(&mut sink, 0, 1);
+        sink.close().unwrap();
+        std::fs::create_dir_all(copy.join(".stockflow")).unwrap();
+        for folder in ["", ".stockflow"] {
+            for entry in std::fs::read_dir(original.join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    std::fs::copy(&path, copy.join(path.strip_prefix(&original).unwrap())).unwrap();
+                }
+            }
+        }
+        let (goes_on, other) = match original_goes_on {
+            true => (original, copy),
+            false => (copy, original),
+        };
+        let mut sink = open(settings(&goes_on)).unwrap();
+        sink.start_position(0, &Committed::default()).unwrap();
+        append(&mut sink, 1, &[Some(trade(1, 1).as_bytes())]).unwrap();
+        let batch = sink.flush().unwrap().unwrap();
+        let theirs = committed(2, &batch.offsets[0].metadata);
+        drop(sink);
+        let mut sink = Sink::open(settings(&other), binding()).unwrap();
+        let error = sink.recover(&[(0, theirs.clone())].into()).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, SinkError::Copied { .. }), "{text}");
+        assert!(text.contains("is a copy") && text.contains("group reset"));
+        drop(sink);
+        // It may also come up while partitions move.
+        let mut sink = open(settings(&other)).unwrap();
+        assert!(sink.start_position(0, &theirs).is_err());
+        drop(sink);
+        // The one that went on goes on.
+        let mut sink = Sink::open(settings(&goes_on), binding()).unwrap();
+        sink.recover(&[(0, theirs)].into()).unwrap();
+    }
 }
 
 #[test]
@@ -315,52 +307,6 @@ fn a_claim_that_no_row_followed_is_where_reading_goes_on() {
     append_for_good(&mut sink, 9, 1);
     let gap = r#""gaps":[[0,1,9,["00000000-0000-0000-0000-000000000009"]]]"#;
     assert!(read(directory.path(), ".stockflow/index").contains(gap));
-}
-
-#[test]
-fn edited_files_are_noticed_and_nothing_is_touched() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("consumed_trades_2025-03-01.csv");
-    let mut sink = open(settings(directory.path())).unwrap();
-    sink.start_at(0, 0).unwrap();
-    append_for_good(&mut sink, 0, 1);
-    sink.close().unwrap();
-    let good = fs::read_to_string(&path).unwrap();
-    for edited in [
-        good.replace("IBM", "ABC"),
-        good[..good.len() - 1].to_owned(),
-    ] {
-        fs::write(&path, &edited).unwrap();
-        assert!(matches!(
-            open(settings(directory.path())),
-            Err(SinkError::Edited { .. })
-        ));
-        assert_eq!(fs::read_to_string(&path).unwrap(), edited);
-    }
-    // A file that its owner took away is not missed, and its name is not used again.
-    fs::remove_file(&path).unwrap();
-    let mut sink = open(settings(directory.path())).unwrap();
-    sink.start_position(0, &Committed::default()).unwrap();
-    append_for_good(&mut sink, 1, 1);
-    assert!(!path.exists());
-    assert!(read(directory.path(), "consumed_trades_2025-03-01.0001.csv").ends_with(",0,1\n"));
-}
-
-#[test]
-fn a_directory_that_goes_away_is_an_error_before_anything_is_committed() {
-    let directory = tempfile::tempdir().unwrap();
-    let out = directory.path().join("out");
-    let mut sink = open(settings(&out)).unwrap();
-    sink.start_at(0, 0).unwrap();
-    append_for_good(&mut sink, 0, 1);
-    append(&mut sink, 1, &[Some(trade(1, 1).as_bytes())]).unwrap();
-    fs::remove_dir_all(&out).unwrap();
-    let error = sink.flush().unwrap_err();
-    assert!(
-        matches!(error, SinkError::Edited { .. } | SinkError::Io { .. }),
-        "{error}"
-    );
-    assert!(matches!(sink.flush(), Err(SinkError::OutOfOrder(_))));
 }
 
 #[test]

@@ -8,8 +8,10 @@ use parking_lot::Mutex;
 
 use super::super::verify::{Outcome, Report, examine};
 use super::super::{
-    DeadLetter, DeadLetters, InputRecord, LetterError, ReplayOutcome, Settings, Sink, SinkError,
+    Compression, DeadLetter, DeadLetters, InputRecord, LetterError, Publish, ReplayOutcome, Roll,
+    Settings, Sink, SinkError,
 };
+use super::closing::{names, tend};
 use super::{binding, settings};
 
 fn now() -> DateTime<Utc> {
@@ -184,6 +186,86 @@ fn repaired_letters_become_rows_once_and_the_proof_knows() {
     assert_eq!(
         (&report["rows"], &report["replayed"]),
         (&2.into(), &1.into()),
+        "{report}"
+    );
+}
+
+#[test]
+fn replayed_rows_go_to_new_parts_where_files_are_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = || Settings {
+        publish: Publish::Atomic,
+        compression: Compression::Gzip,
+        // Two rows and the header.
+        roll: Roll {
+            bytes: Some(180),
+            age: None,
+        },
+        ..settings(directory.path())
+    };
+    let visible = || -> Vec<String> {
+        let names = names(directory.path()).into_iter();
+        names.filter(|name| !name.starts_with("dead")).collect()
+    };
+    let mut sink = open(settings());
+    let good = trade(1);
+    take(&mut sink, &[b"{}", good.as_bytes(), b"7", b"8", b"9"]).unwrap();
+    sink.end_files().unwrap();
+    tend(&mut sink, now());
+    assert!(matches!(
+        Sink::open_bound(settings()).err(),
+        Some(SinkError::Locked { .. })
+    ));
+    sink.close().unwrap();
+    let closed = "consumed_trades_2025-03-01.csv.gz";
+    assert_eq!(visible(), [closed]);
+    let before = std::fs::read(directory.path().join(closed)).unwrap();
+
+    let repaired = trade(3);
+    let (mut sink, _) = Sink::open_bound(settings()).unwrap();
+    let mut replay = sink.begin_replay().unwrap();
+    for offset in [2, 0, 3] {
+        let record = record(offset, repaired.as_bytes());
+        let outcome = sink.replay(&mut replay, 0, &record, now()).unwrap();
+        assert_eq!(outcome, ReplayOutcome::Row);
+    }
+    assert_eq!(sink.flush_replay(&mut replay).unwrap(), 3);
+    let last = record(4, repaired.as_bytes());
+    sink.replay(&mut replay, 0, &last, now()).unwrap();
+    // Killed: what was flushed counts, and is not seen before it is closed.
+    drop(sink);
+    assert_eq!(visible(), [closed]);
+    assert_eq!(proof(directory.path())["replayed"], 3);
+
+    let (mut sink, _) = Sink::open_bound(settings()).unwrap();
+    let mut replay = sink.begin_replay().unwrap();
+    for (offset, expected) in [(3, ReplayOutcome::Before), (4, ReplayOutcome::Row)] {
+        let record = record(offset, repaired.as_bytes());
+        let outcome = sink.replay(&mut replay, 0, &record, now()).unwrap();
+        assert_eq!(outcome, expected);
+    }
+    assert_eq!(sink.flush_replay(&mut replay).unwrap(), 1);
+    sink.end_files().unwrap();
+    tend(&mut sink, now());
+    sink.close().unwrap();
+    assert_eq!(
+        visible(),
+        [
+            "consumed_trades_2025-03-01.0001.csv.gz",
+            "consumed_trades_2025-03-01.0002.csv.gz",
+            closed
+        ]
+    );
+    let after = std::fs::read(directory.path().join(closed)).unwrap();
+    assert_eq!(after, before, "a closed file does not change");
+    let report = proof(directory.path());
+    assert_eq!(
+        (
+            &report["rows"],
+            &report["replayed"],
+            &report["dead_letters"]
+        ),
+        (&5.into(), &4.into(), &0.into()),
         "{report}"
     );
 }

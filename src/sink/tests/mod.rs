@@ -1,15 +1,19 @@
 //! The sink from its front door: on a simulated disk that ends the world at any step, and on the real one.
 
+mod closing;
+mod desk;
 mod disk;
+mod edits;
 mod letters;
 mod model;
 mod steps;
 mod truth;
+mod world;
 
-use super::{BadRecords, Binding, Column, FileDate, Settings};
+use super::{BadRecords, Binding, Column, Compression, FileDate, Publish, Roll, Settings};
 
 /// Settings whose rows say which record they are.
-fn settings(directory: &std::path::Path) -> Settings {
+pub(super) fn settings(directory: &std::path::Path) -> Settings {
     Settings {
         directory: directory.to_owned(),
         columns: [&Column::DEFAULT[..], &[Column::Partition, Column::Offset]].concat(),
@@ -17,6 +21,9 @@ fn settings(directory: &std::path::Path) -> Settings {
         instance: None,
         max_open_files: 2,
         bad_records: BadRecords::DeadLetter,
+        roll: Roll::default(),
+        publish: Publish::Append,
+        compression: Compression::None,
     }
 }
 

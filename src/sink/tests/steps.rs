@@ -1,8 +1,94 @@
 //! What can happen to a consumer that writes, drawn at random.
 
+use std::path::Path;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
-use super::truth::PARTITIONS;
+use super::super::{Compression, FileDate, Publish, Roll, Settings};
+use super::settings;
+use super::truth::{DIRECTORY, PARTITIONS};
+
+/// What is done with files.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    roll: Roll,
+    publish: Publish,
+    compression: Compression,
+    file_date: FileDate,
+}
+
+impl Files {
+    pub(super) const PLAIN: Self = Self {
+        roll: Roll {
+            bytes: None,
+            age: None,
+        },
+        publish: Publish::Append,
+        compression: Compression::None,
+        file_date: FileDate::Event,
+    };
+
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            roll: self.roll,
+            publish: self.publish,
+            compression: self.compression,
+            file_date: self.file_date,
+            ..settings(Path::new(DIRECTORY))
+        }
+    }
+
+    /// Each form of closed files, by size and by age.
+    pub(super) fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for publish in [Publish::Append, Publish::Atomic] {
+            for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+                for roll in [
+                    Roll {
+                        bytes: Some(300),
+                        age: None,
+                    },
+                    Roll {
+                        bytes: None,
+                        age: Some(Duration::from_secs(600)),
+                    },
+                ] {
+                    all.push(Self {
+                        roll,
+                        publish,
+                        compression,
+                        ..Self::PLAIN
+                    });
+                }
+            }
+        }
+        all
+    }
+}
+
+pub(super) fn files() -> impl Strategy<Value = Files> {
+    let bytes = prop_oneof![Just(None), (60..500_u64).prop_map(Some)];
+    let age = prop_oneof![
+        Just(None),
+        (60..2000_u64).prop_map(|s| Some(Duration::from_secs(s)))
+    ];
+    let publish = prop_oneof![Just(Publish::Append), Just(Publish::Atomic)];
+    let compression = prop_oneof![
+        Just(Compression::None),
+        Just(Compression::Gzip),
+        Just(Compression::Zstd)
+    ];
+    let file_date = prop_oneof![Just(FileDate::Event), Just(FileDate::Processing)];
+    (bytes, age, publish, compression, file_date).prop_map(
+        |(bytes, age, publish, compression, file_date)| Files {
+            roll: Roll { bytes, age },
+            publish,
+            compression,
+            file_date,
+        },
+    )
+}
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
@@ -33,10 +119,23 @@ pub(super) enum Step {
     Kill {
         power: bool,
     },
+    /// Time passes, and files are ended and closed.
+    Tend {
+        minutes: i64,
+    },
+    /// What is to be compressed is, as far as there is time.
+    Pack {
+        chunks: u32,
+    },
+    CloseFiles,
     Close,
     /// The world ends this many changes from now.
     Arm {
         changes: u32,
+    },
+    /// The disk is full after so many writes more.
+    Fill {
+        writes: u32,
     },
 }
 
@@ -51,7 +150,11 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(partition, count, asked_late)| Step::Lose { partition, count, asked_late }),
         1 => (0..PARTITIONS, 1..20_i64).prop_map(|(partition, back)| Step::Reset { partition, back }),
         1 => any::<bool>().prop_map(|power| Step::Kill { power }),
+        3 => prop_oneof![Just(0), 1..20_i64, 200..2000_i64].prop_map(|minutes| Step::Tend { minutes }),
+        3 => prop_oneof![0..4_u32, Just(99)].prop_map(|chunks| Step::Pack { chunks }),
+        1 => Just(Step::CloseFiles),
         1 => Just(Step::Close),
         3 => (0..30_u32).prop_map(|changes| Step::Arm { changes }),
+        2 => (1..30_u32).prop_map(|writes| Step::Fill { writes }),
     ]
 }

@@ -1,11 +1,14 @@
 //! What the topic of the model holds, and whether a directory holds exactly that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::super::index::Batch;
+use super::super::place::Form;
 use super::super::sim::SimFs;
 use super::super::verify::{self, ImbalanceKind};
+use super::super::{Compression, Settings, content};
 
 pub(super) const PARTITIONS: i32 = 3;
 pub(super) const DIRECTORY: &str = "/out";
@@ -52,7 +55,8 @@ pub(super) fn judge(
     let (mut here, mut aside) = (BTreeMap::<(i32, i64), u32>::new(), BTreeSet::new());
     for (path, bytes) in files {
         let name = path.file_name().unwrap().to_str().unwrap();
-        let text = || std::str::from_utf8(bytes).unwrap();
+        let plain = content(path, bytes);
+        let text = || std::str::from_utf8(&plain).unwrap();
         if path == Path::new(FOREIGN) {
             assert_eq!(text(), "mine\n");
         } else if path.starts_with("/out/.stockflow/undecided") {
@@ -72,10 +76,17 @@ pub(super) fn judge(
                 };
             }
         } else if path.starts_with("/out/.stockflow/staged") {
-            // What a reset that was stopped left behind is written anew by the next.
-        } else if path.starts_with("/out/.stockflow") {
+            // What a reset or a compression that was stopped left behind is written anew by the next.
+        } else if path.starts_with("/out/.stockflow") && !path.starts_with("/out/.stockflow/open") {
             assert!(
-                ["index", "checkpoint", "checkpoint.new", "redo.new"].contains(&name),
+                [
+                    "index",
+                    "closed",
+                    "checkpoint",
+                    "checkpoint.new",
+                    "redo.new"
+                ]
+                .contains(&name),
                 "{name}"
             );
         } else if name.starts_with("consumed_trades_") {
@@ -86,7 +97,7 @@ pub(super) fn judge(
             body.lines()
                 .for_each(|line| *here.entry(row(line)).or_default() += 1);
         } else {
-            assert!(name.starts_with("dead_letters_2026-02-02"), "{name}");
+            assert!(name.starts_with("dead_letters_2026-0"), "{name}");
             text()
                 .lines()
                 .for_each(|line| *here.entry(letter(line)).or_default() += 1);
@@ -162,6 +173,60 @@ fn letter(line: &str) -> (i32, i64) {
     )
 }
 
+/// What a file holds that is compressed or not.
+fn content(path: &Path, bytes: &[u8]) -> Vec<u8> {
+    let form = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => Form::Gzip,
+        Some("zst") => Form::Zstd,
+        _ => Form::Plain,
+    };
+    if path.starts_with("/out/.stockflow/staged") {
+        return Vec::new();
+    }
+    let mut plain = Vec::new();
+    content::plain(io::Cursor::new(bytes.to_vec()), form)
+        .read_to_end(&mut plain)
+        .unwrap();
+    plain
+}
+
+/// What the file of that name holds, which has one form only.
+fn only(files: &BTreeMap<PathBuf, Vec<u8>>, name: &str) -> Vec<u8> {
+    let paths = Form::ALL.map(|form| Path::new(DIRECTORY).join(form.place(name)));
+    let found: Vec<_> = paths
+        .iter()
+        .filter_map(|path| Some((path, files.get(path)?)))
+        .collect();
+    assert_eq!(found.len(), 1, "{name}: {found:?}");
+    content(found[0].0, found[0].1)
+}
+
+/// After a stop in peace every file is seen, in the form that was asked for, and none is longer than it may be.
+pub(super) fn are_closed(settings: &Settings, files: &BTreeMap<PathBuf, Vec<u8>>) {
+    let suffix = match settings.compression {
+        Compression::None => "csv",
+        Compression::Gzip => "gz",
+        Compression::Zstd => "zst",
+    };
+    for (path, bytes) in files {
+        assert!(!path.starts_with("/out/.stockflow/open"), "{path:?}");
+        let is_trades = path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("consumed_");
+        if is_trades && path.parent() == Some(Path::new(DIRECTORY)) && path != Path::new(FOREIGN) {
+            assert_eq!(path.extension().unwrap(), suffix, "{path:?}");
+            let plain = content(path, bytes);
+            if let Some(most) = settings.roll.bytes {
+                let lines = plain.iter().filter(|b| **b == b'\n').count();
+                assert!(plain.len() as u64 <= most || lines == 2, "{path:?}");
+            }
+        }
+    }
+}
+
 /// The index's runs cover each file behind its header, without a hole, and their checksums hold.
 fn tile(files: &BTreeMap<PathBuf, Vec<u8>>) {
     let path = Path::new("/out/.stockflow/index");
@@ -171,7 +236,7 @@ fn tile(files: &BTreeMap<PathBuf, Vec<u8>>) {
         let batch = Batch::decode(path, line).unwrap();
         for run in &batch.runs {
             let name = &batch.files[run.file];
-            let bytes = &files[&Path::new(DIRECTORY).join(name)];
+            let bytes = &only(files, name);
             let header = if name.ends_with(".csv") {
                 bytes.iter().position(|b| *b == b'\n').unwrap() as u64 + 1
             } else {
@@ -189,10 +254,6 @@ fn tile(files: &BTreeMap<PathBuf, Vec<u8>>) {
         }
     }
     for (name, end) in ends {
-        assert_eq!(
-            files[&Path::new(DIRECTORY).join(&name)].len() as u64,
-            end,
-            "{name}"
-        );
+        assert_eq!(only(files, &name).len() as u64, end, "{name}");
     }
 }

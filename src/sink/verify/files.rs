@@ -1,14 +1,18 @@
 //! Compares files with what the index says was written into them.
 //!
 //! The runs of a file follow one another without a hole, and the index names them in that order, so each file is read
-//! once, from its beginning on. Memory is one entry a file; few files are open at once.
+//! once, from its beginning on. Memory is one entry a file; few files are open at once. A compressed file is read when
+//! all of its runs are known, as a whole ([`packed`](super::packed)).
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use super::super::checkpoint::FileState;
+use super::super::closed;
 use super::super::fs::{Fs, FsFile};
 use super::super::index::Run;
+use super::packed;
 
 /// How many files are open at once.
 const OPEN: usize = 64;
@@ -31,10 +35,10 @@ pub(super) enum Flaw {
 /// How a file ought to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Due {
-    /// Bytes, header and all.
-    pub(super) len: u64,
-    /// CRC-32C of them.
-    pub(super) crc: u32,
+    /// What was written into it.
+    pub(super) state: FileState,
+    /// The file as it is on disk, when that is compressed.
+    pub(super) packed: Option<closed::Packed>,
 }
 
 /// What is wrong with a file beside its runs.
@@ -52,6 +56,8 @@ pub(super) enum Whole {
     Missing,
     /// Runs were wrong; that was said already.
     Flawed,
+    /// It is compressed, and somewhere in it something is wrong.
+    Packed,
 }
 
 struct Checked {
@@ -60,6 +66,8 @@ struct Checked {
     /// Up to where the runs have come, and the checksum of all before.
     end: u64,
     crc: u32,
+    /// Lines of a compressed file, with its header.
+    rows: u64,
     /// By how much rows stand elsewhere than they were written, since one was found to differ.
     shift: i64,
     flawed: bool,
@@ -83,6 +91,7 @@ impl<'f> Files<'f> {
             source: None,
             end: 0,
             crc: 0,
+            rows: 0,
             shift: 0,
             flawed: false,
             used: 0,
@@ -114,8 +123,12 @@ impl<'f> Files<'f> {
         let Some(file) = files.get_mut(name) else {
             return Some(Flaw::Missing);
         };
+        if file.due.packed.is_some() {
+            file.note(run);
+            return None;
+        }
         file.used = self.tick;
-        let path = directory.join(name);
+        let path = directory.join(file.due.state.form.place(name));
         if file.source.is_none() {
             match open(*fs, &path) {
                 Ok(Some(source)) => {
@@ -147,9 +160,17 @@ impl<'f> Files<'f> {
             ..
         } = self;
         let mut whole = |name: &str, file: &mut Checked| {
-            let path = directory.join(name);
+            let state = file.due.state;
+            let path = directory.join(state.form.place(name));
             if file.flawed {
                 return Whole::Flawed;
+            }
+            if let Some(packed) = file.due.packed {
+                return match packed::whole(*fs, &path, &state, packed, buffer) {
+                    Ok(None) => Whole::Missing,
+                    Ok(Some(rows)) if file.holds(rows) => Whole::Right,
+                    Ok(Some(_)) | Err(_) => Whole::Packed,
+                };
             }
             let source = match file
                 .source
@@ -163,7 +184,7 @@ impl<'f> Files<'f> {
             file.source = Some(source);
             match file.rest(buffer) {
                 Err(error) => Whole::Unreadable(error.to_string()),
-                Ok(0) if file.crc == file.due.crc => Whole::Right,
+                Ok(0) if file.crc == file.due.state.crc => Whole::Right,
                 Ok(0) => Whole::Header,
                 Ok(more) => Whole::Longer(more),
             }
@@ -201,6 +222,23 @@ fn open(fs: &dyn Fs, path: &Path) -> io::Result<Option<Box<dyn FsFile>>> {
 }
 
 impl Checked {
+    /// Takes a run in without looking into the file.
+    fn note(&mut self, run: &Run) {
+        if self.end == 0 {
+            self.crc = self.due.state.header;
+            self.rows = 1;
+        }
+        let size = usize::try_from(run.len).unwrap_or(usize::MAX);
+        self.crc = crc32c::crc32c_combine(self.crc, run.crc, size);
+        self.rows += run.rows;
+        self.end = run.start + run.len;
+    }
+
+    /// Whether a file of so many lines that is as its state says is what the runs say, too.
+    fn holds(&self, rows: u64) -> bool {
+        self.end == 0 || (self.crc, self.rows) == (self.due.state.crc, rows)
+    }
+
     fn check(&mut self, run: &Run, buffer: &mut [u8]) -> Option<Flaw> {
         if self.end == 0 {
             // What stands before the first run is the header.
@@ -222,7 +260,9 @@ impl Checked {
                 // When the file became longer or shorter here, what follows stands elsewhere.
                 if let (0, Some(file)) = (self.shift, &mut self.source) {
                     let len = file.len().unwrap_or_default();
-                    self.shift = len.cast_signed().saturating_sub(self.due.len.cast_signed());
+                    self.shift = len
+                        .cast_signed()
+                        .saturating_sub(self.due.state.len.cast_signed());
                 }
                 Some(if found.is_none() {
                     Flaw::Short
@@ -270,10 +310,10 @@ impl Checked {
     /// How many bytes stand behind the last run. A file without runs is its header.
     fn rest(&mut self, buffer: &mut [u8]) -> io::Result<u64> {
         if self.end == 0 {
-            if let Some((crc, _)) = self.crc_of(0, self.due.len, buffer)? {
+            if let Some((crc, _)) = self.crc_of(0, self.due.state.len, buffer)? {
                 self.crc = crc;
             }
-            self.end = self.due.len;
+            self.end = self.due.state.len;
         }
         match &mut self.source {
             Some(file) => Ok(file.len()?.saturating_sub(self.end)),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::files::Flaw;
+
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FindingKind {
@@ -20,6 +22,17 @@ pub enum FindingKind {
     Longer(u64),
     /// A file cannot be read.
     Unreadable(String),
+}
+
+impl From<Flaw> for FindingKind {
+    fn from(flaw: Flaw) -> Self {
+        match flaw {
+            Flaw::Missing => Self::Missing,
+            Flaw::Short => Self::Truncated,
+            Flaw::Differs => Self::Edited,
+            Flaw::Unreadable(error) => Self::Unreadable(error),
+        }
+    }
 }
 
 impl FindingKind {

@@ -9,22 +9,25 @@ mod balance;
 mod files;
 mod finding;
 mod ledger;
+mod packed;
 mod report;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use balance::{Imbalance, ImbalanceKind};
-use files::{Due, Files, Flaw, Whole};
+use files::{Due, Files, Whole};
 pub use finding::{Finding, FindingKind};
 pub use ledger::{Account, Counts, Ledger, Ruling, TopicKey};
 pub use report::{Report, Verdict as Outcome};
 
 use super::checkpoint::{self, Checkpoint};
+use super::closed;
 use super::error::SinkError;
 use super::fs::{Disk, Fs};
 use super::index::{self, Batch, Run};
 use super::open::STATE_DIRECTORY;
+use super::place::Form;
 use super::recover::{self, Committed, Verdict};
 use super::{redo, sealed};
 
@@ -45,7 +48,7 @@ impl PendingBatch {
     pub fn counted(&self, committed: &BTreeMap<i32, Committed>) -> bool {
         let pending = self.checkpoint.pending.as_ref();
         pending.is_none_or(|pending| {
-            recover::judge(pending, self.checkpoint.directory, committed).is_ok_and(|verdicts| {
+            recover::judge(pending, self.checkpoint.holder(), committed).is_ok_and(|verdicts| {
                 verdicts
                     .values()
                     .all(|verdict| *verdict == Verdict::Counted)
@@ -96,6 +99,7 @@ pub(super) fn examine_on(fs: &dyn Fs, directories: &[PathBuf]) -> Result<Examina
                 fs,
                 number,
                 directory,
+                forms: BTreeMap::new(),
                 into: &mut looked,
             }
             .look(&before);
@@ -127,6 +131,8 @@ struct Look<'l> {
     fs: &'l dyn Fs,
     number: usize,
     directory: &'l Path,
+    /// The forms that files have.
+    forms: BTreeMap<String, Form>,
     into: &'l mut Examination,
 }
 
@@ -145,22 +151,13 @@ impl Look<'_> {
         {
             self.doubt("a recovery was stopped half-way; start `stockflow consume` once, which finishes it");
         }
-        let mut due = BTreeMap::new();
-        let states = checkpoint.counting.files.iter();
-        let states = states.chain(checkpoint.pending.iter().flat_map(|pending| &pending.files));
-        for (name, state) in states {
-            due.insert(
-                name.clone(),
-                Due {
-                    len: state.len,
-                    crc: state.crc,
-                },
-            );
-        }
+        let due = self.due(&checkpoint)?;
+        let forms = due.iter().map(|(name, due)| (name.clone(), due.state.form));
+        self.forms = forms.filter(|(_, form)| *form != Form::Plain).collect();
         self.into.files += due.len() as u64;
-        let mut files = Files::new(self.fs, self.directory, due);
+        let mut files = Files::new(self.fs, self.directory, due.clone());
         let mut ids = BTreeMap::new();
-        for line in index::Lines::open(self.fs, &path, checkpoint.index())? {
+        for line in index::read(self.fs, &path, checkpoint.index())? {
             let (_, batch) = line?;
             if let Some(id) = batch.topic_id {
                 ids.insert(batch.identity, id);
@@ -177,7 +174,12 @@ impl Look<'_> {
             }
             self.check(&mut files, &batch);
         }
-        self.finish(files, checkpoint.clean);
+        let damaged = self.finish(files, checkpoint.clean);
+        for name in damaged {
+            if let Some(due) = due.get(&name) {
+                self.locate(&name, due, &path, checkpoint.index())?;
+            }
+        }
         if let Some(pending) = &checkpoint.pending {
             let partitions = pending
                 .partitions
@@ -195,30 +197,70 @@ impl Look<'_> {
         Ok(())
     }
 
+    /// How each file ought to be.
+    fn due(&self, checkpoint: &Checkpoint) -> Result<BTreeMap<String, Due>, SinkError> {
+        let sidecar = self.directory.join(STATE_DIRECTORY);
+        let closed = closed::read(self.fs, &sidecar, checkpoint.counting.closed)?;
+        let closed = closed.into_iter().filter(|(_, closed)| !closed.emptied);
+        let closed = closed.map(|(name, closed)| {
+            let (state, packed) = (closed.state, closed.packed);
+            (name, Due { state, packed })
+        });
+        // A file that is open again after a reset is in the list as it was before.
+        let open = checkpoint.files().map(|(name, state)| {
+            let (state, packed) = (*state, None);
+            (name.clone(), Due { state, packed })
+        });
+        Ok(closed.chain(open).collect())
+    }
+
     fn check(&mut self, files: &mut Files<'_>, batch: &Batch) {
         for run in &batch.runs {
             let Some(name) = batch.files.get(run.file) else {
                 continue;
             };
-            let Some(flaw) = files.check(name, run) else {
-                continue;
-            };
-            let kind = match flaw {
-                Flaw::Missing => FindingKind::Missing,
-                Flaw::Short => FindingKind::Truncated,
-                Flaw::Differs => FindingKind::Edited,
-                Flaw::Unreadable(error) => FindingKind::Unreadable(error),
-            };
-            self.found(kind, name.clone(), Some(run));
+            if let Some(flaw) = files.check(name, run) {
+                self.found(flaw.into(), name.clone(), Some(run));
+            }
         }
+    }
+
+    /// Says where a compressed file is not what was written.
+    fn locate(&mut self, name: &str, due: &Due, index: &Path, end: u64) -> Result<(), SinkError> {
+        let path = self.directory.join(due.state.form.place(name));
+        let mut along = match packed::Along::open(self.fs, &path, &due.state) {
+            Ok(along) => along,
+            Err(error) => {
+                let kind = FindingKind::Unreadable(error.to_string());
+                self.found(kind, name.to_owned(), None);
+                return Ok(());
+            }
+        };
+        let before = self.into.findings.len();
+        let mut buffer = vec![0; 64 * 1024];
+        for line in index::read(self.fs, index, end)? {
+            let (_, batch) = line?;
+            let ours = |run: &&Run| batch.files.get(run.file).is_some_and(|file| file == name);
+            for run in batch.runs.iter().filter(ours) {
+                if let Some(flaw) = along.check(run, &mut buffer) {
+                    self.found(flaw.into(), name.to_owned(), Some(run));
+                }
+            }
+        }
+        if self.into.findings.len() == before {
+            // The rows are right; the header, or what is around them, is not.
+            self.found(FindingKind::Edited, name.to_owned(), None);
+        }
+        Ok(())
     }
 
     /// Adds a finding, to the one before when it goes on from there.
     fn found(&mut self, kind: FindingKind, file: String, run: Option<&Run>) {
+        let form = self.forms.get(&file).copied().unwrap_or_default();
         let finding = Finding {
             kind,
             directory: self.directory.to_owned(),
-            file: Some(file),
+            file: Some(form.place(&file)),
             partition: run.map(|run| run.partition),
             offsets: run.map(|run| (run.first, run.last)),
             bytes: run.map(|run| (run.start, run.start + run.len)),
@@ -230,10 +272,13 @@ impl Look<'_> {
         }
     }
 
-    fn finish(&mut self, mut files: Files<'_>, clean: bool) {
+    /// What is left to be said of the files; the names of compressed ones that have to be looked into.
+    fn finish(&mut self, mut files: Files<'_>, clean: bool) -> Vec<String> {
+        let mut damaged = Vec::new();
         for (name, whole) in files.finish() {
             match whole {
                 Whole::Right | Whole::Flawed => {}
+                Whole::Packed => damaged.push(name),
                 Whole::Header => self.found(FindingKind::Header, name, None),
                 Whole::Missing => self.found(FindingKind::Missing, name, None),
                 Whole::Unreadable(error) => self.found(FindingKind::Unreadable(error), name, None),
@@ -245,6 +290,7 @@ impl Look<'_> {
                 )),
             }
         }
+        damaged
     }
 
     fn doubt(&mut self, doubt: &str) {

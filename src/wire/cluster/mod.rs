@@ -84,7 +84,7 @@ pub enum ClusterError {
     Call(#[from] CallError),
     /// The topic does not exist.
     #[error(
-        "topic {topic} does not exist on {address}; create it with `kafka-topics.sh --bootstrap-server {address} --create --topic {topic} --partitions 3`, or let the brokers make topics on first use (auto.create.topics.enable)"
+        "topic {topic} (Kafka.Topic) does not exist on {address}; create it with `kafka-topics.sh --bootstrap-server {address} --create --topic {topic} --partitions 3`, or let the brokers make topics on first use (auto.create.topics.enable)"
     )]
     UnknownTopic {
         /// The topic's name.

@@ -8,7 +8,6 @@ use super::{EncodeError, lz4};
 use flate2::Compression as GzipLevel;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use ruzstd::decoding::StreamingDecoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use std::fmt;
@@ -19,6 +18,9 @@ pub const MAX_DECOMPRESSED: usize = 128 << 20;
 
 /// A scratch buffer above this size is given back before the next batch, so that one giant does not stay for ever.
 const SCRATCH_KEPT: usize = 8 << 20;
+
+/// How many buffers of finished batches are kept for the next ones.
+const SPARES: usize = 4;
 
 /// No snappy element makes more than 64 bytes out of three.
 const SNAPPY_MOST_EXPANSION: usize = 22;
@@ -203,44 +205,78 @@ fn unsnap_block(block: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), Str
     Ok(())
 }
 
-/// Appends `input`, compressed, to `out`.
-pub(super) fn compress(codec: Codec, input: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let failed = |error: &dyn fmt::Display| EncodeError::Compress {
-        codec,
-        reason: error.to_string(),
-    };
-    match codec {
-        Codec::None => out.extend_from_slice(input),
-        Codec::Gzip => {
-            let mut encoder = GzEncoder::new(out, GzipLevel::default());
-            encoder
-                .write_all(input)
-                .and_then(|()| encoder.finish().map(drop))
-                .map_err(|error| failed(&error))?;
+/// Compresses batches, and keeps what it needs for that from batch to batch.
+#[derive(Debug, Default)]
+pub struct Compressor {
+    lz4: Option<lz4::Compressor>,
+    out: Vec<u8>,
+    /// Buffers of batches that went out in another form.
+    spare: Vec<Vec<u8>>,
+}
+
+impl Compressor {
+    /// One that has compressed nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A buffer that a batch was gathered in and that is of no more use, for the next one: see
+    /// [`BatchBuilder::reuse`](super::BatchBuilder::reuse).
+    pub fn take_spare(&mut self) -> Option<Vec<u8>> {
+        self.spare.pop()
+    }
+
+    pub(super) fn put_spare(&mut self, buffer: Vec<u8>) {
+        if self.spare.len() < SPARES {
+            self.spare.push(buffer);
         }
-        Codec::Lz4 => {
-            let info = FrameInfo::new()
-                .block_size(BlockSize::Max64KB)
-                .block_mode(BlockMode::Independent);
-            let mut encoder = FrameEncoder::with_frame_info(info, out);
-            encoder.write_all(input).map_err(|error| failed(&error))?;
-            encoder.finish().map_err(|error| failed(&error))?;
+    }
+
+    /// `input`, compressed, behind `head` bytes of zero.
+    pub(super) fn compress(
+        &mut self,
+        codec: Codec,
+        head: usize,
+        input: &[u8],
+    ) -> Result<&[u8], EncodeError> {
+        let failed = |error: &dyn fmt::Display| EncodeError::Compress {
+            codec,
+            reason: error.to_string(),
+        };
+        if self.out.capacity() > SCRATCH_KEPT {
+            self.out = Vec::new();
         }
-        Codec::Snappy => {
-            out.extend_from_slice(XERIAL_MAGIC);
-            out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
-            out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
-            let mut encoder = snap::raw::Encoder::new();
-            for chunk in input.chunks(XERIAL_CHUNK) {
-                let block = encoder
-                    .compress_vec(chunk)
+        let out = &mut self.out;
+        out.clear();
+        out.resize(head, 0);
+        match codec {
+            Codec::None => out.extend_from_slice(input),
+            Codec::Gzip => {
+                let mut encoder = GzEncoder::new(&mut *out, GzipLevel::default());
+                encoder
+                    .write_all(input)
+                    .and_then(|()| encoder.finish().map(drop))
                     .map_err(|error| failed(&error))?;
-                // A chunk of 32 KiB never grows anywhere near 4 GiB.
-                out.extend_from_slice(&(block.len() as u32).to_be_bytes());
-                out.extend_from_slice(&block);
+            }
+            Codec::Lz4 => self.lz4.get_or_insert_default().compress(input, out),
+            Codec::Snappy => {
+                out.extend_from_slice(XERIAL_MAGIC);
+                out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
+                out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
+                let mut encoder = snap::raw::Encoder::new();
+                for chunk in input.chunks(XERIAL_CHUNK) {
+                    let block = encoder
+                        .compress_vec(chunk)
+                        .map_err(|error| failed(&error))?;
+                    // A chunk of 32 KiB never grows anywhere near 4 GiB.
+                    out.extend_from_slice(&(block.len() as u32).to_be_bytes());
+                    out.extend_from_slice(&block);
+                }
+            }
+            Codec::Zstd => {
+                out.extend_from_slice(&compress_to_vec(input, CompressionLevel::Fastest))
             }
         }
-        Codec::Zstd => out.extend_from_slice(&compress_to_vec(input, CompressionLevel::Fastest)),
+        Ok(out)
     }
-    Ok(())
 }

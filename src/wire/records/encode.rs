@@ -1,9 +1,10 @@
 //! Records into a batch: each is encoded once, straight into the buffer that goes to the socket.
 
 use super::batch::{CODEC_MASK, CRC_FROM, HEADER_LEN, MAGIC, PREFIX_LEN, TRANSACTIONAL};
-use super::codec::compress;
+use super::codec::Compressor;
 use super::varint::{len_i32, len_i64, put_i32, put_i64};
 use super::{Codec, EncodeError, ProducerIdentity};
+use crate::copy::put as put_text;
 use bytes::Bytes;
 
 /// What a producer leaves in the leader epoch's place.
@@ -27,6 +28,7 @@ pub struct NewRecord<'a> {
 
 impl NewRecord<'_> {
     /// Bytes behind the record's own length field.
+    #[inline]
     fn encoded_len(&self, timestamp_delta: i64, offset_delta: i32) -> usize {
         let mut size = 1
             + len_i64(timestamp_delta)
@@ -55,7 +57,7 @@ fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
             put_i32(out, bytes.len() as i32);
-            out.extend_from_slice(bytes);
+            put_text(out, bytes);
         }
         None => put_i32(out, -1),
     }
@@ -73,7 +75,12 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// An empty batch with room for `capacity` bytes, header included.
     pub fn with_capacity(capacity: usize) -> Self {
-        let mut buffer = Vec::with_capacity(capacity.max(HEADER_LEN));
+        Self::reuse(Vec::with_capacity(capacity.max(HEADER_LEN)))
+    }
+
+    /// An empty batch in a buffer that is there already, whatever it holds.
+    pub fn reuse(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
         buffer.resize(HEADER_LEN, 0);
         Self {
             buffer,
@@ -102,6 +109,11 @@ impl BatchBuilder {
     pub fn size_with(&self, record: &NewRecord<'_>) -> usize {
         let length = record.encoded_len(self.timestamp_delta(record), self.count);
         self.buffer.len() + prefixed(length)
+    }
+
+    /// Bytes that a batch of nothing but `record` has, header included, before compression.
+    pub fn first_size(record: &NewRecord<'_>) -> usize {
+        HEADER_LEN + prefixed(record.encoded_len(0, 0))
     }
 
     #[inline]
@@ -161,6 +173,20 @@ impl BatchBuilder {
         identity: Option<ProducerIdentity>,
         transactional: bool,
     ) -> Result<FrozenBatch, EncodeError> {
+        self.finish_with(&mut Compressor::new(), codec, identity, transactional)
+    }
+
+    /// As [`Self::finish`], with a compressor that is kept for the next batch.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn finish_with(
+        self,
+        compressor: &mut Compressor,
+        codec: Codec,
+        identity: Option<ProducerIdentity>,
+        transactional: bool,
+    ) -> Result<FrozenBatch, EncodeError> {
         if self.count == 0 {
             return Err(EncodeError::Empty);
         }
@@ -168,11 +194,10 @@ impl BatchBuilder {
         let mut buffer = self.buffer;
         let mut attributes = if transactional { TRANSACTIONAL } else { 0 };
         if codec != Codec::None {
-            let mut compressed = Vec::with_capacity(uncompressed / 2 + HEADER_LEN);
-            compressed.resize(HEADER_LEN, 0);
-            compress(codec, &buffer[HEADER_LEN..], &mut compressed)?;
+            let compressed = compressor.compress(codec, HEADER_LEN, &buffer[HEADER_LEN..])?;
             if compressed.len() < uncompressed {
-                buffer = compressed;
+                let compressed = compressed.to_vec();
+                compressor.put_spare(std::mem::replace(&mut buffer, compressed));
                 attributes |= i16::from(codec.code()) & CODEC_MASK;
             }
         }

@@ -1,4 +1,4 @@
-//! Decompresses LZ4 frames: the codec that producers use by default, so every event that is read comes through here.
+//! Decompresses LZ4 frames (`compress` makes them): the codec that producers use by default, so every event that is read comes through here.
 //!
 //! The [block format](https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md) is a sequence of literals and of
 //! matches, copies of bytes that came out before. Most of them are a few bytes long, and a call of `memcpy` for each
@@ -10,6 +10,10 @@
 //! Of the [frame format](https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md) all is read but dictionaries;
 //! checksums are verified where there are any. Invariant: the buffer grows by what a block of the size at hand can come
 //! to at most, and never beyond the limit.
+
+mod compress;
+
+pub(super) use compress::Compressor;
 
 use twox_hash::XxHash32;
 

@@ -25,7 +25,7 @@ mod tests;
 pub use batch::{
     Batch, BatchHeader, Batches, HEADER_LEN, ProducerIdentity, TimestampType, assign_offset,
 };
-pub use codec::{Codec, MAX_DECOMPRESSED, Scratch};
+pub use codec::{Codec, Compressor, MAX_DECOMPRESSED, Scratch};
 pub use decode::{ControlType, Header, Headers, Record, Records};
 pub use encode::{BatchBuilder, FrozenBatch, NewRecord};
 pub use error::{EncodeError, RecordsError};

@@ -66,6 +66,37 @@ proptest! {
         prop_assert_eq!(read, Ok(text));
     }
 
+    #[test]
+    fn what_ours_wrote_is_read_by_both(texts in proptest::collection::vec((text(), 1_usize..60), 1..4)) {
+        // One compressor for all: what it knows of the one must not get into the next.
+        let mut compressor = Compressor::default();
+        for (text, times) in texts {
+            let text = text.repeat(times);
+            let mut bytes = b"before".to_vec();
+            compressor.compress(&text, &mut bytes);
+            let frame = bytes.strip_prefix(b"before").unwrap();
+            prop_assert!(frame.len() <= text.len() + 11 + 4 * text.len().div_ceil(64 << 10));
+            let mut theirs = Vec::new();
+            FrameDecoder::new(frame).read_to_end(&mut theirs).unwrap();
+            prop_assert!(theirs == text);
+            prop_assert_eq!(ours(frame, usize::MAX >> 1), Ok(text));
+        }
+    }
+
+    #[test]
+    fn noise_is_stored_and_runs_are_not(noise in proptest::collection::vec(any::<u8>(), 13..70_000)) {
+        let size = |text: &[u8]| {
+            let mut frame = Vec::new();
+            Compressor::default().compress(text, &mut frame);
+            assert_eq!(ours(&frame, LIMIT).as_deref(), Ok(text));
+            frame.len()
+        };
+        let overhead = 11 + 4 * noise.len().div_ceil(64 << 10);
+        prop_assert_eq!(size(&noise), noise.len() + overhead);
+        let run = vec![7; noise.len()];
+        prop_assert!(size(&run) < overhead + 30 + run.len() / 200, "{}", size(&run));
+    }
+
     /// Damaged input is refused or read as the other decoder reads it; it never panics.
     #[test]
     fn damaged_input_is_judged_as_by_another_decoder(
@@ -99,6 +130,19 @@ proptest! {
         frame.extend(&bytes);
         frame.extend(end);
         let _ = ours(&frame, LIMIT);
+    }
+}
+
+#[test]
+fn the_count_of_places_begins_anew_before_it_overflows() {
+    let text = br#"{"TradeId":"749a0b92","Symbol":"IBM"}"#.repeat(4_000);
+    let mut compressor = Compressor::default();
+    compressor.start = u32::MAX - (100 << 10);
+    for _ in 0..3 {
+        let mut frame = Vec::new();
+        compressor.compress(&text, &mut frame);
+        assert_eq!(ours(&frame, LIMIT).as_deref(), Ok(&text[..]));
+        assert!(frame.len() < text.len() / 20, "{}", frame.len());
     }
 }
 

@@ -109,7 +109,7 @@ fn bombs_are_bounded() {
     let mut scratch = Scratch::new();
     for codec in CODECS {
         let mut packed = Vec::new();
-        codec::compress(codec, &zeros, &mut packed).unwrap();
+        packed.extend_from_slice(codec::Compressor::new().compress(codec, 0, &zeros).unwrap());
         assert_eq!(
             scratch.decompress(codec, &packed, zeros.len()).unwrap(),
             zeros
@@ -146,8 +146,16 @@ fn several_frames_in_a_row_are_one_body() {
     let mut scratch = Scratch::new();
     for codec in [Codec::Gzip, Codec::Zstd] {
         let mut packed = Vec::new();
-        codec::compress(codec, b"first,", &mut packed).unwrap();
-        codec::compress(codec, b"second", &mut packed).unwrap();
+        packed.extend_from_slice(
+            codec::Compressor::new()
+                .compress(codec, 0, b"first,")
+                .unwrap(),
+        );
+        packed.extend_from_slice(
+            codec::Compressor::new()
+                .compress(codec, 0, b"second")
+                .unwrap(),
+        );
         assert_eq!(
             scratch.decompress(codec, &packed, 100).unwrap(),
             b"first,second"

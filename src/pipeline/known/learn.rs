@@ -1,0 +1,223 @@
+//! Learning what a topic holds: what came behind what is known, and what lies before it, as far back as is needed.
+//!
+//! A producer that was killed may have left requests with a broker, which takes up the next only when it has answered the
+//! one before, and so when that is replicated. After such an end the topic is looked at again, until it has stood still
+//! for a moment.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    Known, failed,
+    ledger::{Before, Ledger},
+    log::{self, Offsets},
+    manifest::{Span, Subject},
+};
+use crate::{
+    consumer::{self, Bound, Isolation},
+    event::TradeEvent,
+    pipeline::PipelineError,
+};
+
+/// How far the clocks of brokers and of whoever published before may be off.
+const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(10);
+
+/// For how long the topic must stand still after a producer was killed: much longer than a broker takes from one request
+/// of a connection to the next.
+const STILL: Duration = Duration::from_secs(1);
+
+/// How often it is looked at for that: as many requests as one connection can have had on its way. Others may be
+/// publishing, too, and it would never stand still.
+const LOOKS: usize = 5;
+
+impl Known {
+    /// Reads what the topic says about events as old as these, unless that is known.
+    pub(in crate::pipeline) async fn learn(
+        &mut self,
+        events: &[TradeEvent],
+        now: DateTime<Utc>,
+    ) -> Result<(), PipelineError> {
+        let times = || events.iter().map(|event| event.timestamp.instant);
+        let (Some(oldest), Some(newest)) = (times().min(), times().max()) else {
+            return Ok(());
+        };
+        let since_ms = (newest <= now)
+            .then(|| oldest.checked_sub_signed(CLOCK_SLACK))
+            .flatten()
+            .map(|since| since.timestamp_millis());
+        let mut ledger = match self.ledger.take() {
+            Some(ledger) => ledger,
+            None => {
+                let mut ledger = self.open().await?;
+                self.extend(&mut ledger, since_ms).await?;
+                self.let_settle(&mut ledger).await?;
+                ledger
+            }
+        };
+        let learnt = self.extend(&mut ledger, since_ms).await;
+        self.ledger = Some(ledger);
+        learnt
+    }
+
+    /// Waits for what a producer that was killed may have left with the brokers.
+    async fn let_settle(&self, ledger: &mut Ledger) -> Result<(), PipelineError> {
+        let may_come = match ledger.before() {
+            Before::Settled => false,
+            Before::Unsettled => true,
+            Before::Unknown => ledger.spans().values().any(|span| span.next > 0),
+        };
+        if may_come {
+            for _ in 0..LOOKS {
+                tokio::time::sleep(STILL).await;
+                if !self.catch_up(ledger).await? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the ledger and reads what came behind it.
+    async fn open(&self) -> Result<Ledger, PipelineError> {
+        let described = self.cluster.topic(&self.topic).await?;
+        let subject = Subject {
+            cluster_id: self.cluster.cluster_id().unwrap_or_default(),
+            topic: self.topic.to_string(),
+            topic_id: described.id,
+        };
+        let mut ledger =
+            Ledger::open(&self.state, &subject).map_err(|source| self.failed(source))?;
+        if !ledger.spans().is_empty() {
+            self.catch_up(&mut ledger).await?;
+        }
+        Ok(ledger)
+    }
+
+    /// Reads what came behind what is known; says whether anything did.
+    async fn catch_up(&self, ledger: &mut Ledger) -> Result<bool, PipelineError> {
+        let ends = log::ends(&self.cluster, &self.topic).await?;
+        let beyond = |(partition, span): (&i32, &Span)| {
+            ends.get(partition).is_none_or(|end| *end < span.next)
+        };
+        if ledger.spans().iter().any(beyond) {
+            tracing::warn!(
+                topic = &*self.topic,
+                "the topic is shorter than it was: what was known of it is forgotten, and it is read anew"
+            );
+            ledger.forget();
+            return Ok(true);
+        }
+        let new: Vec<i32> = ends
+            .keys()
+            .filter(|partition| !ledger.spans().contains_key(partition))
+            .copied()
+            .collect();
+        let behind = |(partition, span): (&i32, &Span)| {
+            ends.get(partition).is_some_and(|end| *end > span.next)
+        };
+        if new.is_empty() && !ledger.spans().iter().any(behind) {
+            return Ok(false);
+        }
+        let mut from = self.list(&new, Bound::Earliest).await?;
+        from.extend(
+            ledger
+                .spans()
+                .iter()
+                .map(|(partition, span)| (*partition, span.next)),
+        );
+        let mut spans = ledger.spans().clone();
+        for (partition, start) in &from {
+            spans.entry(*partition).or_insert(Span {
+                start: *start,
+                next: *start,
+            });
+        }
+        let mut any = false;
+        for (partition, next) in self.scan(ledger, from, ends).await? {
+            if let Some(span) = spans.get_mut(&partition) {
+                any |= next > span.next;
+                span.next = next;
+            }
+        }
+        let since_ms = ledger.since_ms();
+        ledger.cover(spans, since_ms);
+        ledger.save().map_err(|source| self.failed(source))?;
+        Ok(any)
+    }
+
+    /// Reads what lies before what is known, as far back as `since_ms`.
+    async fn extend(
+        &self,
+        ledger: &mut Ledger,
+        since_ms: Option<i64>,
+    ) -> Result<(), PipelineError> {
+        let known = !ledger.spans().is_empty();
+        let covered = match (ledger.since_ms(), since_ms) {
+            (None, _) => true,
+            (Some(covered), Some(since)) => covered <= since,
+            (Some(_), None) => false,
+        };
+        if known && covered {
+            return Ok(());
+        }
+        let to: Offsets = match known {
+            // What came behind was read, or published here.
+            true => ledger
+                .spans()
+                .iter()
+                .map(|(partition, span)| (*partition, span.start))
+                .collect(),
+            false => log::ends(&self.cluster, &self.topic).await?,
+        };
+        let partitions: Vec<i32> = to.keys().copied().collect();
+        let bound = since_ms.map_or(Bound::Earliest, Bound::Since);
+        let mut from = self.list(&partitions, bound).await?;
+        for (partition, start) in &mut from {
+            // No record as young as that: nothing to read.
+            *start = (*start).min(to.get(partition).copied().unwrap_or(*start));
+        }
+        let reached = self.scan(ledger, from.clone(), to).await?;
+        let mut spans: BTreeMap<i32, Span> = ledger.spans().clone();
+        for (partition, end) in reached {
+            let start = from.get(&partition).copied().unwrap_or(end).min(end);
+            let span = spans.entry(partition).or_insert(Span { start, next: end });
+            span.start = start;
+        }
+        ledger.cover(spans, since_ms);
+        ledger.save().map_err(|source| self.failed(source))
+    }
+
+    async fn scan(
+        &self,
+        ledger: &mut Ledger,
+        from: Offsets,
+        to: Offsets,
+    ) -> Result<Offsets, PipelineError> {
+        let started = Instant::now();
+        let mut events = 0_u64;
+        let reached = log::scan(&self.cluster, &self.topic, from, to, |id| {
+            events += 1;
+            ledger
+                .note(id)
+                .map_err(|source| failed(&self.state, source))
+        })
+        .await?;
+        tracing::info!(
+            topic = &*self.topic,
+            events,
+            ms = started.elapsed().as_millis(),
+            "looked up what came to the topic since the last look"
+        );
+        Ok(reached)
+    }
+
+    async fn list(&self, partitions: &[i32], bound: Bound) -> Result<Offsets, PipelineError> {
+        let isolation = Isolation::ReadCommitted;
+        let (cluster, topic) = (&self.cluster, &self.topic);
+        Ok(consumer::list_offsets(cluster, topic, isolation, partitions, bound).await?)
+    }
+}

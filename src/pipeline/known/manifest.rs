@@ -1,0 +1,164 @@
+//! The ledger's directory in `State.Directory`: whose it is, and the manifest that says what its runs hold.
+//!
+//! ```text
+//!  State.Directory/published/<topic>-<hash of cluster, topic and topic id>/
+//!    lock            held while a process uses it; a second process takes <…>.2, and so on
+//!    manifest.json   for each partition the offsets between which all is known; the runs
+//!    run-N           sorted ids (see `run`)
+//! ```
+//!
+//! A manifest is replaced whole: temporary file, fsync, rename, fsync of the directory.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// How many processes can share a `State.Directory` and a topic.
+const PROCESSES: u32 = 64;
+
+const VERSION: u32 = 1;
+
+/// What is known of one partition: all records from `start` up to `next`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Span {
+    pub(super) start: i64,
+    pub(super) next: i64,
+}
+
+/// A file of ids, as it must be to be believed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RunEntry {
+    pub(super) number: u64,
+    pub(super) count: u64,
+    pub(super) crc: u32,
+}
+
+/// What a ledger is about and holds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    version: u32,
+    cluster_id: String,
+    topic: String,
+    topic_id: Option<Uuid>,
+    /// From which record time on (milliseconds since 1970) the spans hold everything; `None` is from the start.
+    pub(super) since_ms: Option<i64>,
+    pub(super) partitions: BTreeMap<i32, Span>,
+    pub(super) runs: Vec<RunEntry>,
+    /// Whether its process ended with nothing on its way to the topic.
+    #[serde(default)]
+    pub(super) settled: bool,
+}
+
+/// Which topic of which cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    pub(super) cluster_id: String,
+    pub(super) topic: String,
+    pub(super) topic_id: Option<Uuid>,
+}
+
+impl Subject {
+    /// A directory of this topic's that no other process uses, and the lock that keeps it so while it is open.
+    ///
+    /// # Errors
+    /// When a directory cannot be made or locked, or too many processes use them already.
+    pub(super) fn claim(&self, state: &Path) -> io::Result<(PathBuf, File)> {
+        let name = format!("{}/{}/{:?}", self.cluster_id, self.topic, self.topic_id);
+        let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple();
+        let base = state
+            .join("published")
+            .join(format!("{}-{hash}", self.topic));
+        for process in 1..=PROCESSES {
+            let directory = match process {
+                1 => base.clone(),
+                other => base.with_file_name(format!("{}-{hash}.{other}", self.topic)),
+            };
+            fs::create_dir_all(&directory)?;
+            let lock = File::create(directory.join("lock"))?;
+            match lock.try_lock() {
+                Ok(()) => return Ok((directory, lock)),
+                Err(fs::TryLockError::WouldBlock) => {}
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Err(io::Error::other(format!(
+            "{PROCESSES} processes use {} already",
+            base.display()
+        )))
+    }
+}
+
+impl Manifest {
+    /// One that says nothing yet.
+    pub(super) fn new(subject: &Subject) -> Self {
+        Self {
+            version: VERSION,
+            cluster_id: subject.cluster_id.clone(),
+            topic: subject.topic.clone(),
+            topic_id: subject.topic_id,
+            ..Self::default()
+        }
+    }
+
+    /// The one in `directory`, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is about something else.
+    pub(super) fn read(directory: &Path, subject: &Subject) -> io::Result<Option<Self>> {
+        let text = match fs::read(directory.join("manifest.json")) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let manifest: Self = serde_json::from_slice(&text)?;
+        let same = manifest.version == VERSION
+            && manifest.cluster_id == subject.cluster_id
+            && manifest.topic == subject.topic
+            && manifest.topic_id == subject.topic_id;
+        if !same {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is about something else",
+            ));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Puts it in the place of the one in `directory`, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written; then the old one stands.
+    pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
+        let temporary = directory.join("manifest.json.new");
+        let mut file = File::create(&temporary)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        fs::rename(&temporary, directory.join("manifest.json"))?;
+        File::open(directory)?.sync_all()
+    }
+
+    /// Removes runs in `directory` that it does not name: a crash came between.
+    ///
+    /// # Errors
+    /// When the directory cannot be read, or a file not removed.
+    pub(super) fn sweep(&self, directory: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let number = name
+                .to_str()
+                .and_then(|name| name.strip_prefix("run-")?.parse().ok());
+            let is_named = |number: u64| self.runs.iter().any(|run| run.number == number);
+            if number.is_some_and(|number| !is_named(number)) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}

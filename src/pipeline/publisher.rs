@@ -1,0 +1,329 @@
+//! What publishes the events of one source: hands them to the producer, counts what the brokers acknowledge, commits
+//! transactions. Events are kept until they are acknowledged, and the first that is given up ends it.
+
+use std::{sync::Arc, time::Instant};
+
+use chrono::Utc;
+use tokio::sync::watch;
+
+use super::{
+    PipelineError, Stop,
+    flight::{Flight, Flights},
+    known::Known,
+    summary::Published,
+    transaction::Open,
+};
+use crate::{
+    event::TradeEvent,
+    producer::{DeliveryError, Producer, Record, SendError, TransactionError},
+    source::{Batch, ErrorClass, Source, SourceError},
+    wire::error::ErrorCode,
+};
+
+/// The header that says what an event was made of.
+const SOURCE_HEADER: &str = "stockflow-source";
+
+/// How many events are handed over before the outcomes of earlier ones are looked at.
+const REAP_EVERY: usize = 1024;
+
+/// How many events of a batch are handed over before the clock is read again: looking at it costs as much as handing one over.
+const CLOCK_EVERY: usize = 64;
+
+/// What publishes.
+pub(super) struct Publisher<'a> {
+    topic: Arc<str>,
+    producer: Producer,
+    /// `Kafka.TransactionalId`.
+    id: Option<Arc<str>>,
+    known: Option<Known>,
+    flights: Flights,
+    /// How many events are still to be published, if there is a limit.
+    left: Option<u64>,
+    progress: &'a watch::Sender<Published>,
+    value: Vec<u8>,
+    /// The time that records carry; looked at anew every [`CLOCK_EVERY`] of them.
+    now_ms: i64,
+    open: Option<Open>,
+}
+
+impl<'a> Publisher<'a> {
+    pub(super) fn new(
+        topic: Arc<str>,
+        producer: Producer,
+        id: Option<Arc<str>>,
+        known: Option<Known>,
+        count: Option<u64>,
+        progress: &'a watch::Sender<Published>,
+    ) -> Self {
+        Self {
+            topic,
+            producer,
+            id,
+            known,
+            flights: Flights::default(),
+            left: count,
+            progress,
+            value: Vec::with_capacity(256),
+            now_ms: 0,
+            open: None,
+        }
+    }
+
+    /// Whether everything that was handed over is acknowledged.
+    pub(super) fn is_settled(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    /// Publishes what `source` gives until it ends, the count is reached or the stop is asked for.
+    pub(super) async fn pump(
+        &mut self,
+        source: &mut dyn Source,
+        stop: &Stop,
+    ) -> Result<(), PipelineError> {
+        while self.left != Some(0) {
+            let next = self.flights.next_outcome();
+            let transaction = self.open.is_some();
+            let polled = tokio::select! {
+                biased;
+                () = stop.requested() => return Ok(()),
+                polled = source.poll() => Some(polled),
+                // Nothing comes at the moment: the poll that is complete can be seen.
+                () = std::future::ready(()), if transaction => None,
+                () = next => None,
+            };
+            match polled {
+                Some(Ok(None)) => return Ok(()),
+                Some(Ok(Some(batch))) => {
+                    let whole = !batch.more;
+                    tokio::select! {
+                        biased;
+                        published = self.publish(batch) => published?,
+                        // A batch that waits for memory or for a lookup does not hold up a stop; what was not
+                        // handed over yet is polled again at the next start.
+                        () = stop.requested() => return Ok(()),
+                    }
+                    if self
+                        .open
+                        .as_ref()
+                        .is_some_and(|open| open.is_full() && whole)
+                    {
+                        self.commit().await?;
+                    }
+                }
+                Some(Err(error)) => tell(error)?,
+                None if transaction => self.commit().await?,
+                None => {}
+            }
+            self.reap().await?;
+            if self.left != Some(0) && self.flights.is_empty() {
+                source.settled();
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, batch: Batch) -> Result<(), PipelineError> {
+        if let Some(known) = &mut self.known {
+            known.learn(&batch.events, Utc::now()).await?;
+        }
+        let mut skipped = 0;
+        let batch = Arc::new(batch);
+        for place in 0..batch.events.len() {
+            if self.left == Some(0) {
+                break;
+            }
+            // Also before events that are passed over: no record may seem older than the poll that brought its event,
+            // because that is how former publications are found.
+            if place % CLOCK_EVERY == 0 {
+                self.now_ms = Utc::now().timestamp_millis();
+            }
+            if let Some(known) = &mut self.known
+                && !known.offer(&batch.events[place].trade_id)?
+            {
+                skipped += 1;
+                continue;
+            }
+            self.send(&batch, place).await?;
+            if let Some(left) = &mut self.left {
+                *left -= 1;
+            }
+            if place % REAP_EVERY == REAP_EVERY - 1 {
+                self.reap().await?;
+            }
+        }
+        self.progress.send_modify(|done| {
+            done.duplicates_skipped += skipped;
+            done.bad_bars += batch.bad.total();
+        });
+        Ok(())
+    }
+
+    async fn send(&mut self, batch: &Arc<Batch>, place: usize) -> Result<(), PipelineError> {
+        let event = &batch.events[place];
+        self.value.clear();
+        event.write_json(&mut self.value);
+        let record = Record {
+            key: Some(event.symbol.as_bytes()),
+            value: Some(&self.value),
+            headers: &[(SOURCE_HEADER, batch.origin.as_bytes())],
+            timestamp_ms: self.now_ms,
+        };
+        match self.producer.send(&record).await {
+            Ok(delivery) => {
+                self.flights.push(Flight {
+                    batch: Arc::clone(batch),
+                    place,
+                    delivery,
+                });
+                if self.id.is_some() {
+                    self.open.get_or_insert_with(Open::now).add();
+                }
+                Ok(())
+            }
+            Err(SendError::GaveUp { .. }) => Err(self.gave_up().await),
+            Err(SendError::Fatal { topic, code }) => Err(match self.transaction_error(code) {
+                Some(error) => error.into(),
+                None => SendError::Fatal { topic, code }.into(),
+            }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Counts what was acknowledged. Events of a transaction count when it does.
+    async fn reap(&mut self) -> Result<(), PipelineError> {
+        if self.open.is_none() && !self.count()? {
+            return Err(self.gave_up().await);
+        }
+        Ok(())
+    }
+
+    /// Counts what was acknowledged; `false` when something was given up.
+    fn count(&mut self) -> Result<bool, PipelineError> {
+        let mut acknowledged = 0;
+        let fine = loop {
+            match self.flights.pop_acknowledged() {
+                Ok(None) => break true,
+                Ok(Some((flight, place))) => {
+                    acknowledged += 1;
+                    if let Some(known) = &mut self.known {
+                        known.acknowledged(&flight.event().trade_id, &place)?;
+                    }
+                }
+                Err(()) => break false,
+            }
+        };
+        if acknowledged > 0 {
+            self.progress
+                .send_modify(|done| done.events += acknowledged);
+            if let Some(known) = &mut self.known {
+                known.save()?;
+            }
+        }
+        Ok(fine)
+    }
+
+    /// Commits what was sent since the last time, all of it.
+    async fn commit(&mut self) -> Result<(), PipelineError> {
+        if self.open.is_some() {
+            self.producer.flush().await;
+            if let Some((first, source)) = self.flights.failure() {
+                return Err(self.not_acknowledged(first, source));
+            }
+            self.producer.commit().await?;
+            self.open = None;
+            self.count()?;
+        }
+        Ok(())
+    }
+
+    /// What it means that `first` was given up, and others with it, because of `source`.
+    fn not_acknowledged(&self, first: &Flight, source: DeliveryError) -> PipelineError {
+        let told = match source {
+            DeliveryError::Fatal { code, .. } => self.transaction_error(code),
+            // Of a batch that is refused for its own sake, its error says more.
+            DeliveryError::Refused { code, .. } => self
+                .transaction_error(code)
+                .filter(|error| matches!(error, TransactionError::Fenced { .. })),
+            _ => None,
+        };
+        if let Some(error) = told {
+            return error.into();
+        }
+        let TradeEvent {
+            trade_id, symbol, ..
+        } = first.event();
+        PipelineError::Delivery {
+            events: self.flights.failed(),
+            first: Some(format!("TradeId {trade_id} of {symbol}")),
+            source,
+        }
+    }
+
+    /// What it means for the transactions, if there are any, that the producer cannot go on because of `code`.
+    fn transaction_error(&self, code: ErrorCode) -> Option<TransactionError> {
+        let id = self.id.as_ref()?;
+        Some(TransactionError::new(id, code))
+    }
+
+    /// Why events were given up, when all are decided.
+    async fn gave_up(&mut self) -> PipelineError {
+        self.producer.close(Instant::now()).await;
+        match self.flights.failure() {
+            Some((first, source)) => self.not_acknowledged(first, source),
+            None => {
+                let topic = Arc::clone(&self.topic);
+                SendError::GaveUp { topic }.into()
+            }
+        }
+    }
+
+    /// Sends and commits what was taken, as far as the time allows; says whether that was everything.
+    pub(super) async fn finish(
+        &mut self,
+        deadline: Instant,
+        commit: bool,
+    ) -> Result<bool, PipelineError> {
+        if self.open.is_some() {
+            let committed = async {
+                match commit {
+                    true => self.commit().await,
+                    false => Ok(()),
+                }
+            };
+            if let Ok(committed) = tokio::time::timeout_at(deadline.into(), committed).await {
+                committed?;
+            }
+        }
+        let mut drained = self.producer.close(deadline).await;
+        if self.open.is_some() {
+            // What may still be on its way is not to arrive behind an abort. Then the next start takes it back, or the
+            // coordinator when the transaction's time is over.
+            if !self.flights.any_in_doubt() {
+                self.producer.abort(deadline).await;
+            }
+            drained = false;
+        } else {
+            self.count()?;
+        }
+        if let Some(known) = &mut self.known {
+            known.close(!self.flights.any_in_doubt())?;
+        }
+        match self.flights.failure() {
+            Some((first, source)) if commit && !matches!(source, DeliveryError::Stopped { .. }) => {
+                Err(self.not_acknowledged(first, source))
+            }
+            _ => Ok(drained),
+        }
+    }
+}
+
+/// Logs what a source can go on from; passes on what it cannot.
+fn tell(error: SourceError) -> Result<(), PipelineError> {
+    match error.class() {
+        ErrorClass::Retriable | ErrorClass::Symbol => {
+            tracing::warn!("{error}");
+            Ok(())
+        }
+        ErrorClass::Stop | ErrorClass::WrongKey | ErrorClass::Configuration => Err(error.into()),
+    }
+}

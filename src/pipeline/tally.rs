@@ -1,0 +1,85 @@
+//! What a consuming half has done: as it goes on, and what of that is certain.
+
+use tokio::sync::watch;
+
+use super::summary::Written;
+
+/// Counts what is taken in. However it ends, what was not made durable and committed is not counted in the end.
+pub(super) struct Tally<'p> {
+    progress: &'p watch::Sender<Written>,
+    settled: Written,
+}
+
+impl<'p> Tally<'p> {
+    pub(super) fn new(progress: &'p watch::Sender<Written>) -> Self {
+        Self {
+            progress,
+            settled: *progress.borrow(),
+        }
+    }
+
+    /// Counts more.
+    pub(super) fn took(&self, more: &Written) {
+        self.progress.send_modify(|done| {
+            done.rows += more.rows;
+            done.dead_letters += more.dead_letters;
+            done.skipped += more.skipped;
+            done.tombstones += more.tombstones;
+            done.reasons.add(&more.reasons);
+            done.lag = more.lag.or(done.lag);
+        });
+    }
+
+    /// What was taken in so far.
+    pub(super) fn so_far(&self) -> Written {
+        *self.progress.borrow()
+    }
+
+    /// Notes that what was taken in up to then is durable and committed.
+    pub(super) fn settle(&mut self, done: Written) {
+        let committed = done.rows + done.dead_letters + done.tombstones + done.skipped;
+        self.settled = Written { committed, ..done };
+        self.progress
+            .send_modify(|progress| progress.committed = committed);
+    }
+
+    /// Forgets what is not certain.
+    pub(super) fn fall_back(&self) {
+        self.progress.send_replace(self.settled);
+    }
+}
+
+impl Drop for Tally<'_> {
+    fn drop(&mut self) {
+        self.fall_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_settled_is_not_counted_in_the_end() {
+        let progress = watch::Sender::default();
+        let mut tally = Tally::new(&progress);
+        let more = Written {
+            rows: 3,
+            tombstones: 1,
+            ..Written::default()
+        };
+        tally.took(&more);
+        let done = tally.so_far();
+        tally.took(&more);
+        tally.settle(done);
+        assert_eq!(
+            (progress.borrow().rows, progress.borrow().committed),
+            (6, 4)
+        );
+        drop(tally);
+        assert_eq!(
+            (progress.borrow().rows, progress.borrow().committed),
+            (3, 4)
+        );
+    }
+}

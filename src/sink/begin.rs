@@ -1,0 +1,184 @@
+//! Where a partition that was assigned is read from, and the claim by which others can tell later whose rows are whose.
+
+use std::cmp::Ordering;
+
+use super::checkpoint::Position;
+use super::error::SinkError;
+use super::index::Gap;
+use super::metadata::{self, Author, Chain};
+use super::recover::{self, Committed, Start, StartRule};
+use super::{Appended, Progress, Sink, Tenancy};
+
+impl Sink {
+    /// Decides where an assigned partition is to be read from, and begins it there.
+    ///
+    /// The caller has flushed the partition and knows the outcome of its commit, or has called [`recover`](Self::recover).
+    ///
+    /// # Errors
+    /// [`SinkError::Copied`] when another directory says it is this one.
+    pub fn start_position(
+        &mut self,
+        partition: i32,
+        committed: &Committed,
+    ) -> Result<Start, SinkError> {
+        self.ready()?;
+        self.settled(partition)?;
+        // A claim takes the place of the commit by which a later start could tell that the last batch counted.
+        if self.unsaved {
+            let saved = self.save();
+            self.guard(saved)?;
+        }
+        self.is_no_copy(partition, committed)?;
+        let holder = self.checkpoint.holder();
+        let tenancy = Tenancy {
+            chain: Chain::carried_on(holder.directory, holder.text(committed)),
+            ours: holder.is_ours(committed),
+        };
+        self.tenancies.insert(partition, tenancy.clone());
+        let begun = self
+            .progress
+            .get(&partition)
+            .map(|progress| progress.position.next);
+        let held = self
+            .checkpoint
+            .durable(partition)
+            .map(|position| position.next);
+        // A partition that was begun but of which nothing came yet is where it was begun.
+        let held = held.or(begun);
+        let topic = &self.checkpoint.topic;
+        let offset = match recover::start(holder, held, committed) {
+            StartRule::Reset => return Ok(Start::Reset),
+            StartRule::Backwards(to) => return Ok(Start::Backwards(to)),
+            StartRule::At(offset) => offset,
+            StartRule::Forgotten(held) => {
+                tracing::warn!(
+                    topic,
+                    partition,
+                    offset = held,
+                    "the group has no committed offset any more; going on where the directory ends"
+                );
+                held
+            }
+            StartRule::Forwards(held, offset, in_another_directory) => {
+                if in_another_directory {
+                    tracing::debug!(
+                        topic,
+                        partition,
+                        from = held,
+                        to = offset,
+                        "another directory of this group has the records between"
+                    );
+                } else {
+                    tracing::warn!(
+                        topic,
+                        partition,
+                        from = held,
+                        to = offset,
+                        "the group's offset was moved forwards by another program; the records between are not in this directory"
+                    );
+                }
+                self.gaps.retain(|gap| gap.0 != partition);
+                let by = if in_another_directory {
+                    tenancy.chain.directories()
+                } else {
+                    Vec::new()
+                };
+                self.gaps.push(Gap(partition, held, offset, by));
+                offset
+            }
+        };
+        self.begin(partition, offset);
+        Ok(Start::At(offset))
+    }
+
+    /// What has to be committed, at the offset where the partition was begun and before the first of its rows is taken in,
+    /// so that others can tell later whose rows are whose; `None` where the last commit is this directory's already.
+    pub fn claim(&self, partition: i32) -> Option<String> {
+        let tenancy = self.tenancies.get(&partition)?;
+        let author = Author {
+            directory: self.checkpoint.directory,
+            batch: self.checkpoint.next_batch,
+            begun: true,
+            topic: self.checkpoint.topic_id,
+        };
+        (!tenancy.ours).then(|| metadata::encode(author, &tenancy.chain))
+    }
+
+    /// Whether the directory holds something of the partition from this offset on: [`supersede`](Self::supersede) moves
+    /// it, before reading goes on there.
+    pub fn holds_beyond(&self, partition: i32, offset: i64) -> bool {
+        let held = self.checkpoint.durable(partition);
+        held.is_some_and(|held| held.next > offset)
+    }
+
+    /// Begins a partition for which [`start_position`](Self::start_position) said [`Start::Reset`] at the offset that
+    /// `Kafka.AutoOffsetReset` leads to.
+    ///
+    /// # Errors
+    /// [`SinkError::OutOfOrder`] when rows of the partition wait to be flushed or committed, or when it
+    /// [`holds_beyond`](Self::holds_beyond) the offset.
+    pub fn start_at(&mut self, partition: i32, offset: i64) -> Result<(), SinkError> {
+        self.ready()?;
+        self.settled(partition)?;
+        let held = self
+            .checkpoint
+            .durable(partition)
+            .map(|position| position.next);
+        match held.map(|held| (held, offset.cmp(&held))) {
+            Some((held, Ordering::Less)) => {
+                return Err(SinkError::OutOfOrder(format!(
+                    "partition {partition} is begun at {offset}, and the directory holds it up to {held}"
+                )));
+            }
+            // What lies between is not on the topic any more.
+            Some((held, Ordering::Greater)) => {
+                self.gaps.retain(|gap| gap.0 != partition);
+                self.gaps.push(Gap(partition, held, offset, Vec::new()));
+            }
+            _ => {}
+        }
+        self.begin(partition, offset);
+        Ok(())
+    }
+
+    fn begin(&mut self, partition: i32, offset: i64) {
+        if let Some(letters) = &mut self.letters {
+            letters.begin(partition, offset);
+        }
+        let position = Position {
+            next: offset,
+            epoch: None,
+        };
+        self.progress.insert(
+            partition,
+            Progress {
+                from: offset,
+                position,
+                counts: Appended::default(),
+            },
+        );
+    }
+
+    /// Whether nothing of the partition waits for a flush or for the outcome of a commit.
+    fn settled(&self, partition: i32) -> Result<(), SinkError> {
+        let unflushed = self
+            .progress
+            .get(&partition)
+            .is_some_and(|progress| progress.position.next != progress.from);
+        let pending = self.checkpoint.pending.as_ref();
+        let in_doubt = pending.is_some_and(|pending| {
+            pending.partitions.contains_key(&partition) && !pending.counted.contains(&partition)
+        });
+        if unflushed || in_doubt {
+            let why = if unflushed {
+                "rows that are not flushed"
+            } else {
+                "a commit whose outcome is not known"
+            };
+            return Err(SinkError::OutOfOrder(format!(
+                "partition {partition} is begun while it has {why}"
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! What needs three real brokers that may be killed: `scripts/storm` starts them and says in the environment where they are.
+
+use std::{
+    env, fs,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rand::{SeedableRng, rngs::StdRng};
+
+use crate::{proxy::Proxy, storm, support::*};
+
+fn number(name: &str) -> u64 {
+    let value = env::var(name).unwrap_or_else(|_| panic!("scripts/storm sets {name}"));
+    value.parse().expect("a number")
+}
+
+fn kafka(arguments: &[&str]) -> String {
+    let done = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"))
+        .args(arguments)
+        .output()
+        .expect("scripts/kafka");
+    assert!(done.status.success(), "{arguments:?}: {}", stderr(&done));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+/// The brokers' first port; one follows the other by ten.
+fn port() -> u64 {
+    number("STOCKFLOW_STORM_PORT")
+}
+
+/// A proxy before each broker: they advertise the port five above their own.
+fn proxies() -> (Vec<Proxy>, Cluster) {
+    let proxies: Vec<Proxy> = (0..3)
+        .map(|broker| {
+            let port = port() + 10 * broker;
+            Proxy::start(&format!("127.0.0.1:{}", port + 5), move || {
+                format!("127.0.0.1:{port}")
+            })
+        })
+        .collect();
+    let addresses: Vec<_> = proxies
+        .iter()
+        .map(|proxy| proxy.address.to_string())
+        .collect();
+    (proxies, Cluster::at(addresses.join(",")))
+}
+
+fn make(topic: &str, partitions: &str) {
+    let bootstrap = format!("127.0.0.1:{}", port());
+    let create = ["topics", "--bootstrap-server", &bootstrap, "--create"];
+    let of = ["--topic", topic, "--partitions", partitions];
+    let copies = ["--replication-factor", "3"];
+    let in_sync = ["--config", "min.insync.replicas=2"];
+    kafka(&[&create[..], &of[..], &copies[..], &in_sync[..]].concat());
+}
+
+/// Kills each broker in turn, for long enough that another takes over its partitions, and in the end all at once.
+fn kill_brokers(all: bool) {
+    const BROKERS: [&str; 3] = ["1", "2", "3"];
+    for broker in BROKERS {
+        thread::sleep(Duration::from_millis(1_500));
+        kafka(&["kill", broker]);
+        thread::sleep(Duration::from_secs(4));
+        kafka(&["revive", broker]);
+    }
+    if all {
+        for broker in BROKERS {
+            kafka(&["kill", broker]);
+        }
+        thread::sleep(Duration::from_secs(2));
+        // None is ready before two are.
+        thread::scope(|scope| {
+            for broker in BROKERS {
+                scope.spawn(move || kafka(&["revive", broker]));
+            }
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs three real brokers of its own: scripts/storm"]
+fn everything_goes_wrong_at_once() {
+    let seed = number("STOCKFLOW_STORM_SEED");
+    let count = number("STOCKFLOW_STORM_EVENTS");
+    let kills = number("STOCKFLOW_STORM_KILLS") as u32;
+    let all = number("STOCKFLOW_STORM_ALL") > 0;
+    let transactions = number("STOCKFLOW_STORM_TRANSACTIONS") > 0;
+    let (proxies, cluster) = proxies();
+    let bench = Bench::new(&cluster);
+    let input = bench.directory.path().join("events.ndjson");
+    fs::write(&input, storm::events(count)).expect("a file");
+    let input = input.to_str().expect("UTF-8");
+    let mut random = StdRng::seed_from_u64(seed);
+    make(&bench.topic, "3");
+    for (proxy, place) in proxies.iter().zip(0..) {
+        proxy.storm(seed * 3 + place);
+    }
+    let started = Instant::now();
+    thread::scope(|scope| {
+        let brokers = scope.spawn(|| kill_brokers(all));
+        storm::produce(&bench, input, transactions, kills, &mut random, 5_000);
+        brokers.join().expect("the brokers are back");
+    });
+    let faults: u64 = proxies.iter().map(Proxy::calm).sum();
+    storm::check(&storm::on_topic(&bench), count, seed);
+    println!(
+        "seed {seed}: {count} events once and in order; {} kills of brokers, {kills} of the producer, {faults} faults{}, {:.0} s",
+        if all { 6 } else { 3 },
+        if transactions {
+            ", in transactions"
+        } else {
+            ""
+        },
+        started.elapsed().as_secs_f64()
+    );
+}
+
+/// What a killed producer wrote is at the end of the leader's log, and no follower has it: it may come to count, and may
+/// be cut off. The next start waits until that is decided.
+#[test]
+#[ignore = "needs three real brokers of its own: scripts/storm"]
+fn a_tail_that_is_not_replicated_is_waited_for() {
+    const COUNT: u64 = 2_000;
+    let (_proxies, cluster) = proxies();
+    let bench = Bench::new(&cluster);
+    let input = bench.directory.path().join("events.ndjson");
+    fs::write(&input, storm::events(COUNT)).expect("a file");
+    let input = input.to_str().expect("UTF-8");
+    make(&bench.topic, "1");
+    let bootstrap = format!("127.0.0.1:{}", port());
+    let describe = ["topics", "--bootstrap-server", &bootstrap, "--describe"];
+    let described = kafka(&[&describe[..], &["--topic", &bench.topic]].concat());
+    let leader = described
+        .split("Leader: ")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next())
+        .unwrap_or_else(|| panic!("{described}"));
+    let directory = env::var("STOCKFLOW_KAFKA_DIR").expect("scripts/storm sets it");
+    let signal_followers = |name: &str| {
+        for broker in ["1", "2", "3"] {
+            if broker != leader {
+                let file = fs::read_to_string(format!("{directory}/node{broker}.pid"));
+                let file = file.expect("a process id");
+                let id = file.lines().next().expect("a process id");
+                let sent = Command::new("kill")
+                    .args([&format!("-{name}"), id])
+                    .status();
+                assert!(sent.expect("kill runs").success());
+            }
+        }
+    };
+    let log = format!(
+        "{directory}/data{leader}/{}-0/00000000000000000000.log",
+        bench.topic
+    );
+    let logged = || fs::metadata(&log).map_or(0, |log| log.len());
+    let spawn = |more: &[&str]| {
+        bench
+            .command(&["produce", "--source", "replay", "--input", input])
+            .args(["--format", "json"])
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs")
+    };
+    let more_than = |before: u64| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while logged() <= before && Instant::now() < end {
+            thread::sleep(Duration::from_millis(20));
+        }
+        logged() > before
+    };
+    // It has its producer id before the controllers are frozen with the followers, and events for ten seconds.
+    let mut first = spawn(&["--speed", "2"]);
+    assert!(more_than(0), "nothing was written");
+    thread::sleep(Duration::from_secs(1));
+    signal_followers("STOP");
+    let grown = more_than(logged());
+    first.kill().expect("a process");
+    let _ = first.wait();
+    let tail = logged();
+    let mut second = spawn(&[]);
+    thread::sleep(Duration::from_secs(3));
+    let waits = second.try_wait().expect("a child").is_none();
+    let untouched = logged() == tail;
+    signal_followers("CONT");
+    let status = wait(&mut second, Duration::from_secs(120));
+    let output = second.wait_with_output().expect("its output");
+    let text = stderr(&output);
+    assert!(grown, "nothing was written behind the followers\n{text}");
+    assert!(waits && untouched, "it did not wait\n{text}");
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "{text}");
+    let done = last_json(&output);
+    let known = done["duplicates_skipped"].as_u64().expect("a number");
+    let published = done["published"].as_u64().expect("a number");
+    assert_eq!(known + published, COUNT, "{done}");
+    storm::check(&storm::on_topic(&bench), COUNT, 0);
+    println!("an unreplicated tail in {tail} bytes: {known} events found, {published} published");
+}
