@@ -7,15 +7,14 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::checkpoint::FileState;
 use super::error::SinkError;
 use super::index::{Passed, Why};
-use super::letters::DeadLetter;
 use super::naming::{Kind, Purpose};
 use super::output::Output;
 use super::outputs::Due;
 use super::place::Form;
 use super::row::{self, InputRecord};
-use super::settings::{BadRecords, FileDate};
+use super::settings::FileDate;
 use super::{Progress, Sink};
-use crate::event::{self, BadRecord, ReasonCounts, Trade};
+use crate::event::{self, ReasonCounts, Trade};
 
 /// What became of the records of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,99 +174,6 @@ impl Sink {
         self.grew(at, before)
     }
 
-    #[cold]
-    fn bad(
-        &mut self,
-        partition: i32,
-        record: &InputRecord<'_>,
-        reason: BadRecord,
-        now: DateTime<Utc>,
-        appended: &mut Appended,
-    ) -> Result<(), SinkError> {
-        if self.settings.bad_records != BadRecords::Fail {
-            appended.reasons.count(reason);
-            self.complain(partition, record.offset, reason, now);
-        }
-        let topic = &self.checkpoint.topic;
-        match self.settings.bad_records {
-            BadRecords::Fail => {
-                let (topic, offset) = (topic.clone(), record.offset);
-                Err(SinkError::BadRecord {
-                    topic,
-                    partition,
-                    offset,
-                    reason,
-                })
-            }
-            BadRecords::Skip => {
-                appended.skipped += 1;
-                self.pass(
-                    partition,
-                    record.offset,
-                    record.offset.saturating_add(1),
-                    Why::Skipped,
-                );
-                Ok(())
-            }
-            BadRecords::DeadLetter if let Some(letters) = &mut self.letters => {
-                let letter = DeadLetter {
-                    partition,
-                    record: *record,
-                    reason,
-                };
-                letters.put(&letter).map_err(SinkError::DeadLetters)?;
-                appended.dead_letters += 1;
-                self.pass(
-                    partition,
-                    record.offset,
-                    record.offset.saturating_add(1),
-                    Why::DeadLetter,
-                );
-                Ok(())
-            }
-            BadRecords::DeadLetter => {
-                let at = self.output(Purpose {
-                    kind: Kind::DeadLetters,
-                    date: now.date_naive(),
-                })?;
-                let Some(output) = self.outputs.list.get_mut(at) else {
-                    return Ok(());
-                };
-                let buffer = output.line(partition, record.offset);
-                let before = buffer.len();
-                row::write_dead_letter(buffer, &self.checkpoint.topic, partition, record, reason);
-                appended.dead_letters += 1;
-                self.grew(at, before)
-            }
-        }
-    }
-
-    fn complain(&mut self, partition: i32, offset: i64, reason: BadRecord, now: DateTime<Utc>) {
-        let topic = &self.checkpoint.topic;
-        let becomes = match self.settings.bad_records {
-            BadRecords::Skip => "is passed over",
-            BadRecords::DeadLetter | BadRecords::Fail => "becomes a dead letter",
-        };
-        match self.complaints.due(reason, now) {
-            Some(1) => tracing::warn!(
-                topic,
-                partition,
-                offset,
-                %reason,
-                "a record that is no trade {becomes} (Output.BadRecords)"
-            ),
-            Some(count) => tracing::warn!(
-                topic,
-                partition,
-                offset,
-                %reason,
-                count,
-                "more records that are no trades, this is the last of them; each {becomes}"
-            ),
-            None => tracing::debug!(topic, partition, offset, %reason, "a record {becomes}"),
-        }
-    }
-
     /// Begins the next part when the row would make the file too long; the file that takes it.
     #[cold]
     fn roll_if_full(
@@ -292,7 +198,7 @@ impl Sink {
     }
 
     /// Notes that offsets of a partition, the next ones after those noted before, have no line in a file.
-    fn pass(&mut self, partition: i32, from: i64, to: i64, why: Why) {
+    pub(super) fn pass(&mut self, partition: i32, from: i64, to: i64, why: Why) {
         match self.passed.last_mut() {
             Some(last) if (last.0, last.2, last.3) == (partition, from, why) => last.2 = to,
             _ => self.passed.push(Passed(partition, from, to, why)),

@@ -25,6 +25,7 @@
 
 mod anew;
 mod append;
+mod bad;
 mod begin;
 mod checkpoint;
 mod closed;

@@ -6,6 +6,7 @@ mod disk;
 mod edits;
 mod letters;
 mod model;
+mod replay;
 mod steps;
 mod truth;
 mod world;
