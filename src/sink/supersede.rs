@@ -92,15 +92,15 @@ impl Sink {
             .collect();
         for (number, name) in names.iter().enumerate() {
             let open = work.checkpoint.counting.files.get(name);
-            let listed = closed.get(name).map(|closed| &closed.state);
-            let Some(state) = open.or(listed).copied() else {
+            let listed = closed.get(name).filter(|closed| !closed.emptied);
+            let Some(state) = open.or(listed.map(|closed| &closed.state)).copied() else {
                 continue;
             };
             let file = File {
                 number,
                 name,
                 state,
-                is_closed: open.is_none(),
+                is_listed: listed.is_some(),
             };
             self.write_anew(&mut tail, &mut work, &file, partition, target)?;
         }
@@ -331,7 +331,7 @@ impl Sink {
             } else {
                 file.state.form
             },
-            closing: file.state.closing || file.is_closed,
+            closing: file.state.closing || file.is_listed,
             ..file.state
         };
         let from = kept.finish().map_err(io)?;
@@ -356,7 +356,7 @@ impl Sink {
             files.insert(name.to_owned(), state);
         } else {
             work.checkpoint.counting.files.remove(name);
-            if file.is_closed {
+            if file.is_listed {
                 work.emptied.extend(lines::encode(&Closed {
                     name: name.to_owned(),
                     state,
@@ -374,8 +374,8 @@ struct File<'f> {
     number: usize,
     name: &'f str,
     state: FileState,
-    /// Whether it is in the list of closed files.
-    is_closed: bool,
+    /// Whether the list of closed files names it: also one that an earlier reset opened again stands there, as it was.
+    is_listed: bool,
 }
 
 /// Where the line `rows` ends, counted from 1.
