@@ -186,3 +186,28 @@ fn a_closed_file_that_is_emptied_by_several_resets_is_closed_no_more() {
         }
     }
 }
+
+/// Publishing is stopped before its names are durable, the next start goes by them, and then power is lost.
+#[test]
+fn names_that_a_start_goes_by_outlive_a_loss_of_power() {
+    for (seed, files) in (0..).zip(Files::all()) {
+        for changes in 0..30 {
+            let mut world = World::new(seed, Vec::new(), false, &files);
+            world.step(&Step::Append {
+                partition: 1,
+                count: 20,
+            });
+            world.step(&Step::Flush);
+            world.step(&Step::Commit {
+                lands: 7,
+                told: 7,
+                late: 0,
+            });
+            world.step(&Step::Arm { changes });
+            world.step(&Step::CloseFiles);
+            world.step(&Step::Close);
+            world.step(&Step::Kill { power: true });
+            world.finish();
+        }
+    }
+}
