@@ -6,7 +6,8 @@ use std::path::Path;
 use super::checkpoint::{Checkpoint, FileState, Left};
 use super::error::SinkError;
 use super::fs::Fs;
-use super::place::Form;
+use super::open::STATE_DIRECTORY;
+use super::place::{self, Form};
 use super::tail::Tail;
 
 /// So many bytes of a file hold its header.
@@ -57,6 +58,13 @@ pub(super) fn look(
         let path = directory.join(place);
         if (fs.len(&path).map_err(SinkError::io("read", &path))?).is_some() {
             look_at_disturbed(fs, &path, left)?;
+        }
+    }
+    if !published.is_empty() {
+        // Who was stopped may not have come to this; and the checkpoint that says where they are must not outlive it.
+        let hidden = directory.join(STATE_DIRECTORY).join(place::HIDDEN);
+        for path in [directory, &hidden] {
+            fs.sync_dir(path).map_err(SinkError::io("sync", path))?;
         }
     }
     *unsaved |= !gone.is_empty() || !published.is_empty();

@@ -92,15 +92,15 @@ impl Sink {
             .collect();
         for (number, name) in names.iter().enumerate() {
             let open = work.checkpoint.counting.files.get(name);
-            let listed = closed.get(name).map(|closed| &closed.state);
-            let Some(state) = open.or(listed).copied() else {
+            let listed = closed.get(name).filter(|closed| !closed.emptied);
+            let Some(state) = open.or(listed.map(|closed| &closed.state)).copied() else {
                 continue;
             };
             let file = File {
                 number,
                 name,
                 state,
-                is_listed: closed.get(name).is_some_and(|closed| !closed.emptied),
+                is_listed: listed.is_some(),
             };
             self.write_anew(&mut tail, &mut work, &file, partition, target)?;
         }
@@ -374,7 +374,7 @@ struct File<'f> {
     number: usize,
     name: &'f str,
     state: FileState,
-    /// Whether it is in the list of closed files, also when a reset has opened it again since.
+    /// Whether the list of closed files names it: also one that an earlier reset opened again stands there, as it was.
     is_listed: bool,
 }
 

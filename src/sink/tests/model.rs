@@ -12,7 +12,12 @@ use super::steps::{Files, Step, files, step};
 use super::world::World;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        // More, when PROPTEST_CASES says so.
+        cases: ProptestConfig::default().cases.max(1500),
+        max_shrink_iters: 4000,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_record_is_there_exactly_once(
@@ -145,6 +150,63 @@ fn closing_ends_at_any_step() {
                     count: 9,
                 });
             }
+            world.finish();
+        }
+    }
+}
+
+/// A closed file that resets empty row by row: the first opens it again, the last leaves nothing of it. The world ends
+/// at each step.
+#[test]
+fn a_closed_file_that_is_emptied_by_several_resets_is_closed_no_more() {
+    for (seed, files) in (0..).zip(Files::all()) {
+        for changes in 0..90 {
+            let power = changes % 3 != 0;
+            let mut world = World::new(seed, vec![changes / 2], power, &files);
+            world.step(&Step::Append {
+                partition: 1,
+                count: 5,
+            });
+            world.step(&Step::Flush);
+            world.step(&Step::Commit {
+                lands: 7,
+                told: 7,
+                late: 0,
+            });
+            world.step(&Step::Tend { minutes: 60 });
+            world.step(&Step::CloseFiles);
+            world.step(&Step::Arm { changes });
+            for _ in 0..5 {
+                world.step(&Step::Reset {
+                    partition: 1,
+                    back: 1,
+                });
+            }
+            world.finish();
+        }
+    }
+}
+
+/// Publishing is stopped before its names are durable, the next start goes by them, and then power is lost.
+#[test]
+fn names_that_a_start_goes_by_outlive_a_loss_of_power() {
+    for (seed, files) in (0..).zip(Files::all()) {
+        for changes in 0..30 {
+            let mut world = World::new(seed, Vec::new(), false, &files);
+            world.step(&Step::Append {
+                partition: 1,
+                count: 20,
+            });
+            world.step(&Step::Flush);
+            world.step(&Step::Commit {
+                lands: 7,
+                told: 7,
+                late: 0,
+            });
+            world.step(&Step::Arm { changes });
+            world.step(&Step::CloseFiles);
+            world.step(&Step::Close);
+            world.step(&Step::Kill { power: true });
             world.finish();
         }
     }
