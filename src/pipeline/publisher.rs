@@ -37,6 +37,10 @@ pub(super) struct Publisher<'a> {
     id: Option<Arc<str>>,
     known: Option<Known>,
     flights: Flights,
+    /// Whether a batch was polled of which not every event was handed over.
+    cut: bool,
+    /// Whether the poll that the last event came from was handed over whole, or as far as the count allows.
+    whole: bool,
     /// How many events are still to be published, if there is a limit.
     left: Option<u64>,
     progress: &'a watch::Sender<Published>,
@@ -61,6 +65,8 @@ impl<'a> Publisher<'a> {
             id,
             known,
             flights: Flights::default(),
+            cut: false,
+            whole: true,
             left: count,
             progress,
             value: Vec::with_capacity(256),
@@ -69,9 +75,9 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Whether everything that was handed over is acknowledged.
+    /// Whether everything that was polled is on the topic, acknowledged.
     pub(super) fn is_settled(&self) -> bool {
-        self.flights.is_empty()
+        !self.cut && self.open.is_none() && self.flights.is_empty()
     }
 
     /// Publishes what `source` gives until it ends, the count is reached or the stop is asked for.
@@ -115,7 +121,7 @@ impl<'a> Publisher<'a> {
                 None => {}
             }
             self.reap().await?;
-            if self.left != Some(0) && self.flights.is_empty() {
+            if self.is_settled() {
                 source.settled();
             }
         }
@@ -123,13 +129,17 @@ impl<'a> Publisher<'a> {
     }
 
     async fn publish(&mut self, batch: Batch) -> Result<(), PipelineError> {
+        // A stop and an error end this in the middle: until it is done, the batch counts as cut.
+        (self.cut, self.whole) = (true, false);
         if let Some(known) = &mut self.known {
             known.learn(&batch.events, Utc::now()).await?;
         }
         let mut skipped = 0;
         let batch = Arc::new(batch);
+        let mut counted_out = false;
         for place in 0..batch.events.len() {
             if self.left == Some(0) {
+                counted_out = true;
                 break;
             }
             // Also before events that are passed over: no record may seem older than the poll that brought its event,
@@ -155,6 +165,8 @@ impl<'a> Publisher<'a> {
             done.duplicates_skipped += skipped;
             done.bad_bars += batch.bad.total();
         });
+        self.cut = counted_out;
+        self.whole = !batch.more || self.left == Some(0);
         Ok(())
     }
 
@@ -283,9 +295,12 @@ impl<'a> Publisher<'a> {
         deadline: Instant,
         commit: bool,
     ) -> Result<bool, PipelineError> {
+        // A poll is to be seen whole or not at all: one that a stop cut is taken back, and polled again at the next start.
+        let commit_it = commit && self.whole;
+        let given_back = commit && !self.whole;
         if self.open.is_some() {
             let committed = async {
-                match commit {
+                match commit_it {
                     true => self.commit().await,
                     false => Ok(()),
                 }
@@ -301,7 +316,7 @@ impl<'a> Publisher<'a> {
             if !self.flights.any_in_doubt() {
                 self.producer.abort(deadline).await;
             }
-            drained = false;
+            drained &= given_back;
         } else {
             self.count()?;
         }

@@ -118,6 +118,49 @@ fn a_poll_is_seen_whole_or_not_at_all_and_once_after_a_kill() {
 }
 
 #[test]
+fn a_stop_leaves_no_part_of_a_poll() {
+    const BARS: usize = 60_000;
+    let Some(cluster) = kafka() else { return };
+    let bench = Bench::new(&cluster);
+    bench.json(&["produce", "--source", "simulated", "--count", "1"]);
+    let input = bars(&bench, BARS as i64);
+    let produce = [
+        "produce",
+        "--source",
+        "replay",
+        "--input",
+        &input,
+        "--symbol",
+        "IBM",
+        // So little that it has to wait for the broker again and again, and is stopped in the middle.
+        "--set",
+        "Kafka.QueueBufferingMaxKbytes=1024",
+        "--set",
+        "Kafka.BatchSize=4096",
+    ];
+    let mut first = spawn(&bench, &produce);
+    let end = Instant::now() + Duration::from_secs(60);
+    while read(&bench, "read_uncommitted").len() < 2 {
+        if let Some(status) = first.try_wait().expect("a process") {
+            let output = first.wait_with_output().expect("its output");
+            panic!("it ended with {status}: {}", stderr(&output));
+        }
+        assert!(Instant::now() < end, "nothing came");
+    }
+    signal(&first, "TERM");
+    let status = wait(&mut first, Duration::from_secs(60));
+    let output = first.wait_with_output().expect("its output");
+    let text = stderr(&output);
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "{text}");
+    let seen = read(&bench, "read_committed").len() - 1;
+    assert!(seen == 0 || seen == BARS, "{seen} of {BARS}: {text}");
+    let transactional = id(&bench);
+    let done = bench.json(&[&produce[..], &["--set", &transactional]].concat());
+    assert_eq!(done["published"], (BARS - seen) as u64, "{done}");
+    assert_eq!(read(&bench, "read_committed").len(), BARS + 1);
+}
+
+#[test]
 fn a_second_producer_with_the_id_fences_the_first() {
     let Some(cluster) = kafka() else { return };
     let bench = Bench::new(&cluster);
