@@ -74,6 +74,8 @@ pub(super) struct Entry<B> {
     pub(super) state: State,
     /// Whether an attempt under these numbers ended without a certain outcome.
     pub(super) in_doubt: bool,
+    /// Whether a broker refused it as out of order, in doubt as it is: it may be in the log and forgotten.
+    pub(super) out_of_turn: bool,
     pub(super) cause: Option<Cause>,
 }
 
@@ -88,6 +90,7 @@ impl<B> Entry<B> {
             stamped: false,
             state: State::Waiting,
             in_doubt: false,
+            out_of_turn: false,
             cause: None,
         }
     }
@@ -105,6 +108,7 @@ impl<B> Entry<B> {
         self.stamped = false;
         self.numbered_at = None;
         self.in_doubt = false;
+        self.out_of_turn = false;
     }
 
     /// Until when it is tried: to its deadline, and in doubt only while a broker can tell it from a new batch.
@@ -122,6 +126,16 @@ impl<B> Entry<B> {
     /// Whether it was given numbers whose fate is not known.
     pub(super) fn is_numbered_and_unresolved(&self) -> bool {
         self.identity.is_some() && !self.is_resolved()
+    }
+
+    /// Whether it was given numbers whose fate another attempt can tell.
+    pub(super) fn can_tell(&self) -> bool {
+        self.is_numbered_and_unresolved() && !self.out_of_turn
+    }
+
+    /// Whether only what comes behind it can tell its fate.
+    pub(super) fn is_out_of_turn(&self) -> bool {
+        self.out_of_turn && !self.is_resolved()
     }
 
     /// Ends it without an acknowledgement; its numbers no longer stand in anyone's way.

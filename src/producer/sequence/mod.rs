@@ -11,7 +11,8 @@
 //!   one batch is on its way, or the second could be written without the first.
 //! - After a failure the numbered batches are sent again one at a time, oldest first; new ones wait.
 //! - OUT_OF_ORDER_SEQUENCE_NUMBER behind an unresolved batch is only its echo: send again. At the head of the line it
-//!   means that the batch is not in the log.
+//!   means that the batch is not in the log, unless it is in doubt: a leader that was started again remembers just the
+//!   last batch. Then those behind it are tried, and what is acknowledged behind it proves it.
 //! - A broker forgets a producer that is silent for long: after a pause, one batch goes alone again, and a batch in doubt
 //!   is given up before a broker could take its repetition for a new one.
 //! - A batch may have no deadline. Then it is sent under the same numbers until a broker has answered, and whatever a
@@ -174,19 +175,22 @@ impl<B> PartitionSequence<B> {
         }
         let producer = self.producer?;
 
-        let again =
-            |entry: &Entry<B>| matches!(entry.state, State::Waiting) && entry.identity.is_some();
+        let again = |entry: &Entry<B>| matches!(entry.state, State::Waiting) && entry.can_tell();
         let index = if let Some(index) = self.queue.iter().position(again) {
             if in_flight {
                 return None;
             }
             index
         } else {
+            // Acknowledged ones count until they are told: the broker remembers those that come last.
+            let is_of_epoch =
+                |of: &ProducerIdentity| (of.id, of.epoch) == (producer.id, producer.epoch);
             let numbered = self
                 .queue
                 .iter()
-                .filter(|entry| entry.identity.is_some())
+                .filter(|entry| entry.identity.as_ref().is_some_and(is_of_epoch))
                 .count();
+            let undecided = self.queue.iter().any(Entry::is_out_of_turn);
             if numbered == 0
                 && self
                     .acknowledged
@@ -195,7 +199,7 @@ impl<B> PartitionSequence<B> {
                 self.acknowledged = None;
             }
             let unknown = self.acknowledged.is_none();
-            if self.hole || numbered >= self.window || (numbered > 0 && unknown) {
+            if self.hole || undecided || numbered >= self.window || (numbered > 0 && unknown) {
                 return None;
             }
             self.queue.iter().position(Entry::is_unsent)?
@@ -237,7 +241,7 @@ impl<B> PartitionSequence<B> {
             return Vec::new();
         };
         let before = || self.queue.iter().take(index);
-        let behind = before().any(Entry::is_numbered_and_unresolved);
+        let behind = before().any(Entry::can_tell);
         // What comes after a batch that certainly is not in the log, and never will be under these numbers, is not
         // either.
         let shut_out = before().any(Entry::is_unsent);
@@ -246,6 +250,7 @@ impl<B> PartitionSequence<B> {
             return Vec::new();
         };
         entry.state = State::Waiting;
+        let mut gap = false;
         match verdict {
             Verdict::Written(offset) => {
                 entry.state = State::Resolved(Ok(offset));
@@ -262,7 +267,11 @@ impl<B> PartitionSequence<B> {
                 self.retry_at = Some(retry_at);
             }
             Verdict::OutOfOrder if behind => {}
-            Verdict::OutOfOrder if may_linger && entry.in_doubt => entry.give_up(None),
+            Verdict::OutOfOrder if may_linger && entry.in_doubt => {
+                gap = true;
+                entry.give_up(None);
+            }
+            Verdict::OutOfOrder if entry.in_doubt => entry.out_of_turn = true,
             Verdict::OutOfOrder if self.epochs == Epochs::Coordinators => {
                 entry.cause = Some("the broker does not know the batch before this one".into());
                 entry.give_up(None);
@@ -273,11 +282,45 @@ impl<B> PartitionSequence<B> {
                 self.hole = true;
             }
             Verdict::Refused(refusal) => {
+                gap = entry.in_doubt;
                 entry.give_up(Some(refusal));
                 self.hole = true;
             }
         }
+        self.judge(gap);
         self.settled()
+    }
+
+    /// Decides about batches in doubt that were refused as out of order. A leader that was started again knows the last
+    /// batch of each producer and no other, so it refuses those before it though they are in the log. Brokers take nothing
+    /// out of turn: one that is acknowledged behind them proves them. When none behind them is left to tell, they are not there. `gap` says that
+    /// one beside them was given up in doubt: it can prove nothing any more, and what lingers of it could still let them in.
+    fn judge(&mut self, gap: bool) {
+        if !self.queue.iter().any(Entry::is_out_of_turn) {
+            return;
+        }
+        let acknowledged = |entry: &Entry<B>| matches!(entry.state, State::Resolved(Ok(_)));
+        let proof = self.queue.iter().rposition(acknowledged).unwrap_or(0);
+        for entry in self.queue.iter_mut().take(proof) {
+            if entry.is_out_of_turn() {
+                entry.state = State::Resolved(Ok(None));
+            }
+        }
+        if self.queue.iter().any(Entry::can_tell) {
+            return;
+        }
+        for entry in &mut self.queue {
+            if !entry.is_out_of_turn() {
+                continue;
+            }
+            if self.epochs == Epochs::Ours && !gap {
+                entry.unnumber();
+            } else {
+                entry.cause = Some("the broker does not know the batch before this one".into());
+                entry.give_up(None);
+            }
+            self.hole = true;
+        }
     }
 
     /// Puts two batches in the place of one on its way that the broker certainly did not write; `halves` says which, with
@@ -311,6 +354,7 @@ impl<B> PartitionSequence<B> {
     /// Gives up what has waited beyond its deadline. A batch on its way is waited for: its request has a time limit.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Completion<B>> {
         let mut given_up = Vec::new();
+        let mut gap = false;
         while let Some(front) = self.queue.front()
             && front.ends().is_some_and(|end| end <= now)
             && matches!(front.state, State::Waiting)
@@ -327,11 +371,14 @@ impl<B> PartitionSequence<B> {
                     front.state = State::Resolved(Ok(None));
                 } else {
                     front.give_up(None);
-                    self.hole |= numbered.is_some();
+                    gap |= numbered.is_some();
+                    self.hole |= gap;
                 }
             }
             given_up.append(&mut self.settled());
         }
+        self.judge(gap);
+        given_up.append(&mut self.settled());
         given_up
     }
 
