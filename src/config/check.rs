@@ -111,7 +111,7 @@ pub(super) fn source(
             if source.input.is_empty() {
                 problems.push(needed(
                     "Source.Input",
-                    "a replay needs files: --input FILE..., or - for standard input",
+                    "a replay needs files: --set Source.Input=FILE, or - for standard input",
                 ));
             }
         }
@@ -121,14 +121,14 @@ pub(super) fn source(
                     "AlphaVantage.ApiKey",
                     concat!(
                         "not set; a free key is at https://www.alphavantage.co/support/#api-key, and goes into AlphaVantage__ApiKey ",
-                        "or a file named by AlphaVantage.ApiKeyFile; --source simulated needs none"
+                        "or a file named by AlphaVantage.ApiKeyFile; `stockflow produce --source simulated` needs none"
                     ),
                 )),
                 Some(Ok(key)) if is_placeholder(&key) => problems.push(needed(
                     "AlphaVantage.ApiKey",
                     concat!(
                         "YOUR_API_KEY_HERE is a placeholder; a free key is at https://www.alphavantage.co/support/#api-key; ",
-                        "--source simulated needs none"
+                        "`stockflow produce --source simulated` needs none"
                     ),
                 )),
                 Some(Ok(_)) => {}
@@ -141,7 +141,7 @@ pub(super) fn source(
             if alpha_vantage.symbols.is_empty() {
                 problems.push(needed(
                     "AlphaVantage.Symbols",
-                    "not set; name what to ask for: --symbol IBM, or several: --symbol IBM,AAPL",
+                    "not set; name what to ask for: --set AlphaVantage.Symbols=IBM, or several: --set AlphaVantage.Symbols=IBM,AAPL",
                 ));
             }
         }

@@ -170,14 +170,7 @@ pub(super) fn source(
     one_shot: bool,
 ) -> Result<Box<dyn Source>, PipelineError> {
     let kind = config.source.kind;
-    if options.months.is_some() && kind != SourceKind::AlphaVantage {
-        let problem = "--from-month fills back from Alpha Vantage; see Source.Kind";
-        return Err(PipelineError::Setting(problem.to_owned()));
-    }
-    if options.speed.is_some() && kind != SourceKind::Replay {
-        let problem = "--speed is for --source replay; see Source.Kind";
-        return Err(PipelineError::Setting(problem.to_owned()));
-    }
+    flags_apply(config, options)?;
     Ok(match kind {
         SourceKind::AlphaVantage => Box::new(alpha_vantage::AlphaVantage::new(alpha_vantage(
             config, options, one_shot,
@@ -222,6 +215,46 @@ pub(super) fn source(
             },
         })?),
     })
+}
+
+/// Refuses flags that the source would pass over. A key that another layer sets may wait for a source that needs it.
+fn flags_apply(config: &Config, options: &SourceOptions) -> Result<(), PipelineError> {
+    let kind = config.source.kind;
+    let given = |path| matches!(config.origin(path), config::Origin::Flag(_));
+    let (replay, simulated) = (SourceKind::Replay, SourceKind::Simulated);
+    for (wrong, problem) in [
+        (
+            options.months.is_some() && kind != SourceKind::AlphaVantage,
+            "--from-month fills back from Alpha Vantage",
+        ),
+        (
+            options.speed.is_some() && kind != replay,
+            "--speed is for --source replay",
+        ),
+        (
+            given("Source.Input") && kind != replay,
+            "--input is for --source replay",
+        ),
+        (
+            given("Source.Simulated.Rate") && kind != simulated,
+            "--rate is for --source simulated",
+        ),
+        (
+            given("Source.Simulated.Seed") && kind != simulated,
+            "--seed is for --source simulated",
+        ),
+        (
+            options.once && kind == simulated,
+            "--once ends after one poll of each symbol, and a simulated market is not polled: --count N ends after N events",
+        ),
+    ] {
+        if wrong {
+            return Err(PipelineError::Setting(format!(
+                "{problem}; see Source.Kind"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn interval(config: &Config) -> Result<alpha_vantage::Interval, PipelineError> {
@@ -317,7 +350,7 @@ fn limit(limit: config::RequestLimit) -> alpha_vantage::Limit {
 
 /// What to do without an API key.
 const NO_KEY: &str = "AlphaVantage.ApiKey is not set (or is the placeholder of an example): get a free key at \
-    https://www.alphavantage.co/support/#api-key, or try `--source simulated`";
+    https://www.alphavantage.co/support/#api-key, or try `stockflow produce --source simulated`";
 
 fn to_usize(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)

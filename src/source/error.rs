@@ -38,7 +38,7 @@ pub enum SourceError {
     NoSymbolLeft,
     /// Some of what was asked for once could not be had.
     #[error(
-        "{given_up} of the requests brought nothing, for the reasons above; the same command again asks for what is missing"
+        "{given_up} of the requests brought nothing or not all, for the reasons above; the same command again asks for what is missing"
     )]
     Incomplete {
         /// How many.

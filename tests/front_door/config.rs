@@ -142,6 +142,26 @@ fn wrong_configuration_is_78_and_told_all_at_once() {
 }
 
 #[test]
+fn flags_that_the_source_would_pass_over_are_refused() {
+    for (flags, part) in [
+        ("--source simulated --once", "--count N"),
+        ("--source simulated --input x", "--source replay"),
+        ("--source simulated --speed 2", "--source replay"),
+        ("--source replay --input x --rate 5", "--source simulated"),
+        ("--source replay --input x --seed 5", "--source simulated"),
+        ("--symbol IBM --seed 5", "--source simulated"),
+        ("--symbol IBM --input x", "--source replay"),
+    ] {
+        let line = format!("produce -b 127.0.0.1:1 --set AlphaVantage.ApiKey=EXAMPLE {flags}");
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let output = run(&fresh(), &arguments);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(78), "{flags}: {said}");
+        assert!(said.contains(part), "{flags}: {said}");
+    }
+}
+
+#[test]
 fn secrets_are_masked_and_seen_to_be_set() {
     let dir = fresh();
     fs::write(dir.path().join("key"), "TOPSECRET2\n").expect("a file");

@@ -251,9 +251,10 @@ async fn source(config: &Config, report: &mut CheckReport) {
         return;
     };
     if outlook.left() == Some(0) {
+        let until = outlook.blocked_until.unwrap_or(outlook.renewed);
         let detail = format!(
-            "not tried: no request is left before {}",
-            outlook.renewed.to_rfc3339()
+            "not tried, nothing was sent: no request is left before {}",
+            until.to_rfc3339()
         );
         return report.add("API key", Outcome::Skipped, detail);
     }
@@ -265,17 +266,22 @@ async fn source(config: &Config, report: &mut CheckReport) {
     };
     match asked {
         Ok(probe) => {
-            report.add(
-                "API key",
-                Outcome::Ok,
-                format!("one request was used to try it: {}", probe.finding),
-            );
+            let used = if probe.sent {
+                "one request was used to try it"
+            } else {
+                "no request was sent"
+            };
+            let (outcome, said) = match probe.finding {
+                Ok(finding) => (Outcome::Ok, finding),
+                Err(error) => (Outcome::Failed, error.to_string()),
+            };
+            report.add("API key", outcome, format!("{used}: {said}"));
             report.tell_budget(probe.outlook);
         }
         Err(error) => report.add(
             "API key",
             Outcome::Failed,
-            format!("one request was used to try it: {error}"),
+            format!("no request was sent: {error}"),
         ),
     }
 }

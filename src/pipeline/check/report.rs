@@ -119,6 +119,7 @@ impl CheckReport {
                     "limit_per_minute": outlook.minute,
                     "runs_out_at": outlook.runs_out.map(|at| at.to_rfc3339()),
                     "renewed_at": outlook.renewed.to_rfc3339(),
+                    "blocked_until": outlook.blocked_until.map(|at| at.to_rfc3339()),
                     "paid_plan": outlook.paid,
                 }),
             );
@@ -141,7 +142,15 @@ impl CheckReport {
     /// Says what is left of the key's budget and when it runs out, in place of what was said of it before.
     pub(super) fn tell_budget(&mut self, outlook: Outlook) {
         self.findings.retain(|finding| finding.check != BUDGET);
+        let blocked = outlook.blocked_until.map(|until| {
+            format!(
+                "nothing is asked before {}: the service said that it answers this key no more before ({} requests were counted here today)",
+                until.to_rfc3339(),
+                outlook.day.used
+            )
+        });
         let day = match (outlook.left(), outlook.day.limit) {
+            _ if blocked.is_some() => blocked.unwrap_or_default(),
             (Some(left), Some(limit)) => {
                 let end = match outlook.runs_out {
                     Some(at) if left > 0 => format!(
@@ -170,7 +179,11 @@ impl CheckReport {
             (false, Some(_)) => "; the key has no intraday data",
             (false, None) => "",
         };
-        self.add(BUDGET, Outcome::Ok, format!("{day}; {minute}{plan}"));
+        let outcome = match outlook.left() {
+            Some(0) => Outcome::Skipped,
+            _ => Outcome::Ok,
+        };
+        self.add(BUDGET, outcome, format!("{day}; {minute}{plan}"));
         self.outlook = Some(outlook);
     }
 }

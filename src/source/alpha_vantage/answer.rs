@@ -1,14 +1,17 @@
 //! What an answer is: its bars are handed out, or it is the fault that it stands for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use compact_str::CompactString;
 
+use super::backfill::Month;
 use super::bar::Series;
 use super::body::{self, Ask, Bars, Refusal};
 use super::http::Answer;
 use super::notice::{Notice, NoticeKind};
-use super::settings::Function;
+use super::settings::{Function, OutputSize};
 use super::{AlphaVantage, Fault, count_bad_bars};
 use crate::source::Batch;
 
@@ -22,6 +25,19 @@ const STALE: TimeDelta = TimeDelta::minutes(45);
 pub(super) struct Brought {
     /// When the latest bar began.
     pub(super) newest: Option<DateTime<Utc>>,
+    /// The months of which it had bars, of those that are filled back.
+    pub(super) months: BTreeSet<Month>,
+}
+
+/// When the oldest and the latest of a body's closed bars began.
+struct Span(Option<(DateTime<Utc>, DateTime<Utc>)>);
+
+impl Span {
+    fn of(bars: &Bars) -> Self {
+        let first = bars.events.first().map(|event| event.timestamp.instant);
+        let last = bars.events.last().map(|event| event.timestamp.instant);
+        Self(first.zip(last))
+    }
 }
 
 impl AlphaVantage {
@@ -59,7 +75,12 @@ impl AlphaVantage {
                         NoticeKind::Html | NoticeKind::NoData | NoticeKind::Unknown
                     ) =>
             {
-                return Err(Fault::Notice(notice));
+                return Err(match (&notice.kind, self.asked_months(place)) {
+                    (NoticeKind::NoData, Some((symbol, of))) => {
+                        Fault::NoBars(format!("no bars for {symbol} in {of}: {notice}"))
+                    }
+                    _ => Fault::Notice(notice),
+                });
             }
             Err(Refusal::Unusable(why)) if success => {
                 return Err(answer
@@ -94,24 +115,51 @@ impl AlphaVantage {
             });
         }
         let broken = answer.cut.clone().or_else(|| bars.broken.clone());
-        let brought = self.hand_out(place, bars, now);
-        broken.map_or(Ok(brought), |why| Err(Fault::Broken(why)))
+        let (span, none) = (Span::of(&bars), bars.bad.is_empty() && !some);
+        let mut brought = self.hand_out(place, bars, broken.is_some(), now);
+        if let Some(why) = broken {
+            return Err(Fault::Broken(why));
+        }
+        if self.settings.months.is_some() {
+            self.say_reach(place, &span);
+            self.check_months(place, &mut brought, &span)?;
+        } else if none {
+            return Err(Fault::NoBars(format!(
+                "no bars: the answer of {} has none",
+                self.function.query_name()
+            )));
+        }
+        Ok(brought)
     }
 
-    fn hand_out(&mut self, place: usize, bars: Bars, now: DateTime<Utc>) -> Brought {
-        let brought = Brought {
+    fn hand_out(&mut self, place: usize, bars: Bars, broken: bool, now: DateTime<Utc>) -> Brought {
+        let mut brought = Brought {
             newest: bars.newest,
+            months: BTreeSet::new(),
         };
         self.delayed = bars.delayed;
         let origin: Arc<str> = bars.series.origin().into();
         let mut events = bars.events;
         if let Some(months) = &self.settings.months {
             events.retain(|event| months.hold(event.timestamp.instant));
+            brought.months = events
+                .iter()
+                .map(|event| Month::of(event.timestamp.instant))
+                .collect();
         }
         let Some(target) = self.targets.get_mut(place) else {
             return brought;
         };
         target.answered = true;
+        if let Some(asked) = target.month {
+            brought.months.retain(|month| *month == asked);
+        }
+        // The tries before handed these out already.
+        events.retain(|event| !target.handed_out.contains(&event.trade_id));
+        if broken {
+            let handed_out = events.iter().map(|event| event.trade_id.clone());
+            target.handed_out.extend(handed_out);
+        }
         let mut news = bars.bad;
         let seen = &mut target.bad_seen;
         news.retain(|bar| {
@@ -134,6 +182,78 @@ impl AlphaVantage {
         }
         self.ready.extend(Batch::split(events, &origin, bad));
         brought
+    }
+
+    /// Of each month that is filled back there have to be bars, and of that month.
+    fn check_months(&self, place: usize, brought: &mut Brought, span: &Span) -> Result<(), Fault> {
+        let (Some(months), Some((symbol, of))) = (&self.settings.months, self.asked_months(place))
+        else {
+            return Ok(());
+        };
+        let function = self.function.query_name();
+        if !brought.months.is_empty() {
+            if let (true, Some((oldest, _))) = (self.is_compact_daily(), span.0) {
+                // No more will be had of these.
+                let beyond = |month: &Month| *month < Month::of(oldest);
+                brought.months.extend(months.each().filter(beyond));
+            }
+            let now = Month::of(self.clock.now());
+            let lacks = |month: &Month| *month < now && !brought.months.contains(month);
+            let lacking = months.each().filter(lacks).map(|month| month.to_string());
+            let lacking: Vec<String> = lacking.collect();
+            let whole = self.function == Function::Daily;
+            if whole && !lacking.is_empty() {
+                let of = lacking.join(", ");
+                tracing::warn!("no bars for {symbol} in {of}: the answer of {function} has none");
+            }
+            return Ok(());
+        }
+        let instead = match span.0 {
+            Some((oldest, newest)) => format!(
+                "the service answered with bars from {} to {} instead",
+                oldest.date_naive(),
+                newest.date_naive()
+            ),
+            None => format!("the answer of {function} has none"),
+        };
+        Err(Fault::NoBars(format!(
+            "no bars for {symbol} in {of}: {instead}"
+        )))
+    }
+
+    /// The symbol and the months that a request is for, when months are filled back.
+    fn asked_months(&self, place: usize) -> Option<(CompactString, String)> {
+        let (months, target) = (self.settings.months.as_ref()?, self.targets.get(place)?);
+        let (from, to) = target
+            .month
+            .map_or((months.from, months.to), |month| (month, month));
+        let of = if from == to {
+            from.to_string()
+        } else {
+            format!("{from} to {to}")
+        };
+        Some((target.name(), of))
+    }
+
+    fn is_compact_daily(&self) -> bool {
+        self.settings.output_size == OutputSize::Compact && self.function == Function::Daily
+    }
+
+    /// Months may lie before the latest 100 days, which is all that some keys get.
+    fn say_reach(&mut self, place: usize, span: &Span) {
+        let (Some(months), Some((oldest, _))) = (&self.settings.months, span.0) else {
+            return;
+        };
+        if !self.is_compact_daily() || months.from >= Month::of(oldest) {
+            return;
+        }
+        if !std::mem::replace(&mut self.said.reach, true) {
+            tracing::warn!(
+                symbol = %self.name(place),
+                "this API key gets the latest 100 days only (OutputSize=compact), which reach back to {}; what is before needs a premium key",
+                oldest.date_naive()
+            );
+        }
     }
 
     /// Intraday bars that end long before now come from a key without an entitlement, or from one that has ended.

@@ -49,6 +49,11 @@ impl Month {
         }
     }
 
+    /// Whether its last day is before that day.
+    pub(super) fn ends_before(self, day: NaiveDate) -> bool {
+        (self.year, self.month) < (day.year(), day.month())
+    }
+
     /// Whether nothing can be added to the month any more.
     pub(super) fn is_over(self, now: DateTime<Utc>) -> bool {
         let next = self.next();

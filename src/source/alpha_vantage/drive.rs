@@ -192,7 +192,12 @@ impl AlphaVantage {
         }
         self.next_poll(place, now, brought.newest);
         if self.settings.months.is_some() {
-            self.unsettled.push(place);
+            let compact = self.settings.output_size == OutputSize::Compact;
+            let series = targets::filled_series(&self.settings, self.function, compact);
+            let symbol = self.name(place);
+            let filled = brought.months.iter();
+            self.unsettled
+                .extend(filled.map(|month| (series.clone(), symbol.clone(), *month)));
         }
     }
 
@@ -203,6 +208,9 @@ impl AlphaVantage {
         now: DateTime<Utc>,
         newest: Option<DateTime<Utc>>,
     ) {
+        if let Some(target) = self.targets.get_mut(place) {
+            target.handed_out.clear();
+        }
         if self.once() {
             return self.plan.done(place);
         }
@@ -252,17 +260,15 @@ impl AlphaVantage {
             return;
         }
         let now = self.clock.now();
-        let series = targets::filled_series(&self.settings);
-        let done: Vec<String> = std::mem::take(&mut self.unsettled)
-            .into_iter()
-            .filter_map(|place| self.targets.get(place))
-            .filter_map(|target| Some((target.name(), target.month?)))
-            .filter(|(_, month)| month.is_over(now))
-            .map(|(symbol, month)| targets::filled_month(&symbol, month))
-            .collect();
+        let mut done = std::mem::take(&mut self.unsettled);
+        done.retain(|(.., month)| month.is_over(now));
         if !done.is_empty() {
-            self.ledger
-                .update(|known| known.filled.entry(series).or_default().extend(done));
+            self.ledger.update(|known| {
+                for (series, symbol, month) in done {
+                    let name = targets::filled_month(&symbol, month);
+                    known.filled.entry(series).or_default().insert(name);
+                }
+            });
         }
     }
 }

@@ -80,9 +80,12 @@ pub enum Fault {
     Redirect {
         /// The status code.
         status: u16,
-        /// Scheme, host and port of the target.
+        /// Scheme, host, port and path of the target.
         to: String,
     },
+    /// A body of bars has none, or none of the month that was asked for: what it lacks, and what it has instead.
+    #[error("{0}")]
+    NoBars(String),
 }
 
 impl Fault {
@@ -109,7 +112,7 @@ impl Fault {
                 notice.kind,
                 NoticeKind::Html | NoticeKind::CsvRow | NoticeKind::Unknown
             ),
-            Self::BudgetUsedUp { .. } | Self::PlanEnded(_) => false,
+            Self::BudgetUsedUp { .. } | Self::PlanEnded(_) | Self::NoBars(_) => false,
         }
     }
 }
@@ -127,6 +130,8 @@ pub(super) enum Reaction {
     GiveUp,
     /// Nothing is wrong; there is just nothing.
     NoData,
+    /// It is somebody else who should be asked; a second try would end at the same place.
+    Elsewhere,
     /// Ask again without this parameter's value.
     Lower(String),
     /// No more of this symbol.
@@ -168,11 +173,9 @@ pub(super) fn reaction(fault: &Fault) -> Reaction {
         Fault::Status {
             status: 408 | 425 | 500..,
             ..
-        }
-        | Fault::Redirect {
-            status: 302 | 303 | 307,
-            ..
         } => Reaction::Backoff,
-        Fault::Status { .. } | Fault::Redirect { .. } => Reaction::Stop(ErrorClass::Stop),
+        Fault::Status { .. } => Reaction::Stop(ErrorClass::Stop),
+        Fault::Redirect { .. } => Reaction::Elsewhere,
+        Fault::NoBars(_) => Reaction::NoData,
     }
 }

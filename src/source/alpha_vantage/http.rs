@@ -11,6 +11,7 @@ use reqwest::{Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::fault::Fault;
+use super::redact::redact;
 use super::tls;
 use crate::source::SourceError;
 
@@ -28,7 +29,7 @@ pub(super) struct Answer {
     /// Why the body ended before its end.
     pub(super) cut: Option<String>,
     pub(super) retry_after: Option<Duration>,
-    /// Where a redirect points to: scheme, host and port.
+    /// Where a redirect points to: scheme, host, port and path, without the key.
     pub(super) redirect: Option<String>,
 }
 
@@ -115,7 +116,7 @@ impl Client {
             .extend_pairs(query)
             .append_pair("apikey", self.key());
         let request = self.http.get(url).timeout(timeout);
-        let (address, limit) = (origin(&self.url), self.body_limit);
+        let (address, limit, key) = (origin(&self.url), self.body_limit, self.key.clone());
         async move {
             let mut response = request
                 .send()
@@ -133,10 +134,15 @@ impl Client {
                 cut: None,
                 retry_after: header(RETRY_AFTER).and_then(|text| retry_after(text, Utc::now())),
                 redirect: header(LOCATION).map(|target| {
-                    response
-                        .url()
-                        .join(target)
-                        .map_or_else(|_| "an address that is none".to_owned(), |url| origin(&url))
+                    response.url().join(target).map_or_else(
+                        |_| "an address that is none".to_owned(),
+                        |url| {
+                            redact(
+                                &format!("{}{}", origin(&url), url.path()),
+                                Some(key.expose_secret()),
+                            )
+                        },
+                    )
                 }),
             };
             loop {

@@ -44,7 +44,7 @@ mod wait;
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use compact_str::CompactString;
 use futures::future::BoxFuture;
 use secrecy::ExposeSecret as _;
@@ -112,8 +112,10 @@ pub struct AlphaVantage {
     unreachable: Option<(Instant, usize, Fault)>,
     /// Bars or quotes were handed out.
     handed_out: bool,
-    /// Months that were handed out, and whose events may be on their way still.
-    unsettled: Vec<usize>,
+    /// Months that were handed out, and whose events may be on their way still: under which name each is kept.
+    unsettled: Vec<(String, CompactString, Month)>,
+    /// Requests for months that brought no bars of them.
+    empty_months: usize,
     /// Polls that were given up.
     given_up: usize,
     /// The service says that its data come late.
@@ -127,6 +129,8 @@ pub struct AlphaVantage {
 struct Said {
     stale: bool,
     sparse: bool,
+    /// How far back the latest 100 bars reach.
+    reach: bool,
     key_unreadable: bool,
     /// The service keeps a request waiting for long.
     slow: bool,
@@ -150,7 +154,17 @@ impl AlphaVantage {
         Self::with_clock(settings, Clock::default())
     }
 
-    fn with_clock(mut settings: Settings, clock: Clock) -> Result<Self, SourceError> {
+    fn with_clock(settings: Settings, clock: Clock) -> Result<Self, SourceError> {
+        let learnt = |text: String| tracing::info!("{text}");
+        Self::telling(settings, clock, &learnt)
+    }
+
+    /// A poller that says what was learnt of the key before to `learnt`.
+    fn telling(
+        mut settings: Settings,
+        clock: Clock,
+        learnt: &dyn Fn(String),
+    ) -> Result<Self, SourceError> {
         check(&settings)?;
         let client = Client::new(
             &settings.base_url,
@@ -165,12 +179,12 @@ impl AlphaVantage {
         );
         let function = match settings.function {
             Function::Auto => match ledger.known().refused(react::INTRADAY, now) {
-                Some(learnt) => {
-                    tracing::info!(
+                Some(at) => {
+                    learnt(format!(
                         "{} (learnt on {}; AlphaVantage.Function=intraday asks again)",
                         react::what_a_free_key_may(&settings),
-                        learnt.date_naive()
-                    );
+                        at.date_naive()
+                    ));
                     Function::Daily
                 }
                 None => Function::Intraday,
@@ -179,16 +193,14 @@ impl AlphaVantage {
         };
         let full = react::full_of(function);
         if settings.output_size == OutputSize::Full && ledger.known().refused(full, now).is_some() {
-            tracing::info!(
+            learnt(format!(
                 "this API key gets no {full} bars, as was learnt before: going on with the latest 100"
-            );
+            ));
             settings.output_size = OutputSize::Compact;
         }
-        let targets = targets::of(&settings, function, ledger.known());
+        let targets = targets::of(&settings, function, ledger.known(), now);
         if settings.months.is_some() && targets.is_empty() {
-            tracing::info!(
-                "every month of every symbol was filled back already; --republish does it again"
-            );
+            targets::say_why_none(&settings, function, ledger.known(), now);
         }
         let pause = TimeDelta::from_std(settings.circuit_breaker).unwrap_or(TimeDelta::hours(1));
         Ok(Self {
@@ -207,10 +219,22 @@ impl AlphaVantage {
             unreachable: None,
             handed_out: false,
             unsettled: Vec::new(),
+            empty_months: 0,
             given_up: 0,
             delayed: false,
             said: Said::default(),
         })
+    }
+
+    /// Draws up anew what is asked for: the function, or what the key gets of it, is another.
+    fn replan(&mut self, now: DateTime<Utc>) {
+        let known = self.ledger.known();
+        self.targets = targets::of(&self.settings, self.function, known, now);
+        self.plan = targets::plan(&self.settings, &self.targets, known, now);
+        if self.targets.is_empty() {
+            targets::say_why_none(&self.settings, self.function, known, now);
+            self.ended = true;
+        }
     }
 
     /// Whether each is asked for once and no more.
@@ -275,8 +299,13 @@ impl AlphaVantage {
     /// Everything that was wanted was asked for.
     fn end(&mut self) {
         self.ended = true;
-        let nothing = self.given_up == self.targets.len();
-        if self.given_up > 0 && (nothing || self.settings.months.is_some()) {
+        if self.empty_months > 0 {
+            tracing::warn!(
+                months = self.empty_months,
+                "months without bars are not taken as filled: the same command asks for them again"
+            );
+        }
+        if self.given_up > 0 {
             self.error = Some(SourceError::Incomplete {
                 given_up: self.given_up,
             });

@@ -1,13 +1,14 @@
 //! What a key has left, when it runs out, and whether the service takes it: for `check`, and for whoever shows it.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::cadence::Cadence;
 use super::clock::Clock;
 use super::drive::InFlight;
 use super::plan::Next;
 use super::settings::{Function, Settings};
-use super::{AlphaVantage, react};
+use super::wait::LONG_WAIT;
+use super::{AlphaVantage, Fault, react};
 use crate::source::SourceError;
 
 /// One limit of a key.
@@ -33,6 +34,8 @@ pub struct Outlook {
     pub runs_out: Option<DateTime<Utc>>,
     /// The key has proved to be one of a paid plan.
     pub paid: bool,
+    /// The service said that it answers this key no more before then; waits of minutes are none.
+    pub blocked_until: Option<DateTime<Utc>>,
     /// Since when it is known that the key has no intraday data.
     pub no_intraday_since: Option<DateTime<Utc>>,
 }
@@ -40,6 +43,9 @@ pub struct Outlook {
 impl Outlook {
     /// Requests left of the day; `None` is no limit.
     pub fn left(&self) -> Option<u32> {
+        if self.blocked_until.is_some() {
+            return Some(0);
+        }
         self.day
             .limit
             .map(|limit| limit.saturating_sub(self.day.used))
@@ -47,10 +53,13 @@ impl Outlook {
 }
 
 /// What one request showed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Probe {
-    /// In one sentence, what the key may do.
-    pub finding: String,
+    /// In one sentence, what the key may do; or what keeps a run from getting data: a refused key, an unreachable
+    /// service, a budget that is used up.
+    pub finding: Result<String, SourceError>,
+    /// Whether the request went out.
+    pub sent: bool,
     /// What is left after it.
     pub outlook: Outlook,
 }
@@ -61,14 +70,15 @@ impl AlphaVantage {
     /// # Errors
     /// A setting that cannot work.
     pub fn outlook(settings: Settings) -> Result<Outlook, SourceError> {
-        let poller = Self::with_clock(settings, Clock::default())?;
+        // What was learnt before is in the outlook.
+        let poller = Self::telling(settings, Clock::default(), &|_| {})?;
         Ok(poller.look_ahead(Utc::now()))
     }
 
     /// Sends one request, for the first symbol, with the function that a run would begin with.
     ///
     /// # Errors
-    /// What keeps a run from getting data: a refused key, an unreachable service, a budget that is used up.
+    /// A setting that cannot work.
     pub async fn probe(settings: Settings) -> Result<Probe, SourceError> {
         let settings = Settings {
             symbols: settings.symbols.into_iter().take(1).collect(),
@@ -99,24 +109,34 @@ impl AlphaVantage {
             let outcome = answer.await;
             poller.settle(place, since, outcome);
         }
-        if let Some(error) = poller.error.take() {
-            return Err(error);
-        }
-        let finding = if poller.function == Function::Daily && began == Function::Intraday {
-            react::what_a_free_key_may(&poller.settings)
+        let sent = !matches!(
+            poller.error,
+            Some(SourceError::AlphaVantage {
+                fault: Fault::BudgetUsedUp { .. } | Fault::Unreachable { sent: false, .. },
+                ..
+            })
+        );
+        let outlook = poller.look_ahead(poller.clock.now());
+        let finding = if let Some(error) = poller.error.take() {
+            Err(error)
+        } else if poller.function == Function::Daily && began == Function::Intraday {
+            Ok(react::what_a_free_key_may(&poller.settings))
         } else {
             let events: usize = poller.ready.iter().map(|batch| batch.events.len()).sum();
             let what = poller
                 .ready
                 .front()
                 .map_or_else(|| "data".into(), |batch| batch.origin.clone());
-            format!(
+            Ok(format!(
                 "the service answered for {} with {events} events of {what}",
                 poller.name(0)
-            )
+            ))
         };
-        let outlook = poller.look_ahead(poller.clock.now());
-        Ok(Probe { finding, outlook })
+        Ok(Probe {
+            finding,
+            sent,
+            outlook,
+        })
     }
 
     fn look_ahead(&self, now: DateTime<Utc>) -> Outlook {
@@ -148,19 +168,19 @@ impl AlphaVantage {
                 }
             }
         });
+        let blocked_until = known
+            .spent
+            .shut_until(now)
+            .filter(|until| *until - now > LONG_WAIT);
         Outlook {
+            blocked_until,
             day: Window {
                 used: known.spent.used_today(limits.zone, now),
                 limit: limits.day,
             },
             minute: limits.minute,
             renewed,
-            runs_out: known
-                .spent
-                .shut_until(now)
-                .filter(|until| *until - now > TimeDelta::hours(1))
-                .map(|_| now)
-                .or(runs_out),
+            runs_out: blocked_until.map(|_| now).or(runs_out),
             paid: known.paid,
             no_intraday_since: known.refused(react::INTRADAY, now),
         }

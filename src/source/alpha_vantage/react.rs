@@ -9,7 +9,7 @@ use super::fault::{Reaction, reaction};
 use super::notice::NoticeKind;
 use super::plan::backoff;
 use super::settings::{Function, OutputSize, Settings};
-use super::targets::{self, Target};
+use super::targets::Target;
 use super::{AlphaVantage, Fault};
 use crate::source::{ErrorClass, SourceError};
 
@@ -87,9 +87,15 @@ impl AlphaVantage {
             Reaction::NextDay => self.next_day(place, fault, now),
             Reaction::GiveUp => self.give_up(place, fault, now),
             Reaction::NoData => {
+                self.empty_months += usize::from(self.settings.months.is_some());
                 self.tell(place, &fault);
                 self.next_poll(place, now, None);
             }
+            // What has answered in this run stands at the right address, and the redirect is a passing one.
+            Reaction::Elsewhere if self.targets.iter().any(|target| target.answered) => {
+                self.give_up(place, fault, now);
+            }
+            Reaction::Elsewhere => self.stop(place, fault, ErrorClass::Configuration),
             Reaction::Lower(parameter)
                 if parameter == "outputsize" && self.settings.output_size == OutputSize::Full =>
             {
@@ -99,7 +105,12 @@ impl AlphaVantage {
                 self.settings.output_size = OutputSize::Compact;
                 let what = full_of(self.function).to_owned();
                 self.ledger.update(|known| known.refused.insert(what, now));
-                self.plan.again(place, now);
+                if self.settings.months.is_some() && self.function == Function::Daily {
+                    // Some months may be out of reach by now.
+                    self.replan(now);
+                } else {
+                    self.plan.again(place, now);
+                }
             }
             Reaction::Lower(_) => self.stop(place, fault, ErrorClass::Stop),
             Reaction::DropSymbol => self.drop_symbol(place, fault, now),
@@ -130,8 +141,7 @@ impl AlphaVantage {
             what_a_free_key_may(&self.settings)
         );
         self.function = Function::Daily;
-        self.targets = targets::of(&self.settings, self.function, self.ledger.known());
-        self.plan = targets::plan(&self.settings, &self.targets, self.ledger.known(), now);
+        self.replan(now);
     }
 
     fn next_day(&mut self, place: usize, fault: Fault, now: DateTime<Utc>) {
@@ -203,12 +213,11 @@ impl AlphaVantage {
     }
 
     fn give_up(&mut self, place: usize, fault: Fault, now: DateTime<Utc>) {
+        if let Some(target) = self.targets.get_mut(place) {
+            target.handed_out.clear();
+        }
         if self.once() {
-            self.given_up += usize::from(
-                self.targets
-                    .get(place)
-                    .is_some_and(|target| !target.answered || target.month.is_some()),
-            );
+            self.given_up += 1;
             self.plan.done(place);
             return self.report(place, fault, ErrorClass::Retriable);
         }

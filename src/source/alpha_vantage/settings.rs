@@ -119,12 +119,7 @@ impl Settings {
         symbols: &'a str,
         month: Option<&'a str>,
     ) -> Vec<(&'static str, &'a str)> {
-        let name = match function {
-            Function::Auto | Function::Intraday => "TIME_SERIES_INTRADAY",
-            Function::Daily => "TIME_SERIES_DAILY",
-            Function::Quote => "GLOBAL_QUOTE",
-            Function::BulkQuotes => "REALTIME_BULK_QUOTES",
-        };
+        let name = function.query_name();
         let intraday = matches!(function, Function::Auto | Function::Intraday);
         let mut query = vec![("function", name), ("symbol", symbols)];
         if intraday {
@@ -155,6 +150,18 @@ impl Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("has to be one of {0}")]
 pub struct UnknownValue(&'static str);
+
+impl Function {
+    /// The service's name of it.
+    pub(super) fn query_name(self) -> &'static str {
+        match self {
+            Self::Auto | Self::Intraday => "TIME_SERIES_INTRADAY",
+            Self::Daily => "TIME_SERIES_DAILY",
+            Self::Quote => "GLOBAL_QUOTE",
+            Self::BulkQuotes => "REALTIME_BULK_QUOTES",
+        }
+    }
+}
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,21 @@
 //! What one request asks for: a symbol, a symbol's month, or up to a hundred symbols. Pure.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashSet;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use compact_str::CompactString;
 
 use super::BadSeen;
-use super::backfill::Month;
+use super::backfill::{Month, Months};
 use super::calendar::{Market, US};
 use super::ledger::Knowledge;
 use super::plan::Plan;
+use super::react::full_of;
 use super::settings::{Function, MAX_BULK_SYMBOLS, Settings};
+use crate::event::TradeId;
+
+/// Longer than 100 trading days: 20 weeks, and some holidays.
+const REACH: TimeDelta = TimeDelta::days(155);
 
 /// What one request asks for.
 #[derive(Debug, Default)]
@@ -21,6 +28,8 @@ pub(super) struct Target {
     pub(super) bad_seen: BadSeen,
     /// The problem that was said last; it is not said again before something else happens.
     pub(super) told: Option<String>,
+    /// Events of broken bodies, which come again with the next try.
+    pub(super) handed_out: HashSet<TradeId>,
     /// An answer was had.
     pub(super) answered: bool,
 }
@@ -49,7 +58,12 @@ impl Target {
 }
 
 /// What is to be asked for; months that are known to be filled are left out.
-pub(super) fn of(settings: &Settings, function: Function, known: &Knowledge) -> Vec<Target> {
+pub(super) fn of(
+    settings: &Settings,
+    function: Function,
+    known: &Knowledge,
+    now: DateTime<Utc>,
+) -> Vec<Target> {
     let symbols = &settings.symbols;
     let each = || {
         symbols
@@ -61,21 +75,76 @@ pub(super) fn of(settings: &Settings, function: Function, known: &Knowledge) -> 
             .chunks(MAX_BULK_SYMBOLS)
             .map(|symbols| Target::new(symbols.to_vec(), None))
             .collect(),
+        (None, _) => each().collect(),
         // One body of days has all of its months.
-        (None, _) | (Some(_), Function::Daily) => each().collect(),
-        (Some(months), _) => {
-            let filled = known.filled.get(&filled_series(settings));
-            months
-                .each()
-                .flat_map(|month| symbols.iter().map(move |symbol| (symbol, month)))
-                .filter(|(symbol, month)| {
-                    let done =
-                        filled.is_some_and(|filled| filled.contains(&filled_month(symbol, *month)));
-                    months.again || !done
-                })
-                .map(|(symbol, month)| Target::new(vec![symbol.clone()], Some(month)))
-                .collect()
-        }
+        (Some(months), Function::Daily) => symbols
+            .iter()
+            .filter(|symbol| {
+                months
+                    .each()
+                    .any(|month| is_wanted(settings, function, known, now, symbol, month))
+            })
+            .map(|symbol| Target::new(vec![symbol.clone()], None))
+            .collect(),
+        (Some(months), _) => months
+            .each()
+            .flat_map(|month| symbols.iter().map(move |symbol| (symbol, month)))
+            .filter(|(symbol, month)| is_wanted(settings, function, known, now, symbol, *month))
+            .map(|(symbol, month)| Target::new(vec![symbol.clone()], Some(month)))
+            .collect(),
+    }
+}
+
+/// Whether a month is to be asked for: it is within reach, and was not filled before.
+fn is_wanted(
+    settings: &Settings,
+    function: Function,
+    known: &Knowledge,
+    now: DateTime<Utc>,
+    symbol: &str,
+    month: Month,
+) -> bool {
+    let name = filled_month(symbol, month);
+    let done = |compact| {
+        let series = filled_series(settings, function, compact);
+        known
+            .filled
+            .get(&series)
+            .is_some_and(|filled| filled.contains(&name))
+    };
+    let again = settings.months.as_ref().is_some_and(|months| months.again);
+    let compact = is_compact(function, known, now);
+    !(compact && month.ends_before(reach(now)))
+        && (again || !(done(false) || compact && done(true)))
+}
+
+/// Whether the key is known to get no more than the latest 100 days.
+pub(super) fn is_compact(function: Function, known: &Knowledge, now: DateTime<Utc>) -> bool {
+    function == Function::Daily && known.refused(full_of(function), now).is_some()
+}
+
+/// The day before which the latest 100 trading days do not reach for sure.
+pub(super) fn reach(now: DateTime<Utc>) -> NaiveDate {
+    (now - REACH).date_naive()
+}
+
+/// Says why nothing is asked for when months are filled back.
+pub(super) fn say_why_none(
+    settings: &Settings,
+    function: Function,
+    known: &Knowledge,
+    now: DateTime<Utc>,
+) {
+    let reach = reach(now);
+    let beyond = |months: &Months| months.from.ends_before(reach);
+    if is_compact(function, known, now) && settings.months.as_ref().is_some_and(beyond) {
+        tracing::warn!(
+            "nothing is asked for: this API key gets the latest 100 days only (OutputSize=compact), which reach back to about {reach}; months before need a premium key, and those after were filled back already"
+        );
+    } else {
+        tracing::info!(
+            "every month of every symbol was filled back already; --republish does it again"
+        );
     }
 }
 
@@ -101,12 +170,17 @@ pub(super) fn plan(
     plan
 }
 
-/// The name under which filled months are kept: where they went, and what they are made of.
-pub(super) fn filled_series(settings: &Settings) -> String {
+/// The name under which filled months are kept: where they went, and what they are made of; `compact` is whether they
+/// are filled only as far as the latest 100 days reach.
+pub(super) fn filled_series(settings: &Settings, function: Function, compact: bool) -> String {
     let destination = settings
         .months
         .as_ref()
         .map_or("", |months| &months.destination);
+    if function == Function::Daily {
+        let size = if compact { " compact" } else { "" };
+        return format!("{destination} daily{size}");
+    }
     let hours = if settings.extended_hours {
         "extended"
     } else {

@@ -5,6 +5,7 @@ mod day;
 mod functions;
 mod limits;
 mod market;
+mod months;
 mod server;
 mod service;
 

@@ -13,7 +13,7 @@ use crate::source::ErrorClass;
 const SAID: Duration = Duration::from_secs(2);
 
 /// A wait for the budget that a command which ends by itself does not take upon itself.
-const LONG_WAIT: TimeDelta = TimeDelta::minutes(10);
+pub(super) const LONG_WAIT: TimeDelta = TimeDelta::minutes(10);
 
 /// Which waits were said already.
 #[derive(Debug, Default)]

@@ -49,7 +49,6 @@ async fn what_passes_is_tried_again() {
         Reply::File(500, "empty_object.json"),
         Reply::File(200, "notice_as_csv_row.csv"),
         Reply::File(200, "global_quote.json"),
-        Reply::Redirect("http://127.0.0.1:1/query".to_owned()),
     ] {
         assert_eq!(against(vec![bad, good()]).await, (100, vec![], 2));
     }
@@ -67,11 +66,12 @@ async fn good_bars_of_a_broken_body_come_before_the_next_try() {
             Reply::File(200, "intraday.csv")
         ])
         .await,
-        (149, vec![], 2)
+        (100, vec![], 2),
+        "those of both bodies come once"
     );
     let (events, errors, asked) =
         against(vec![Reply::CutOff, Reply::File(200, "intraday.csv")]).await;
-    assert!(events > 140 && errors.is_empty() && asked == 2, "{events}");
+    assert!(events == 100 && errors.is_empty() && asked == 2, "{events}");
 }
 
 #[tokio::test]
@@ -201,9 +201,49 @@ async fn the_key_follows_no_redirect() {
     assert!(
         errors[0]
             .to_string()
-            .contains(&format!("http://{},", other.address)),
+            .contains(&format!("http://{}/query,", other.address))
+            && errors[0].to_string().contains("AlphaVantage.BaseUrl"),
         "{}",
         errors[0]
+    );
+    assert_eq!(errors[0].class(), ErrorClass::Configuration);
+    assert_eq!(server.asked().len(), 1, "it is not tried again");
+    // After an answer it is a passing one: this poll is over, and nothing else.
+    let server = Server::start(vec![
+        Reply::File(200, "intraday.csv"),
+        Reply::Redirect("/elsewhere".to_owned()),
+    ])
+    .await;
+    let (events, errors) = drain(settings(&server, &["IBM", "MSFT"])).await;
+    assert_eq!((events, server.asked().len()), (100, 2));
+    assert!(
+        matches!(errors.as_slice(), [first, SourceError::Incomplete { given_up: 1 }] if first.class() == ErrorClass::Retriable),
+        "{errors:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_stays_cut_off_is_handed_out_once_and_told_at_the_end() {
+    let server = Server::start(vec![Reply::File(200, "truncated.json")]).await;
+    let (events, errors) = drain(settings(&server, &["IBM"])).await;
+    assert_eq!((events, server.asked().len()), (49, 3));
+    assert!(
+        matches!(
+            errors.as_slice(),
+            [
+                SourceError::AlphaVantage {
+                    fault: Fault::Broken(_),
+                    ..
+                },
+                SourceError::Incomplete { given_up: 1 }
+            ]
+        ),
+        "{errors:?}"
+    );
+    assert!(
+        errors[1].to_string().contains("the same command again"),
+        "{}",
+        errors[1]
     );
 }
 

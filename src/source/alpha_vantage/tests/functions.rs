@@ -125,7 +125,7 @@ async fn months_are_filled_back_and_not_twice() {
     let months = |destination: &str| Settings {
         state_directory: Some(directory.path().to_owned()),
         months: Some(Months {
-            from: "2025-10".parse().expect("a month"),
+            from: "2025-11".parse().expect("a month"),
             to: "2025-11".parse().expect("a month"),
             destination: destination.to_owned(),
             again: false,
@@ -145,20 +145,20 @@ async fn months_are_filled_back_and_not_twice() {
         }
         events
     };
-    assert_eq!(fill("a", false).await, 1920);
+    assert_eq!(fill("a", false).await, 960);
     let asked = server.asked();
     assert!(
-        asked[0].contains("month=2025-10&outputsize=full") && asked[1].contains("month=2025-11"),
+        asked[0].contains("month=2025-11&outputsize=full"),
         "{asked:?}"
     );
     assert_eq!(
         fill("a", true).await,
-        1920,
+        960,
         "what was not acknowledged is asked for again"
     );
     assert_eq!(fill("a", true).await, 0);
-    assert_eq!(server.asked().len(), 4);
-    assert_eq!(fill("b", true).await, 1920, "another topic");
+    assert_eq!(server.asked().len(), 2);
+    assert_eq!(fill("b", true).await, 960, "another topic");
 }
 
 #[tokio::test]
@@ -167,31 +167,30 @@ async fn one_request_tells_what_a_key_may() {
     let probe = AlphaVantage::probe(settings(&server, &["IBM", "MSFT"]))
         .await
         .expect("a usable key");
-    assert!(
-        probe.finding.contains("no intraday data"),
-        "{}",
-        probe.finding
-    );
+    let finding = probe.finding.expect("a usable key");
+    assert!(finding.contains("no intraday data"), "{finding}");
     let server = Server::start(vec![Reply::File(200, "intraday.csv")]).await;
     let probe = AlphaVantage::probe(settings(&server, &["IBM"]))
         .await
         .expect("a usable key");
+    let finding = probe.finding.expect("a usable key");
     assert!(
-        probe.finding.contains("100 events of intraday/1min") && probe.outlook.paid,
-        "{}",
-        probe.finding
+        finding.contains("100 events of intraday/1min") && probe.outlook.paid,
+        "{finding}"
     );
     let server = Server::start(vec![Reply::File(200, "error_invalid_apikey.json")]).await;
-    let error = AlphaVantage::probe(settings(&server, &["IBM"]))
+    let probe = AlphaVantage::probe(settings(&server, &["IBM"]))
         .await
-        .expect_err("a refused key");
+        .expect("good settings");
+    let error = probe.finding.expect_err("a refused key");
     assert_eq!(
         (error.class(), server.asked().len()),
         (ErrorClass::WrongKey, 1)
     );
     let server = Server::start(vec![Reply::File(503, "html_error.html")]).await;
-    AlphaVantage::probe(settings(&server, &["IBM"]))
+    let probe = AlphaVantage::probe(settings(&server, &["IBM"]))
         .await
-        .expect_err("no data");
-    assert_eq!(server.asked().len(), 1, "one request, whatever it brings");
+        .expect("good settings");
+    assert!(probe.finding.is_err() && probe.sent);
+    assert_eq!((server.asked().len(), probe.outlook.day.used), (1, 1));
 }

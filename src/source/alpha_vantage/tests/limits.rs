@@ -82,6 +82,16 @@ async fn a_used_up_budget_survives_a_restart() {
     assert_eq!(drain(place()).await.1.len(), 1);
     assert_eq!(drain(place()).await.1.len(), 1);
     assert_eq!(server.asked().len(), 1, "a restart asks nothing");
+    let outlook = AlphaVantage::outlook(place()).expect("good settings");
+    assert!(
+        outlook
+            .blocked_until
+            .is_some_and(|until| until > Utc::now())
+    );
+    assert_eq!(outlook.left(), Some(0));
+    let probe = AlphaVantage::probe(place()).await.expect("good settings");
+    assert!(probe.finding.is_err() && !probe.sent, "{probe:?}");
+    assert_eq!(server.asked().len(), 1, "nor does a check");
 }
 
 #[tokio::test]

@@ -1,0 +1,86 @@
+//! Months that are filled back are those of which bars came, and nothing else is taken for them.
+
+use super::server::{Reply, Server};
+use super::*;
+
+fn fill(server: &Server, directory: &std::path::Path, from: &str, to: &str) -> Settings {
+    Settings {
+        state_directory: Some(directory.to_owned()),
+        months: Some(Months {
+            from: from.parse().expect("a month"),
+            to: to.parse().expect("a month"),
+            destination: "a topic".to_owned(),
+            again: false,
+        }),
+        ..settings(server, &["IBM"])
+    }
+}
+
+/// Runs to the end, all of it acknowledged: how many events, and how many months without.
+async fn run(settings: Settings, now: &str) -> (usize, usize) {
+    let mut source = AlphaVantage::with_clock(settings, clock(now)).expect("good settings");
+    let mut events = 0;
+    while let Some(batch) = source.poll().await.expect("no error") {
+        events += batch.events.len();
+        source.settled();
+    }
+    source.settled();
+    (events, source.empty_months)
+}
+
+#[tokio::test]
+async fn a_month_without_bars_of_its_own_is_asked_for_again() {
+    for (name, from) in [
+        // Bars of 2025-11, whatever is asked for.
+        ("intraday_full_day.json", "2024-01"),
+        ("intraday_empty.json", "2025-11"),
+        ("empty_object.json", "2025-11"),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let server = Server::start(vec![Reply::File(200, name)]).await;
+        for round in 1..3 {
+            let settings = fill(&server, directory.path(), from, from);
+            let outcome = run(settings, "2026-01-15T12:00:00Z").await;
+            assert_eq!(outcome, (0, 1), "{name}");
+            assert_eq!(server.asked().len(), round, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_months_the_one_that_came_is_filled() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::start(vec![Reply::File(200, "intraday_full_day.json")]).await;
+    let settings = || fill(&server, directory.path(), "2025-10", "2025-11");
+    let (_, without) = run(settings(), "2026-01-15T12:00:00Z").await;
+    assert_eq!((without, server.asked().len()), (1, 2));
+    run(settings(), "2026-01-15T12:00:00Z").await;
+    let asked = server.asked();
+    assert!(
+        asked.len() == 3 && asked[2].contains("month=2025-10"),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn months_out_of_reach_of_a_free_key_cost_it_no_request_twice() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::start(vec![
+        Reply::File(200, "information_premium.json"),
+        Reply::File(200, "information_premium_outputsize.json"),
+        Reply::File(200, "daily.json"),
+    ])
+    .await;
+    let now = "2026-01-15T12:00:00Z";
+    let free = |from, to| fill(&server, directory.path(), from, to);
+    // Two requests show what the key gets; the months are out of its reach.
+    assert_eq!(run(free("2024-01", "2024-03"), now).await, (0, 0));
+    assert_eq!(server.asked().len(), 2);
+    assert_eq!(run(free("2024-01", "2024-03"), now).await, (0, 0));
+    assert_eq!(server.asked().len(), 2, "a restart asks nothing");
+    // What is within reach is asked for, and once.
+    assert_eq!(run(free("2024-01", "2025-11"), now).await, (5, 0));
+    assert_eq!(server.asked().len(), 3);
+    assert_eq!(run(free("2024-01", "2025-11"), now).await, (0, 0));
+    assert_eq!(server.asked().len(), 3, "a restart asks nothing");
+}
