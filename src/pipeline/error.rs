@@ -50,6 +50,14 @@ pub enum PipelineError {
         /// What the last attempt said.
         reason: String,
     },
+    /// The transactional id had no coordinator for too long.
+    #[error("{source}; given up after {} s", after.as_secs())]
+    NoCoordinator {
+        /// For how long.
+        after: Duration,
+        /// What the brokers said last.
+        source: ClusterError,
+    },
     /// Market data cannot be had.
     #[error(transparent)]
     Source(#[from] SourceError),

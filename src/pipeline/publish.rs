@@ -80,9 +80,7 @@ pub(super) async fn publish_from(
             .ask(|| Producer::start(Arc::clone(cluster), settings.clone()))
             .await?;
         if look_up && reach.ask(|| known::is_compacted(cluster, &topic)).await? {
-            return Err(PipelineError::Setting(format!(
-                "topic {topic} (Kafka.Topic) is compacted (cleanup.policy): Kafka removes all but the newest event of a symbol from it, so what was published cannot be told; name another topic, or publish without looking (--republish)"
-            )));
+            return Err(PipelineError::Setting(known::refusal(&topic)));
         }
         Ok(producer)
     };

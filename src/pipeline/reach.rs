@@ -19,6 +19,9 @@ pub(super) const ONE_SHOT_LIMIT: Duration = Duration::from_secs(30);
 /// The pause between two questions that a reachable broker could not answer yet. Connections have pauses of their own.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How often it is said again that a transactional id has no coordinator.
+const REMIND: Duration = Duration::from_secs(60);
+
 /// How often the cluster's reachability is looked at while a pipeline runs.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -71,7 +74,8 @@ impl Reach {
     /// Asks until there is an answer or a refusal.
     ///
     /// # Errors
-    /// What no trying again helps against; for one-shot commands also that no broker could be reached in time.
+    /// What no trying again helps against; for one-shot commands also that no broker could be reached in time, or that a
+    /// transactional id got no coordinator.
     pub(super) async fn ask<T, F>(
         &self,
         mut question: impl FnMut() -> F,
@@ -81,13 +85,32 @@ impl Reach {
     {
         let started = Instant::now();
         let mut failed = false;
+        let mut refused: Option<Instant> = None;
         loop {
             let error = match question().await {
                 Ok(answer) => {
                     if failed && self.told.found() {
                         tracing::info!(brokers = %self.bootstrap(), "Kafka can be reached");
                     }
+                    if refused.is_some() {
+                        tracing::info!(
+                            "the transactional id (Kafka.TransactionalId) has a coordinator"
+                        );
+                    }
                     return Ok(answer);
+                }
+                // The brokers answer, but not what is needed.
+                Err(error @ ClusterError::Transaction { .. }) if error.is_retriable() => {
+                    if refused.is_none_or(|told| told.elapsed() >= REMIND) {
+                        refused = Some(Instant::now());
+                        tracing::warn!("{error}; trying again{}", self.patience());
+                    }
+                    if let Some(after) = self.limit.filter(|limit| started.elapsed() > *limit) {
+                        let source = error;
+                        return Err(PipelineError::NoCoordinator { after, source });
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
                 }
                 Err(error) if error.is_retriable() => error,
                 Err(error) => return Err(error.into()),
@@ -95,10 +118,7 @@ impl Reach {
             if !std::mem::replace(&mut failed, true) && self.told.lost() {
                 tracing::warn!(
                     "{error}; trying again{}. Kafka.BootstrapServers is {}; without a Kafka, `stockflow demo` shows how all works",
-                    match self.limit {
-                        Some(limit) => format!(" for {} s", limit.as_secs()),
-                        None => " until it answers".to_owned(),
-                    },
+                    self.patience(),
                     self.bootstrap(),
                 );
             }
@@ -106,6 +126,14 @@ impl Reach {
                 return Err(self.unreachable(limit, error.to_string()));
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// How long is tried, in words.
+    fn patience(&self) -> String {
+        match self.limit {
+            Some(limit) => format!(" for {} s", limit.as_secs()),
+            None => " until it answers".to_owned(),
         }
     }
 

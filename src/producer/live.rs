@@ -233,7 +233,9 @@ async fn a_record_that_is_too_large_is_named_and_the_others_go_on() {
     assert!(!error.possibly_written());
     let text = error.to_string();
     assert!(
-        text.contains("(key \"IBM\")") && text.contains("Kafka.BatchSize"),
+        text.contains("(key \"IBM\")")
+            && text.contains("raise the topic's max.message.bytes")
+            && !text.contains("Kafka.BatchSize"),
         "{text}"
     );
     assert_eq!(deliveries[2].wait().await.unwrap().offset, Some(1));

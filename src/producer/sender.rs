@@ -85,6 +85,8 @@ pub(super) struct Sender {
     id_backoff: Backoff,
     /// What last went wrong with the cluster as a whole.
     trouble: Option<Arc<str>>,
+    /// What the brokers say of the topic as long as it is not there, and how often they did.
+    missing: Option<(Arc<str>, u32)>,
     /// When it was last said that records are not acknowledged in time.
     complained: Option<Instant>,
 }
@@ -116,6 +118,7 @@ impl Sender {
             adding: false,
             id_backoff: backoff,
             trouble: None,
+            missing: None,
             complained: None,
         };
         new.learn(topic);

@@ -16,7 +16,7 @@ use crate::wire::messages::{
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::sequence::ProducerEpoch;
 
@@ -25,6 +25,12 @@ const LONGEST: Duration = Duration::from_secs(900);
 
 /// The pauses before asking again. The markers of the transaction before are written within milliseconds.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// For how long nothing is said of a coordinator that has no answer: an election takes less.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How often it is said again.
+const REMIND: Duration = Duration::from_secs(60);
 
 /// Why a transaction cannot be committed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,28 +79,12 @@ pub(super) struct Transaction {
     added: Mutex<BTreeSet<i32>>,
 }
 
-/// What an answer means.
-enum Answer<T> {
-    Done(T),
-    Again,
-    AnotherCoordinator,
-    Refused(ErrorCode),
-}
-
-fn judge<T>(code: i16, done: T) -> Answer<T> {
-    match ErrorCode::check(code) {
-        Ok(()) => Answer::Done(done),
-        Err(code) => match code.remedy() {
-            Remedy::FindCoordinator => Answer::AnotherCoordinator,
-            Remedy::Retry | Remedy::RefreshMetadata => Answer::Again,
-            Remedy::None => Answer::Refused(code),
-        },
-    }
-}
-
 impl Transaction {
     /// Takes over the id: a transaction of a former producer is aborted, and that producer fenced. One transaction may
     /// take `time`.
+    ///
+    /// # Errors
+    /// A refusal, and what a second of trying did not help against: whoever starts says so and decides how long to try.
     pub(super) async fn begin(
         cluster: Arc<Cluster>,
         id: Arc<str>,
@@ -111,19 +101,20 @@ impl Transaction {
                 id: answer.producer_id,
                 epoch: answer.producer_epoch,
             };
-            judge(answer.error_code, producer)
+            ErrorCode::check(answer.error_code).map(|()| producer)
         };
-        // Whoever starts decides how long to try: the first failure to reach anybody is theirs to tell.
-        let first = cluster.transaction_coordinator(&id).await;
-        let coordinator = match first {
-            Err(ClusterError::Transaction { code, .. }) if code.remedy() != Remedy::None => None,
-            first => Some(first?),
+        let started = Instant::now();
+        let mut coordinator = Coordinator::new(&cluster, &id);
+        let producer = loop {
+            match coordinator.ask_once(&request, &ask).await {
+                Ok(producer) => break producer,
+                Err(error) if error.is_retriable() && started.elapsed() < QUIET => {
+                    tracing::debug!(%error, "no producer id for transactions yet");
+                    coordinator.pause().await;
+                }
+                Err(error) => return Err(error),
+            }
         };
-        let asked = ask_coordinator(&cluster, &id, coordinator, &request, ask).await;
-        let producer = asked.map_err(|code| ClusterError::Transaction {
-            id: id.to_string(),
-            code,
-        })?;
         Ok(Self {
             cluster,
             id,
@@ -156,12 +147,11 @@ impl Transaction {
                 .map(|result| result.partition_error_code);
             // One code stands for all: partitions beside a refused one are not attempted.
             let attempted = |code: &i16| *code != ErrorCode::OPERATION_NOT_ATTEMPTED.0;
-            judge(
-                codes.filter(attempted).find(|code| *code != 0).unwrap_or(0),
-                (),
-            )
+            ErrorCode::check(codes.filter(attempted).find(|code| *code != 0).unwrap_or(0))
         };
-        ask_coordinator(&self.cluster, &self.id, None, &request, ask).await?;
+        Coordinator::new(&self.cluster, &self.id)
+            .ask(&request, &ask)
+            .await?;
         self.added.lock().extend(partitions);
         Ok(())
     }
@@ -177,8 +167,12 @@ impl Transaction {
             producer_epoch: self.producer.epoch,
             committed,
         };
-        let ask = |answer: crate::wire::messages::EndTxnResponse| judge(answer.error_code, ());
-        match ask_coordinator(&self.cluster, &self.id, None, &request, ask).await {
+        let ask =
+            |answer: crate::wire::messages::EndTxnResponse| ErrorCode::check(answer.error_code);
+        match Coordinator::new(&self.cluster, &self.id)
+            .ask(&request, &ask)
+            .await
+        {
             Ok(()) => {
                 self.added.lock().clear();
                 Ok(())
@@ -188,46 +182,89 @@ impl Transaction {
     }
 }
 
-/// Asks the coordinator of `id`, whichever broker that is, until it gives an answer that stands.
-async fn ask_coordinator<R: Request + Sync, T>(
-    cluster: &Cluster,
-    id: &str,
-    mut coordinator: Option<i32>,
-    request: &R,
-    judge: impl Fn(R::Response) -> Answer<T>,
-) -> Result<T, ErrorCode> {
-    let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
-    loop {
-        let node = match coordinator {
-            Some(node) => Ok(node),
-            None => cluster.transaction_coordinator(id).await,
-        };
-        match node {
-            Ok(node) => {
-                coordinator = Some(node);
-                match cluster
-                    .request(node, Lane::Control, request)
-                    .await
-                    .map(&judge)
-                {
-                    Ok(Answer::Done(done)) => return Ok(done),
-                    Ok(Answer::Refused(code)) => return Err(code),
-                    Ok(Answer::Again) => {}
-                    Ok(Answer::AnotherCoordinator) => coordinator = None,
-                    Err(CallError::Unsupported { .. }) => {
-                        return Err(ErrorCode::UNSUPPORTED_VERSION);
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, api = R::NAME, "the transaction's coordinator has no answer");
-                        coordinator = None;
-                    }
-                }
-            }
-            Err(ClusterError::Transaction { code, .. }) if code.remedy() == Remedy::None => {
-                return Err(code);
-            }
-            Err(error) => tracing::debug!(%error, "cannot find the transaction's coordinator"),
+/// The coordinator of a transactional id, whichever broker that is.
+struct Coordinator<'a> {
+    cluster: &'a Cluster,
+    id: &'a str,
+    node: Option<i32>,
+    backoff: Backoff,
+    since: Instant,
+    /// When it was last said that it has no answer.
+    told: Option<Instant>,
+}
+
+impl<'a> Coordinator<'a> {
+    fn new(cluster: &'a Cluster, id: &'a str) -> Self {
+        Self {
+            cluster,
+            id,
+            node: None,
+            backoff: Backoff::new(PAUSE.0, PAUSE.1),
+            since: Instant::now(),
+            told: None,
         }
-        tokio::time::sleep(backoff.next_pause(rand::random())).await;
+    }
+
+    /// Asks until there is an answer that stands.
+    async fn ask<R: Request + Sync, T>(
+        &mut self,
+        request: &R,
+        judge: &impl Fn(R::Response) -> Result<T, ErrorCode>,
+    ) -> Result<T, ErrorCode> {
+        loop {
+            let error = match self.ask_once(request, judge).await {
+                Ok(done) => {
+                    if self.told.is_some() {
+                        tracing::info!(id = %self.id, "the transaction's coordinator answers again");
+                    }
+                    return Ok(done);
+                }
+                Err(ClusterError::Transaction { code, .. }) if code.remedy() == Remedy::None => {
+                    return Err(code);
+                }
+                Err(ClusterError::Call(CallError::Unsupported { .. })) => {
+                    return Err(ErrorCode::UNSUPPORTED_VERSION);
+                }
+                Err(error) => error,
+            };
+            let api = R::NAME;
+            if self.since.elapsed() >= QUIET
+                && self.told.is_none_or(|told| told.elapsed() >= REMIND)
+            {
+                self.told = Some(Instant::now());
+                tracing::warn!(id = %self.id, api, "the transaction's coordinator (Kafka.TransactionalId) has no answer; it is asked again: {error}");
+            } else {
+                tracing::debug!(id = %self.id, api, %error, "the transaction's coordinator has no answer");
+            }
+            self.pause().await;
+        }
+    }
+
+    /// Asks once; whether asking again may help, the error knows.
+    async fn ask_once<R: Request + Sync, T>(
+        &mut self,
+        request: &R,
+        judge: &impl Fn(R::Response) -> Result<T, ErrorCode>,
+    ) -> Result<T, ClusterError> {
+        let node = match self.node.take() {
+            Some(node) => node,
+            None => self.cluster.transaction_coordinator(self.id).await?,
+        };
+        let judged = match self.cluster.request(node, Lane::Control, request).await {
+            Ok(answer) => judge(answer),
+            Err(CallError::Unsupported { .. }) => Err(ErrorCode::UNSUPPORTED_VERSION),
+            Err(error) => return Err(error.into()),
+        };
+        judged.map_err(|code| {
+            self.node = (code.remedy() != Remedy::FindCoordinator).then_some(node);
+            ClusterError::Transaction {
+                id: self.id.to_owned(),
+                code,
+            }
+        })
+    }
+
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.backoff.next_pause(rand::random())).await;
     }
 }

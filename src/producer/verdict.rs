@@ -47,6 +47,11 @@ pub(super) fn of_answer(answer: &PartitionProduceResponse) -> Sorted {
         | ErrorCode::THROTTLING_QUOTA_EXCEEDED => {
             Verdict::NotWritten(code.to_string().into()).into()
         }
+        // Said behind the append, too, but only of a topic that was deleted meanwhile: what was written is gone with it.
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Sorted {
+            stale: true,
+            ..Verdict::NotWritten(code.to_string().into()).into()
+        },
         ErrorCode::INVALID_PRODUCER_EPOCH
         | ErrorCode::PRODUCER_FENCED
         | ErrorCode::INVALID_TXN_STATE
@@ -134,7 +139,6 @@ mod tests {
             ErrorCode::REQUEST_TIMED_OUT,
             ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
             ErrorCode::UNKNOWN_SERVER_ERROR,
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             ErrorCode::KAFKA_STORAGE_ERROR,
             ErrorCode(9_999),
         ] {
@@ -146,6 +150,12 @@ mod tests {
         assert!(answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).stale);
         let before = answer(ErrorCode::NOT_ENOUGH_REPLICAS);
         assert!(matches!(before.verdict, Verdict::NotWritten(_)));
+    }
+
+    #[test]
+    fn a_topic_that_is_not_there_holds_nothing_and_is_looked_up() {
+        let gone = answer(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        assert!(matches!(gone.verdict, Verdict::NotWritten(_)) && gone.stale);
     }
 
     #[test]

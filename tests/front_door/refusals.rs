@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use stockflow::wire::messages;
+
 use crate::{
     scripted::{Script, Scripted},
     support::*,
@@ -118,17 +120,136 @@ fn a_batch_that_is_too_large_is_split_down_to_the_event_that_is() {
             "with 1 records",
             "TradeId",
             "it was not written",
+            "raise the topic's max.message.bytes",
         ],
     );
+    let (output, ..) = produce(script, &[]);
+    assert!(!stderr(&output).contains("Kafka.BatchSize"));
     // Only the first, whole batch is too large.
     let script = Script {
         produce: |number| if number == 0 { 10 } else { 0 },
         ..Script::default()
     };
-    let (output, _, broker) = produce(script, &["--format", "json"]);
+    let (output, _, broker) = produce(
+        script,
+        // However slow the machine is, that batch has more than one event.
+        &["--format", "json", "--set", "Kafka.LingerMs=2000"],
+    );
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(last_json(&output)["published"], 4);
     assert!(broker.produced.lock().expect("no panic").len() > 2);
+}
+
+#[test]
+fn a_topic_deleted_meanwhile_is_named_with_the_command_that_makes_it() {
+    for cluster in &clusters() {
+        let bench = Bench::new(cluster);
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(make_topic(&cluster.address, &bench.topic, 1, &[]));
+        let simulated = ["produce", "--source", "simulated", "--rate", "50"];
+        let mut command = bench.command(&simulated);
+        command.args(["--count", "100000", "--set", "Kafka.MessageTimeoutMs=4000"]);
+        let mut producing = Running::start(command, bench.directory.path().join("log"));
+        let client = client(&cluster.address);
+        until("events are published", || {
+            runtime.block_on(client.refresh_topic(&bench.topic)).is_ok() && {
+                std::thread::sleep(Duration::from_secs(1));
+                true
+            }
+        });
+        let request = messages::DeleteTopicsRequest {
+            topic_names: vec![bench.topic.as_str().into()],
+            timeout_ms: 30_000,
+        };
+        let answer = runtime.block_on(client.request_any(&request));
+        assert_eq!(answer.expect("an answer").responses[0].error_code, 0);
+        let status = wait(&mut producing.process, Duration::from_secs(60));
+        let text = producing.said();
+        assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
+        let named = format!("topic {} (Kafka.Topic) does not exist", bench.topic);
+        let (warned, failed) = text
+            .split_once("were not acknowledged")
+            .unwrap_or_else(|| panic!("no end: {text}"));
+        assert!(
+            warned.contains("WARN") && warned.contains("until it is there"),
+            "{text}"
+        );
+        for part in [named.as_str(), "--create"] {
+            assert!(warned.contains(part) && failed.contains(part), "{text}");
+        }
+        assert!(failed.contains("it was not written"), "{text}");
+        assert!(!text.contains("may have been written"), "{text}");
+    }
+}
+
+/// The embedded broker has no transactions.
+#[test]
+fn a_transactional_id_without_a_coordinator_is_said_and_ends_a_one_shot_command() {
+    const SAID: [&str; 5] = [
+        "WARN",
+        "Kafka.TransactionalId",
+        "COORDINATOR_NOT_AVAILABLE",
+        "no transaction coordinator",
+        "__transaction_state",
+    ];
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let id = ["--set", "Kafka.TransactionalId=zz"];
+    let simulated = ["produce", "--source", "simulated"];
+    let mut command = bench.command(&simulated);
+    command.args(id);
+    let mut patient = Running::start(command, bench.directory.path().join("log"));
+    until("it says so", || {
+        let text = patient.said();
+        SAID.iter().all(|part| text.contains(part)) && text.contains("until it answers")
+    });
+    signal(&patient.process, "INT");
+    let status = wait(&mut patient.process, Duration::from_secs(20));
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
+
+    let started = Instant::now();
+    let output = bench
+        .command(&simulated)
+        .args(id)
+        .args(["--count", "4"])
+        .output()
+        .expect("the binary runs");
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(started.elapsed() >= Duration::from_secs(30));
+    for part in SAID.iter().copied().chain(["zz", "given up after 30 s"]) {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+}
+
+#[test]
+fn check_refuses_a_compacted_topic_as_produce_does() {
+    let broker = Scripted::start(Script {
+        policy: "compact,delete",
+        ..Script::default()
+    });
+    let cluster = Cluster::at(broker.address.clone());
+    let bench = Bench::new(&cluster);
+    let topic_line = |more: &[&str]| {
+        let output = bench
+            .command(&["check", "--format", "json"])
+            .args(more)
+            .output()
+            .expect("the binary runs");
+        let found = last_json(&output);
+        let of_topic = |check: &&serde_json::Value| check["check"] == "topic";
+        let line = found["checks"].as_array().expect("checks");
+        line.iter().find(of_topic).expect("the topic's").clone()
+    };
+    let input = format!("Source.Input={}", fixture("intraday_ibm_1min.json"));
+    let refused = topic_line(&["--set", "Source.Kind=replay", "--set", &input]);
+    assert_eq!(refused["outcome"], "failed", "{refused}");
+    let detail = refused["detail"].as_str().expect("a text");
+    for part in [&*bench.topic, "Kafka.Topic", "compacted", "--republish"] {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
+    let fine = topic_line(&["--set", "Source.Kind=simulated"]);
+    assert_eq!(fine["outcome"], "ok", "{fine}");
 }
 
 #[test]

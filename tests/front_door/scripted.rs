@@ -11,10 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use stockflow::wire::messages::{
-    self, ApiVersion, ApiVersionsRequest, ApiVersionsResponse, InitProducerIdRequest,
-    InitProducerIdResponse, MetadataRequest, MetadataResponse, MetadataResponseBroker,
-    MetadataResponsePartition, MetadataResponseTopic, PartitionProduceResponse, ProduceRequest,
-    ProduceResponse, Reader, Request, RequestHeader, TopicProduceResponse,
+    self, ApiVersion, ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsRequest,
+    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
+    InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, MetadataResponse,
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    PartitionProduceResponse, ProduceRequest, ProduceResponse, Reader, Request, RequestHeader,
+    TopicProduceResponse,
 };
 
 /// What it answers. Codes are Kafka's error codes, 0 is none.
@@ -28,6 +30,8 @@ pub(crate) struct Script {
     pub(crate) producer_id: i16,
     /// Of the partition in the Produce request of this number, from 0 on.
     pub(crate) produce: fn(usize) -> i16,
+    /// The topic's cleanup.policy in DescribeConfigs.
+    pub(crate) policy: &'static str,
     /// How long clients are asked to stay away after a Produce request, in milliseconds.
     pub(crate) throttle_ms: i32,
 }
@@ -39,6 +43,7 @@ impl Default for Script {
             leader: true,
             producer_id: 0,
             produce: |_| 0,
+            policy: "delete",
             throttle_ms: 0,
         }
     }
@@ -96,6 +101,9 @@ fn serve(
                 ..Default::default()
             })?
         }
+        DescribeConfigsRequest::KEY => {
+            answer::<DescribeConfigsRequest>(&header, reader, |asked| configs(asked, script))?
+        }
         ProduceRequest::KEY => answer::<ProduceRequest>(&header, reader, |asked| {
             let mut produced = produced.lock().expect("no panic");
             produced.push(Instant::now());
@@ -145,6 +153,7 @@ fn answer_api_versions(header: &RequestHeader) -> Vec<u8> {
             api(ApiVersionsRequest::KEY, NEWEST),
             api(MetadataRequest::KEY, 9),
             api(InitProducerIdRequest::KEY, 4),
+            api(DescribeConfigsRequest::KEY, 4),
             api(ProduceRequest::KEY, 9),
         ],
         ..Default::default()
@@ -192,6 +201,26 @@ fn metadata(asked: &MetadataRequest, port: u16, script: Script) -> MetadataRespo
             .flatten()
             .map(|asked| topic(asked.name.clone()))
             .collect(),
+        ..Default::default()
+    }
+}
+
+fn configs(asked: DescribeConfigsRequest, script: Script) -> DescribeConfigsResponse {
+    let results = asked
+        .resources
+        .into_iter()
+        .map(|asked| DescribeConfigsResult {
+            resource_type: asked.resource_type,
+            resource_name: asked.resource_name,
+            configs: vec![DescribeConfigsResourceResult {
+                name: "cleanup.policy".into(),
+                value: Some(script.policy.into()),
+                ..Default::default()
+            }],
+            ..Default::default()
+        });
+    DescribeConfigsResponse {
+        results: results.collect(),
         ..Default::default()
     }
 }

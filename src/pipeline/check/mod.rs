@@ -12,7 +12,7 @@ use std::{
 
 use self::report::{BUDGET, Outcome};
 use super::{
-    PipelineError,
+    PipelineError, known,
     options::{CheckOptions, SourceOptions},
     settings,
 };
@@ -103,7 +103,15 @@ async fn brokers(config: &Config, report: &mut CheckReport) -> Option<String> {
     };
     if let Some(topic) = &topic {
         reached(config, &cluster, report);
-        report.note("topic", describe(&kafka.topic, topic));
+        let fine = describe(&kafka.topic, topic);
+        let refused = looks_up(config) && is_compacted(&cluster, &kafka.topic).await;
+        report.note(
+            "topic",
+            match refused {
+                true => Err(known::refusal(&kafka.topic)),
+                false => fine,
+            },
+        );
     }
     let found = in_time(cluster.coordinator(&kafka.group_id)).await;
     let coordinated = report.note(
@@ -130,6 +138,20 @@ async fn brokers(config: &Config, report: &mut CheckReport) -> Option<String> {
         report.note("offsets", committed);
     }
     cluster.cluster_id()
+}
+
+/// Whether `produce` would look up in the topic what was published: a source whose events are new each time does not.
+fn looks_up(config: &Config) -> bool {
+    config.source.kind == SourceKind::AlphaVantage
+        || settings::source(config, &SourceOptions::default(), true)
+            .is_ok_and(|source| source.may_repeat())
+}
+
+/// As `produce` sees it; brokers that have no answer count as no.
+async fn is_compacted(cluster: &Cluster, topic: &str) -> bool {
+    in_time(known::is_compacted(cluster, topic))
+        .await
+        .unwrap_or(false)
 }
 
 fn reached(config: &Config, cluster: &Cluster, report: &mut CheckReport) {

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(super) use compacted::is_compacted;
+pub(super) use compacted::{is_compacted, refusal};
 
 use self::ledger::Ledger;
 use super::PipelineError;

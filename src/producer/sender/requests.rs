@@ -196,7 +196,8 @@ impl Sender {
             }
             Verdict::Unknown(cause) | Verdict::NotWritten(cause) => {
                 // The first failures are the usual ones of a change of leaders; a row of them is worth a word.
-                if partition.backoff.failures() == LOUD_AFTER {
+                // That the topic is not there is said by who looks it up.
+                if partition.backoff.failures() == LOUD_AFTER && self.missing.is_none() {
                     tracing::warn!(topic = %self.shared.topic, partition = number, %cause, "a batch is not acknowledged; it is sent again");
                 } else {
                     tracing::debug!(topic = %self.shared.topic, partition = number, %cause, "a batch will be sent again");

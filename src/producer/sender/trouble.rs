@@ -4,12 +4,15 @@ use super::{Event, Outgoing, Partition, RETRY_PAUSE, Sender};
 use crate::producer::delivery::DeliveryError;
 use crate::producer::sequence::{Epochs, Failure, PartitionSequence, ProducerEpoch, Refusal};
 use crate::producer::{OnTimeout, readable};
-use crate::wire::cluster::{Backoff, Topic};
+use crate::wire::cluster::{Backoff, ClusterError, Topic};
 use crate::wire::error::{CallError, ErrorCode, Remedy};
 use crate::wire::messages::InitProducerIdRequest;
 use crate::wire::records::{Batches, FrozenBatch, Scratch};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// At which answer in a row it is said that the topic is not there: the first may come from a broker that has just started.
+const MISSING_AFTER: u32 = 2;
 
 /// Why there is no producer id.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +68,8 @@ impl Sender {
                 cause = cause.or(last);
             }
         }
-        let cause = cause.or(self.trouble.as_ref());
+        let missing = self.missing.as_ref().map(|(text, _)| text);
+        let cause = missing.or(cause).or(self.trouble.as_ref());
         tracing::error!(
             topic = %self.shared.topic,
             partitions = ?silent,
@@ -147,10 +151,19 @@ impl Sender {
             Event::Topic(answer) => {
                 self.refreshing = false;
                 match answer {
-                    Ok(topic) => self.learn(topic),
+                    Ok(topic) => {
+                        if let Some((_, MISSING_AFTER..)) = self.missing.take() {
+                            tracing::info!(topic = %self.shared.topic, "the topic is there again");
+                        }
+                        self.learn(topic);
+                    }
                     Err(error) => {
                         tracing::debug!(topic = %self.shared.topic, %error, "cannot look up the leaders");
-                        self.trouble = Some(error.to_string().into());
+                        let text: Arc<str> = error.to_string().into();
+                        if matches!(error, ClusterError::UnknownTopic { .. }) {
+                            self.note_missing(Arc::clone(&text));
+                        }
+                        self.trouble = Some(text);
                         self.stale = true;
                     }
                 }
@@ -180,6 +193,16 @@ impl Sender {
                 }
             }
         }
+    }
+
+    /// Notes that the topic is not there, and says it once.
+    fn note_missing(&mut self, text: Arc<str>) {
+        let before = self.missing.as_ref().map_or(0, |(_, times)| *times);
+        let times = before.saturating_add(1);
+        if times == MISSING_AFTER {
+            tracing::warn!("{text}; until it is there, nothing is published");
+        }
+        self.missing = Some((text, times));
     }
 
     /// Ends all that was promised, because of the broker's `code` or because the producer is stopped.
@@ -246,8 +269,11 @@ impl Sender {
                 topic,
                 partition,
                 possibly_written,
-                cause: failure
-                    .cause
+                cause: self
+                    .missing
+                    .as_ref()
+                    .map(|(text, _)| Arc::clone(text))
+                    .or(failure.cause)
                     .or_else(|| self.trouble.clone())
                     .unwrap_or_else(|| match self.topic.leader(partition) {
                         Some(_) => "none came".into(),
@@ -273,9 +299,13 @@ fn too_large(batch: &FrozenBatch) -> Arc<str> {
         }
     }
     let (size, key) = largest;
+    let remedy = match batch.count() {
+        // No smaller batch than this one can be made.
+        1 => "raise the topic's max.message.bytes",
+        _ => "raise the topic's max.message.bytes or lower Kafka.BatchSize",
+    };
     format!(
-        "a batch of {} bytes with {} records, the largest of {size} bytes (key {key}); \
-         raise the topic's max.message.bytes or lower Kafka.BatchSize",
+        "a batch of {} bytes with {} records, the largest of {size} bytes (key {key}); {remedy}",
         batch.bytes().len(),
         batch.count(),
     )

@@ -101,7 +101,10 @@ pub enum ClusterError {
         code: ErrorCode,
     },
     /// The broker refuses to answer about the transactional id.
-    #[error("transactional id {id} (Kafka.TransactionalId): {code}")]
+    #[error(
+        "transactional id {id} (Kafka.TransactionalId): {code}{}",
+        without_coordinator(*.code)
+    )]
     Transaction {
         /// The transactional id.
         id: String,
@@ -116,6 +119,19 @@ pub enum ClusterError {
         /// What the broker said.
         code: ErrorCode,
     },
+}
+
+/// What it means that a transactional id has no coordinator.
+fn without_coordinator(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::COORDINATOR_NOT_AVAILABLE | ErrorCode::NOT_COORDINATOR => {
+            "; the brokers have no transaction coordinator to give: on a cluster, see that the replicas of the topic __transaction_state are up (transaction.state.log.replication.factor, transaction.state.log.min.isr); the embedded broker has no transactions"
+        }
+        ErrorCode::COORDINATOR_LOAD_IN_PROGRESS => {
+            "; the transaction coordinator reads its part of the topic __transaction_state first"
+        }
+        _ => "",
+    }
 }
 
 impl ClusterError {
