@@ -11,6 +11,7 @@ use reqwest::{Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::fault::Fault;
+use super::redact::redact;
 use super::tls;
 use crate::source::SourceError;
 
@@ -116,6 +117,7 @@ impl Client {
             .append_pair("apikey", self.key());
         let request = self.http.get(url).timeout(timeout);
         let (address, limit) = (origin(&self.url), self.body_limit);
+        let key = self.key.clone();
         async move {
             let mut response = request
                 .send()
@@ -133,10 +135,10 @@ impl Client {
                 cut: None,
                 retry_after: header(RETRY_AFTER).and_then(|text| retry_after(text, Utc::now())),
                 redirect: header(LOCATION).map(|target| {
-                    response
-                        .url()
-                        .join(target)
-                        .map_or_else(|_| "an address that is none".to_owned(), |url| origin(&url))
+                    response.url().join(target).map_or_else(
+                        |_| "an address that is none".to_owned(),
+                        |url| redact(&origin(&url), Some(key.expose_secret())),
+                    )
                 }),
             };
             loop {
