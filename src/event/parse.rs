@@ -126,8 +126,9 @@ impl TradeEvent {
         }
         let timestamp = Timestamp::parse(&timestamp).ok_or(NotATrade::Timestamp)?;
         let trade_id = match trade_id {
-            Some(text) => self::trade_id(&text)?,
-            None => TradeId::Uuid(identity::content_id(
+            Some(text) if !text.is_empty() => self::trade_id(&text)?,
+            // An empty one would make all events that have it one and the same.
+            _ => TradeId::Uuid(identity::content_id(
                 &symbol,
                 side.as_str(),
                 quantity,
@@ -186,6 +187,11 @@ mod tests {
         let id = |place| TradeEvent::from_json(line, place).expect("good").trade_id;
         assert_eq!(id(1), id(1));
         assert_ne!(id(1), id(2));
+        let empty = [br#"{"TradeId":"","#, &line[1..]].concat();
+        for place in [1, 2] {
+            let event = TradeEvent::from_json(&empty, place).expect("good");
+            assert_eq!(event.trade_id, id(place), "an empty one is none");
+        }
     }
 
     #[test]

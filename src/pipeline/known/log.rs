@@ -218,7 +218,8 @@ fn trade_id(value: &[u8]) -> Option<u128> {
         return Some(uuid.as_u128());
     }
     let trade = read_trade(value).ok()?;
-    trade.trade_id.map(|id| number(&id))
+    let id = trade.trade_id.filter(|id| !id.is_empty())?;
+    Some(number(&id))
 }
 
 /// A TradeId as a number: its own bits, or those of a UUID made from its text.
@@ -242,6 +243,8 @@ mod tests {
         assert_eq!(trade_id(ours.as_bytes()), Some(number(id)));
         assert_eq!(trade_id(others.as_bytes()), Some(number(id)));
         assert_eq!(trade_id(text.as_bytes()), Some(number("t-1")));
+        let empty = text.replace("t-1", "");
+        assert_eq!(trade_id(empty.as_bytes()), None);
         assert_eq!(trade_id(b"{}"), None);
         assert_eq!(trade_id(&ours.as_bytes()[..40]), None);
     }

@@ -80,7 +80,15 @@ impl Subject {
                 other => base.with_file_name(format!("{}-{hash}.{other}", self.topic)),
             };
             fs::create_dir_all(&directory)?;
-            let lock = File::create(directory.join("lock"))?;
+            let lock = directory.join("lock");
+            // A pipe would be waited for when it is opened.
+            if fs::metadata(&lock).is_ok_and(|kind| !kind.is_file()) {
+                return Err(io::Error::other(format!(
+                    "{} is no regular file",
+                    lock.display()
+                )));
+            }
+            let lock = File::create(lock)?;
             match lock.try_lock() {
                 Ok(()) => return Ok((directory, lock)),
                 Err(fs::TryLockError::WouldBlock) => {}

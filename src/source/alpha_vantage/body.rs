@@ -14,7 +14,7 @@ use super::csv::{self, Rows};
 use super::json::{self, Document};
 use super::notice::{Notice, NoticeKind, classify};
 use super::quote;
-use super::redact::redact;
+use super::redact::{redact, redact_beginning};
 use crate::event::{TradeEvent, symbol, timestamp};
 use crate::source::BadReason;
 
@@ -74,8 +74,9 @@ impl Bars {
         }
     }
 
-    fn bad(&mut self, start: &str, reason: BadReason) {
-        let start = start.chars().filter(|c| !c.is_control()).take(24).collect();
+    fn bad(&mut self, start: &str, reason: BadReason, key: Option<&str>) {
+        let start: String = start.chars().filter(|c| !c.is_control()).collect();
+        let start = redact_beginning(start.as_bytes(), 24, key).into();
         self.bad.push(BadBar { start, reason });
     }
 }
@@ -119,14 +120,16 @@ pub fn parse(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
         )),
         Some(_) => Err(Refusal::Unusable(format!(
             "neither JSON, CSV nor HTML: {:?}",
-            redact(&String::from_utf8_lossy(beginning(body)), ask.key)
+            redact_beginning(body, MAX_SHOWN_BYTES, ask.key)
         ))),
     }
 }
 
 /// As much of a body as is shown.
+const MAX_SHOWN_BYTES: usize = 200;
+
 fn beginning(body: &[u8]) -> &[u8] {
-    body.get(..200).unwrap_or(body)
+    body.get(..MAX_SHOWN_BYTES).unwrap_or(body)
 }
 
 /// Whether a body begins as a text does: UTF-8, but for a character that is cut at the end, without control characters.
@@ -147,7 +150,12 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
     if document.bars.is_empty() {
         if let Some((key, words)) = &document.notice {
             return Err(Refusal::Notice(Notice {
-                kind: classify(key, words),
+                kind: match classify(key, words) {
+                    NoticeKind::PremiumParameter { name } => NoticeKind::PremiumParameter {
+                        name: redact(&name, ask.key),
+                    },
+                    kind => kind,
+                },
                 text: redact(words, ask.key),
             }));
         }
@@ -201,14 +209,17 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
             .values()
             .any(|value| value.to_ascii_uppercase().contains("DELAYED BY"));
     let refreshed = meta.get("Last Refreshed");
-    let mut collector = Collector::new(Frame {
-        symbol,
-        series,
-        zone,
-        now: ask.now,
-        delay: if delayed { DELAY } else { TimeDelta::zero() },
-        refreshed: refreshed.and_then(|text| timestamp::local_time(text.as_bytes())),
-    });
+    let mut collector = Collector::new(
+        ask.key,
+        Frame {
+            symbol,
+            series,
+            zone,
+            now: ask.now,
+            delay: if delayed { DELAY } else { TimeDelta::zero() },
+            refreshed: refreshed.and_then(|text| timestamp::local_time(text.as_bytes())),
+        },
+    );
     collector.bars.delayed = delayed;
     for (start, bar) in &document.bars {
         collector.add(start, json::bar_texts(bar).as_ref());
@@ -229,7 +240,7 @@ fn quotes(document: &Document<'_>, ask: &Ask<'_>) -> Option<Result<Bars, Refusal
     bars.broken = document.broken.as_ref().map(|why| redact(why, ask.key));
     for row in rows {
         let Some(fields) = json::fields(row) else {
-            bars.bad(row.get(), BadReason::Malformed);
+            bars.bad(row.get(), BadReason::Malformed, ask.key);
             continue;
         };
         if fields.is_empty() {
@@ -240,7 +251,10 @@ fn quotes(document: &Document<'_>, ask: &Ask<'_>) -> Option<Result<Bars, Refusal
                 bars.newest = bars.newest.max(Some(event.timestamp.instant));
                 bars.events.push(event);
             }
-            Err(reason) => bars.bad(fields.get("symbol").map_or("", String::as_str), reason),
+            Err(reason) => {
+                let symbol = fields.get("symbol").map_or("", String::as_str);
+                bars.bad(symbol, reason, ask.key);
+            }
         }
     }
     let nothing = bars.events.is_empty() && bars.bad.is_empty() && bars.broken.is_none();
@@ -266,18 +280,21 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
     } else {
         Series::Intraday(ask.interval)
     };
-    let mut collector = Collector::new(Frame {
-        symbol,
-        series,
-        zone: DOCUMENTED_ZONE,
-        now: ask.now,
-        delay: if ask.delayed {
-            DELAY
-        } else {
-            TimeDelta::zero()
+    let mut collector = Collector::new(
+        ask.key,
+        Frame {
+            symbol,
+            series,
+            zone: DOCUMENTED_ZONE,
+            now: ask.now,
+            delay: if ask.delayed {
+                DELAY
+            } else {
+                TimeDelta::zero()
+            },
+            refreshed: None,
         },
-        refreshed: None,
-    });
+    );
     collector.bars.delayed = ask.delayed;
     for row in &rows {
         collector.add(&row.start, row.texts.as_ref());
@@ -286,14 +303,15 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
 }
 
 struct Collector<'a> {
+    key: Option<&'a str>,
     frame: Frame<'a>,
     bars: Bars,
 }
 
 impl<'a> Collector<'a> {
-    fn new(frame: Frame<'a>) -> Self {
+    fn new(key: Option<&'a str>, frame: Frame<'a>) -> Self {
         let bars = Bars::none(frame.series);
-        Self { frame, bars }
+        Self { key, frame, bars }
     }
 
     fn add(&mut self, start: &str, texts: Option<&BarTexts<'_>>) {
@@ -310,7 +328,7 @@ impl<'a> Collector<'a> {
                 self.bars.newest = self.bars.newest.max(Some(start));
                 self.bars.forming += 1;
             }
-            Err(reason) => self.bars.bad(start, reason),
+            Err(reason) => self.bars.bad(start, reason, self.key),
         }
     }
 

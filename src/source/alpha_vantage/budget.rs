@@ -2,8 +2,10 @@
 //!
 //! Invariants: whatever is asked, and whenever the process starts anew, no window of a second or a minute and no day of
 //! the service holds more requests than its limit. Windows slide; days end at midnight of `DayResetTimeZone`. A clock
-//! that is set back frees nothing.
+//! that is set back frees nothing of what can be true still; what the file has of times beyond that, from a clock that
+//! was ahead once or from damage, is not believed, or it would hold the key for years.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
@@ -113,23 +115,23 @@ impl Spent {
     pub(super) fn held(&self, limits: &Limits, now: DateTime<Utc>) -> Option<Hold> {
         let hold = |cause, until| Some(Hold { cause, until });
         let service = self
-            .shut_until
+            .shut_until(now)
             .and_then(|until| hold(Cause::Service, until));
-        let second = self
-            .recent
+        let recent = self.recent(now);
+        let second = recent
             .back()
             .and_then(|last| hold(Cause::Second, *last + limits.gap));
         let minute = limits.minute.and_then(|minute| {
             if minute == 0 {
                 return hold(Cause::Minute, next_day(limits.zone, now));
             }
-            let oldest = self.recent.len().checked_sub(to_usize(minute))?;
-            let first = self.recent.get(oldest)?;
+            let oldest = recent.len().checked_sub(to_usize(minute))?;
+            let first = recent.get(oldest)?;
             hold(Cause::Minute, *first + with_slack(TimeDelta::minutes(1)))
         });
         let day = (self.left_today(limits, now) == Some(0)).then(|| Hold {
             cause: Cause::Day,
-            until: next_day(limits.zone, now.max(self.midday(limits.zone))),
+            until: next_day(limits.zone, self.within_its_day(limits.zone, now)),
         });
         [second, minute, day, service]
             .into_iter()
@@ -142,11 +144,12 @@ impl Spent {
     pub(super) fn spend(&mut self, limits: &Limits, now: DateTime<Utc>) {
         let today = day_of(limits.zone, now);
         // Not `!=`: a clock that was set back does not begin a day anew.
-        if today > self.day {
+        if today > self.day || self.day > tomorrow(limits.zone, now) {
             self.day = today;
             self.used = 0;
         }
         self.used = self.used.saturating_add(1);
+        self.recent.retain(|time| is_recent(*time, now));
         let last = self.recent.back().copied().unwrap_or(now);
         self.recent.push_back(now.max(last));
         let minute_ago = now - with_slack(TimeDelta::minutes(1));
@@ -164,18 +167,36 @@ impl Spent {
     }
 
     /// Nothing goes out before then.
-    pub(super) fn shut(&mut self, until: DateTime<Utc>) {
-        self.shut_until = self.shut_until.max(Some(until));
+    pub(super) fn shut(&mut self, until: DateTime<Utc>, now: DateTime<Utc>) {
+        self.shut_until = self.shut_until(now).max(Some(until));
     }
 
     /// When the service opens again, if it is shut.
     pub(super) fn shut_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.shut_until.filter(|until| *until > now)
+        self.shut_until
+            .filter(|until| *until > now && *until <= now + LONGEST_SHUT)
+    }
+
+    /// Whether it has times that are not believed.
+    pub(super) fn is_ahead(&self, zone: Tz, now: DateTime<Utc>) -> bool {
+        self.day > tomorrow(zone, now)
+            || self.shut_until.is_some_and(|at| at > now + LONGEST_SHUT)
+            || self.recent.iter().any(|at| !is_recent(*at, now))
+    }
+
+    /// Requests of the last minute, without those that are not believed.
+    fn recent(&self, now: DateTime<Utc>) -> Cow<'_, VecDeque<DateTime<Utc>>> {
+        let believed = |time: &DateTime<Utc>| is_recent(*time, now);
+        if self.recent.iter().all(believed) {
+            return Cow::Borrowed(&self.recent);
+        }
+        let recent = self.recent.iter().copied();
+        Cow::Owned(recent.filter(believed).collect())
     }
 
     /// Requests used on the service's present day.
     pub(super) fn used_today(&self, zone: Tz, now: DateTime<Utc>) -> u32 {
-        if day_of(zone, now) > self.day {
+        if day_of(zone, now) > self.day || self.day > tomorrow(zone, now) {
             0
         } else {
             self.used
@@ -188,12 +209,33 @@ impl Spent {
         limits.day.map(|day| day.saturating_sub(used))
     }
 
-    /// Some time within the day that is counted.
-    fn midday(&self, zone: Tz) -> DateTime<Utc> {
-        let local = self.day.and_time(NaiveTime::MIN) + TimeDelta::hours(12);
-        let time = zone.from_local_datetime(&local).earliest();
-        time.map_or(DateTime::UNIX_EPOCH, |time| time.to_utc())
+    /// Some time within the day that is counted: now, unless the clock was set back.
+    fn within_its_day(&self, zone: Tz, now: DateTime<Utc>) -> DateTime<Utc> {
+        if self.day != tomorrow(zone, now) {
+            return now;
+        }
+        let midday = self
+            .day
+            .and_time(NaiveTime::MIN)
+            .checked_add_signed(TimeDelta::hours(12));
+        midday
+            .and_then(|local| zone.from_local_datetime(&local).earliest())
+            .map_or(now, |time| time.to_utc().max(now))
     }
+}
+
+/// The longest that the service is believed to be shut: until its next day begins, which can be 25 hours long.
+const LONGEST_SHUT: TimeDelta = TimeDelta::hours(26);
+
+/// Whether a request can have gone out then, by a clock that is a minute's window ahead at most.
+fn is_recent(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    time <= now + with_slack(TimeDelta::minutes(1))
+}
+
+/// The day after the service's present one: the latest that a clock which was set back can have counted.
+fn tomorrow(zone: Tz, now: DateTime<Utc>) -> NaiveDate {
+    let today = day_of(zone, now);
+    today.succ_opt().unwrap_or(today)
 }
 
 fn to_usize(number: u32) -> usize {
@@ -273,7 +315,7 @@ mod tests {
         assert_eq!(held(&spent, later), Some((Cause::Minute, 61_000)));
         spent.refund();
         assert_eq!(held(&spent, later), None, "one that never went out");
-        spent.shut(later + TimeDelta::seconds(9));
+        spent.shut(later + TimeDelta::seconds(9), later);
         assert_eq!(held(&spent, later), Some((Cause::Service, 9_000)));
         spent.spend(&limits, later);
         spent.spend(&limits, later);
@@ -294,7 +336,58 @@ mod tests {
         );
     }
 
+    #[test]
+    fn damage_and_a_clock_that_was_ahead_hold_nothing() {
+        let limits = Limits::new(1.0, Limit::Of(5), Limit::Of(25), false, NEW_YORK);
+        let now = time("2026-11-24T12:00:00Z");
+        for text in [
+            r#"{"day":"2026-11-24","used":1,"recent":["+262142-12-31T23:59:59Z"]}"#,
+            r#"{"day":"+262142-12-31","used":30}"#,
+            r#"{"day":"-262143-01-01","used":30,"recent":["-262143-01-01T00:00:00Z"]}"#,
+            r#"{"day":"2036-11-24","used":30,"recent":["2036-11-24T12:00:00Z"],"shut_until":"2036-11-24T12:00:00Z"}"#,
+        ] {
+            let mut spent: Spent = serde_json::from_str(text).expect("JSON");
+            assert_eq!(spent.held(&limits, now), None, "{text}");
+            assert_eq!(
+                spent.is_ahead(NEW_YORK, now),
+                !text.contains("-262143"),
+                "{text}"
+            );
+            spent.spend(&limits, now);
+            spent.shut(now + TimeDelta::seconds(9), now);
+            assert!(!spent.is_ahead(NEW_YORK, now), "{text}");
+            assert_eq!(spent.shut_until(now), Some(now + TimeDelta::seconds(9)));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_date_of_a_file_panics_or_holds_for_longer_than_a_day_and_the_reset(
+            days in prop::collection::vec(prop_oneof![-96_000_000_i32..96_000_000, 20_750..20_800_i32], 5),
+            near in prop::collection::vec(-200_000_i64..200_000, 4), used: u32, minute in 0_u32..4,
+        ) {
+            let limits = Limits::new(1.0, Limit::Of(minute), Limit::Of(25), false, NEW_YORK);
+            let now = time("2026-11-24T12:00:00Z");
+            let day = |days: i32| {
+                let days = TimeDelta::days(days.into());
+                NaiveDate::default().checked_add_signed(days).unwrap_or(NaiveDate::MAX)
+            };
+            let at = |days| day(days).and_time(NaiveTime::MIN).and_utc();
+            let mut spent = Spent {
+                day: day(days[0]),
+                used,
+                recent: days[1..4].iter().map(|days| at(*days)).collect(),
+                shut_until: Some(at(days[4])),
+            };
+            spent.recent.extend(near.into_iter().map(|near| now + TimeDelta::seconds(near)));
+            for _ in 0..3 {
+                let ready = spent.ready_at(&limits, now);
+                prop_assert!(ready <= next_day(NEW_YORK, now + TimeDelta::days(1)), "{ready}");
+                let _ = (spent.is_ahead(NEW_YORK, now), spent.left_today(&limits, now));
+                spent.spend(&limits, now);
+            }
+        }
+
         #[test]
         fn no_window_ever_holds_more_than_its_limit(
             minute in 1_u32..8, day in 1_u32..40, per_second in prop::sample::select(vec![0.2, 1.0, 3.0]),

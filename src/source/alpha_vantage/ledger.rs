@@ -56,7 +56,8 @@ impl Knowledge {
         self.refused
             .get(what)
             .copied()
-            .filter(|at| now - *at < REFUSAL_HOLDS)
+            // Not from a clock that was ahead by more than a day, or it would be believed for years.
+            .filter(|at| (TimeDelta::days(-1)..REFUSAL_HOLDS).contains(&(now - *at)))
     }
 }
 
@@ -141,8 +142,20 @@ fn file_name(service: &str, key: &str) -> String {
     format!("alpha-vantage-{part:08x}.json")
 }
 
+/// Refuses what would be waited for when it is opened: a pipe.
+fn only_a_file(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(kind) if !kind.is_file() => Err(io::Error::other(format!(
+            "{} is no regular file",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn read(path: &Path) -> io::Result<Option<Knowledge>> {
     let mut text = Vec::new();
+    only_a_file(path)?;
     match File::open(path) {
         Ok(file) => file.take(MAX_FILE_BYTES).read_to_end(&mut text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -165,10 +178,9 @@ fn lock(path: &Path) -> io::Result<File> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(path.with_extension("lock"))?;
+    let path = path.with_extension("lock");
+    only_a_file(&path)?;
+    let file = File::options().create(true).append(true).open(path)?;
     file.lock()?;
     Ok(file)
 }
@@ -176,6 +188,7 @@ fn lock(path: &Path) -> io::Result<File> {
 /// Replaces the file: whoever reads it, also after a loss of power, finds the old text or the new one.
 fn write(path: &Path, known: &Knowledge) -> io::Result<()> {
     let temporary = path.with_extension("json.new");
+    only_a_file(&temporary)?;
     let mut file = File::create(&temporary)?;
     let mut text = serde_json::to_vec(known)?;
     text.push(b'\n');
@@ -240,6 +253,24 @@ mod tests {
             Some(now)
         );
         assert_eq!(known.refused("intraday", now + TimeDelta::days(31)), None);
+        assert_eq!(known.refused("intraday", now - TimeDelta::days(9)), None);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_pipe_in_place_of_a_file_is_not_waited_for() {
+        for extension in ["json", "lock", "json.new"] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let pipe = directory.path().join(file_name("http://a", KEY));
+            let pipe = pipe.with_extension(extension);
+            rustix::fs::mkfifoat(rustix::fs::CWD, pipe, 0o600.into()).expect("a pipe");
+            let mut ledger = Ledger::open(Some(directory.path()), "http://a", KEY);
+            ledger.update(|known| known.paid = true);
+            assert!(
+                ledger.known().paid && ledger.path().is_none(),
+                "{extension}"
+            );
+        }
     }
 
     #[test]

@@ -177,6 +177,11 @@ impl AlphaVantage {
             &client.service(),
             settings.api_key.expose_secret(),
         );
+        if ledger.known().spent.is_ahead(settings.day_reset_zone, now) {
+            tracing::warn!(
+                "what State.Directory has of the requests used up is of times to come, as from a clock that was ahead: that is not believed"
+            );
+        }
         let function = match settings.function {
             Function::Auto => match ledger.known().refused(react::INTRADAY, now) {
                 Some(at) => {

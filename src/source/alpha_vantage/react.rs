@@ -80,7 +80,8 @@ impl AlphaVantage {
             Reaction::KeepStill(time) => {
                 let time = TimeDelta::from_std(time).unwrap_or_default();
                 // The limit is the key's, not the symbol's.
-                self.ledger.update(|known| known.spent.shut(now + time));
+                self.ledger
+                    .update(|known| known.spent.shut(now + time, now));
                 self.said.waits.know_shut(now + time);
                 self.retry(place, fault, now, time);
             }
@@ -147,7 +148,7 @@ impl AlphaVantage {
     fn next_day(&mut self, place: usize, fault: Fault, now: DateTime<Utc>) {
         let until = next_day(self.settings.day_reset_zone, now);
         self.ledger.update(|known| {
-            known.spent.shut(until);
+            known.spent.shut(until, now);
             // A paid key has no such limit.
             known.paid = false;
         });
@@ -189,17 +190,20 @@ impl AlphaVantage {
     }
 
     fn retry(&mut self, place: usize, fault: Fault, now: DateTime<Utc>, pause: TimeDelta) {
-        if let (Some(limit), Some((since, ..))) =
-            (self.settings.unreachable_limit, &self.unreachable)
+        let patience = self.settings.unreachable_limit;
+        if let (Some(limit), Some((since, ..))) = (patience, &self.unreachable)
+            && Instant::now() >= *since + limit
         {
-            if Instant::now() >= *since + limit {
-                return self.stop(place, fault, ErrorClass::Stop);
-            }
-        } else if self.breaker.is_open() && !self.once() {
+            return self.stop(place, fault, ErrorClass::Stop);
+        }
+        // A try that never got there costs nothing, so it is the time that limits those.
+        let free = patience.is_some() && matches!(fault, Fault::Unreachable { sent: false, .. });
+        if !free && self.breaker.is_open() && !self.once() {
             // It is the service that fails, not the symbol: the breaker says when it is tried again.
             tracing::debug!(symbol = %self.name(place), "{fault}");
             return self.plan.again(place, now);
-        } else if self.plan.tries(place) >= self.settings.max_retries {
+        }
+        if !free && self.plan.tries(place) >= self.settings.max_retries {
             return self.give_up(place, fault, now);
         }
         let symbol = self.name(place);

@@ -11,10 +11,7 @@ const BEFORE_A_KEY: [&str; 4] = ["api key as ", "apikey=", "apikey as ", "api ke
 
 /// The text on one line, shortened, without the key: neither `key` nor whatever stands where keys are quoted.
 pub(super) fn redact(text: &str, key: Option<&str>) -> String {
-    let mut text = match key.filter(|key| !key.is_empty()) {
-        Some(key) => mask_literal(&mask_literal(text, key), &percent_encoded(key)),
-        None => text.to_owned(),
-    };
+    let mut text = mask_key(text, text.len(), key);
     for before in BEFORE_A_KEY {
         text = mask_after(&text, before);
     }
@@ -29,50 +26,88 @@ pub(super) fn redact(text: &str, key: Option<&str>) -> String {
     }
 }
 
-/// The key as it stands in a query (RFC 3986, section 2.1): a service may quote the query as it came.
-fn percent_encoded(key: &str) -> String {
-    key.bytes()
-        .map(|byte| match byte {
-            b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-            byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-            byte => format!("%{byte:02x}"),
-        })
-        .collect()
+/// What [`redact`] makes of the first `bytes` of a text: a key that begins in them is masked though it ends behind them.
+pub(super) fn redact_beginning(text: &[u8], bytes: usize, key: Option<&str>) -> String {
+    let most = bytes + LONGEST_FORM * key.map_or(0, str::len);
+    let text = String::from_utf8_lossy(text.get(..most).unwrap_or(text));
+    redact(&mask_key(&text, bytes, key), None)
 }
 
-/// Masks the key wherever it stands, in whatever case.
-fn mask_literal(text: &str, key: &str) -> String {
-    replace_where(text, &key.to_ascii_lowercase(), |_| 0, true)
+/// The most bytes of a text that a byte of the key can take: a JSON escape.
+const LONGEST_FORM: usize = 6;
+
+/// The text up to the byte `end`, with the key masked wherever it begins before, in whatever case and form.
+fn mask_key(text: &str, end: usize, key: Option<&str>) -> String {
+    let key = key.unwrap_or_default();
+    let mut out = String::with_capacity(text.len().min(end));
+    let mut rest = text;
+    while let Some(first) = rest.chars().next()
+        && text.len() - rest.len() < end
+    {
+        rest = match after_key(rest, key).filter(|_| !key.is_empty()) {
+            Some(after) => {
+                out.push_str(MASK);
+                after
+            }
+            None => {
+                out.push(first);
+                rest.get(first.len_utf8()..).unwrap_or_default()
+            }
+        };
+    }
+    out
 }
 
-/// Masks the word that follows `before`.
+/// What follows the key at the beginning of a text. A service may quote the query as it came, so each character may
+/// stand as it is, percent-encoded (RFC 3986, section 2.1) or as in a form (a space as `+`); and in a JSON object that is
+/// shown as it stands, escaped (RFC 8259, section 7).
+fn after_key<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let Some(wanted) = key.chars().next() else {
+        return Some(text);
+    };
+    let hex = |rest: &'a str, before: &str, digits: usize, value: u32| {
+        let (found, after) = rest.strip_prefix(before)?.split_at_checked(digits)?;
+        (u32::from_str_radix(found, 16) == Ok(value)).then_some(after)
+    };
+    // A letter that is encoded may be of the other case too.
+    let cases = [wanted.to_ascii_lowercase(), wanted.to_ascii_uppercase()];
+    let percent = cases.iter().find_map(|c| {
+        c.encode_utf8(&mut [0; 4])
+            .bytes()
+            .try_fold(text, |rest, byte| hex(rest, "%", 2, byte.into()))
+    });
+    let escaped = cases.iter().find_map(|c| {
+        c.encode_utf16(&mut [0; 2])
+            .iter()
+            .try_fold(text, |rest, unit| hex(rest, "\\u", 4, (*unit).into()))
+    });
+    let quoted = text
+        .strip_prefix('\\')
+        .and_then(|after| after.strip_prefix(wanted))
+        .filter(|_| "\"\\/".contains(wanted));
+    let plus = text.strip_prefix('+').filter(|_| wanted == ' ');
+    let same = text.strip_prefix(|found: char| found.eq_ignore_ascii_case(&wanted));
+    let left = key.get(wanted.len_utf8()..).unwrap_or_default();
+    // Each of them: a key may hold what looks like the beginning of an encoding.
+    [percent, escaped, quoted, plus, same]
+        .into_iter()
+        .flatten()
+        .find_map(|rest| after_key(rest, left))
+}
+
+/// Masks the word that follows each `before` (lower case).
 fn mask_after(text: &str, before: &str) -> String {
-    replace_where(
-        text,
-        before,
-        |rest| {
-            rest.find(|c: char| !(c.is_alphanumeric() || "-_.~%+".contains(c)))
-                .unwrap_or(rest.len())
-        },
-        false,
-    )
-}
-
-/// At each occurrence of `needle` (lower case), masks the length that `extent` gives of what follows it, and the
-/// occurrence itself when `whole`.
-fn replace_where(text: &str, needle: &str, extent: impl Fn(&str) -> usize, whole: bool) -> String {
     let lower = text.to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
-    while let Some(found) = lower.get(from..).and_then(|rest| rest.find(needle)) {
-        let start = from + found;
-        let end = start + needle.len();
-        let length = extent(text.get(end..).unwrap_or_default());
-        out.push_str(
-            text.get(from..if whole { start } else { end })
-                .unwrap_or_default(),
-        );
-        if whole || length > 0 {
+    while let Some(found) = lower.get(from..).and_then(|rest| rest.find(before)) {
+        let end = from + found + before.len();
+        let rest = text.get(end..).unwrap_or_default();
+        let length = rest
+            .find(|c: char| !(c.is_alphanumeric() || "-_.~%+".contains(c)))
+            .unwrap_or(rest.len());
+        out.push_str(text.get(from..end).unwrap_or_default());
+        if length > 0 {
             out.push_str(MASK);
         }
         from = end + length;
@@ -111,6 +146,30 @@ mod tests {
         let text = "the parameter apikey is invalid: SEC%2BRET%2FKEY%2b1234%3D%3D";
         let shown = redact(text, Some("SEC+RET/KEY+1234=="));
         assert_eq!(shown, "the parameter apikey is invalid: [API key]");
+        let mut url = reqwest::Url::parse("http://host/query").expect("a URL");
+        let key = "K~e*y a\u{e9}\"/\\+%1";
+        url.query_pairs_mut().append_pair("x", key);
+        let query = url.query().expect("a query");
+        let json = serde_json::to_string(key).expect("JSON");
+        for form in [
+            query,
+            "x=K%7Ee%2Ay%20a%C3%A9%22%2F%5C%2B%251",
+            &format!("x={}", json.trim_matches('"')),
+            "x=\\u004b~e*y a\\u00E9\\\"\\/\\\\+%1",
+        ] {
+            assert_eq!(redact(form, Some(key)), "x=[API key]", "{form}");
+        }
+    }
+
+    #[test]
+    fn a_key_on_the_edge_of_what_is_shown_is_masked() {
+        let key = "EXAMPLEKEY000001";
+        let text = format!("{:_>200}{key}", "");
+        for bytes in 180..230 {
+            let shown = redact_beginning(text.as_bytes(), bytes, Some(key));
+            assert!(!shown.contains("EX"), "{shown}");
+            assert_eq!(shown.contains(MASK), bytes > 200);
+        }
     }
 
     proptest! {

@@ -307,3 +307,31 @@ fn quotes_are_events_of_their_trading_day() {
     );
     assert_eq!(asked.bad.len(), 1, "a symbol that was not asked for");
 }
+
+#[test]
+fn no_part_of_a_body_shows_the_key() {
+    let key = "examplekey";
+    let symbols = ["IBM".into(), "MSFT".into()];
+    let ask = Ask {
+        symbols: &symbols,
+        key: Some(key),
+        ..ASK
+    };
+    let meta =
+        r#""Meta Data":{"2. Symbol":"IBM","4. Interval":"1min","6. Time Zone":"US/Eastern"}"#;
+    let unknown = format!("{:_>195}{key}", "x");
+    for body in [
+        format!(r#"{{{meta},"Time Series (1min)":{{"x {key} y":{{}}}}}}"#),
+        format!("timestamp,open,high,low,close,volume\n{key},1,1,1,1,1"),
+        format!(
+            r#"{{"data":[{{"symbol":"{key}","timestamp":"2025-11-06 19:59:51","close":"1","volume":"1","change":"1"}}]}}"#
+        ),
+        unknown,
+        format!(r#"{{"Information":"the {key}=x parameter value is a premium feature"}}"#),
+        r#"{"Information":{"key":"\u0065xamplekey"}}"#.to_owned(),
+    ] {
+        let shown = format!("{:?}", parse(body.as_bytes(), &ask));
+        assert!(shown.contains("[API"), "{body} {shown}");
+        assert!(!shown.contains("xampl"), "{body} {shown}");
+    }
+}

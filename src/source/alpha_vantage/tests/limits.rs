@@ -152,3 +152,32 @@ async fn a_wait_for_the_minute_ends_with_the_patience_for_the_service() {
     assert_eq!(server.asked().len(), 1, "what was sent is counted");
     assert!(begin.elapsed() < Duration::from_secs(30));
 }
+
+#[tokio::test]
+async fn patience_for_an_address_makes_no_more_tries_of_what_was_answered() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let server = Server {
+        address: listener.local_addr().expect("an address"),
+        queries: Arc::default(),
+    };
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut peer, _)) = listener.accept().await {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let _ = peer.read(&mut [0; 4096]).await;
+            let _ = peer.write_all(b"rubbish\r\n\r\n").await;
+        }
+    });
+    let limited = Settings {
+        max_retries: 0,
+        unreachable_limit: Some(Duration::from_secs(5)),
+        ..settings(&server, &["IBM"])
+    };
+    let (_, errors) = drain(limited).await;
+    assert!(!errors.is_empty());
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
