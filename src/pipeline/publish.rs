@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     PipelineError, Stop,
-    known::{self, Known},
+    known::{self, Known, LookUp},
     options::SourceOptions,
     publisher::Publisher,
     reach::{Reach, Told},
@@ -74,12 +74,18 @@ pub(super) async fn publish_from(
     if !one_shot && settings.transactional_id.is_none() {
         settings.on_timeout = OnTimeout::KeepTrying;
     }
-    let look_up = !options.source.republish && source.may_repeat();
+    let look_up = match (options.source.republish, source.is_after_the_fact()) {
+        (true, _) => LookUp::Nothing,
+        (false, true) => LookUp::SinceTheirTime,
+        (false, false) => LookUp::All,
+    };
+    let repeats = source.may_repeat();
+    let looks = repeats && look_up != LookUp::Nothing;
     let started = async {
         let producer = reach
             .ask(|| Producer::start(Arc::clone(cluster), settings.clone()))
             .await?;
-        if look_up && reach.ask(|| known::is_compacted(cluster, &topic)).await? {
+        if looks && reach.ask(|| known::is_compacted(cluster, &topic)).await? {
             return Err(PipelineError::Setting(known::refusal(&topic)));
         }
         Ok(producer)
@@ -89,7 +95,7 @@ pub(super) async fn publish_from(
         () = stop.requested() => return Ok(()),
     };
     let state = config.state.directory.clone();
-    let known = look_up.then(|| Known::new(cluster, &topic, state));
+    let known = repeats.then(|| Known::new(cluster, &topic, state, look_up));
     let id = settings.transactional_id;
     let mut half = Publisher::new(topic, producer, id, known, options.count, progress);
     let outcome = tokio::select! {

@@ -42,6 +42,11 @@ pub trait Source: Send {
     /// Whether its events can have been published before, by this or a former process, so that whoever publishes has
     /// to look them up by TradeId.
     fn may_repeat(&self) -> bool;
+
+    /// Whether no event is ever given before its own time, by this or a former process.
+    fn is_after_the_fact(&self) -> bool {
+        false
+    }
 }
 
 /// Events that arrived together.

@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Known, failed,
+    Known, LookUp, failed,
     ledger::{Before, Ledger},
     log::{self, Offsets},
     manifest::{Span, Subject},
@@ -45,10 +45,16 @@ impl Known {
         let (Some(oldest), Some(newest)) = (times().min(), times().max()) else {
             return Ok(());
         };
-        let since_ms = (newest <= now)
-            .then(|| oldest.checked_sub_signed(CLOCK_SLACK))
-            .flatten()
-            .map(|since| since.timestamp_millis());
+        let since_ms = match self.look_up {
+            LookUp::Nothing => {
+                if self.ledger.is_none() {
+                    self.ledger = Some(self.claim().await?);
+                }
+                return Ok(());
+            }
+            LookUp::All => None,
+            LookUp::SinceTheirTime => since(oldest, newest, now),
+        };
         let mut ledger = match self.ledger.take() {
             Some(ledger) => ledger,
             None => {
@@ -67,8 +73,8 @@ impl Known {
     async fn let_settle(&self, ledger: &mut Ledger) -> Result<(), PipelineError> {
         let may_come = match ledger.before() {
             Before::Settled => false,
-            Before::Unsettled => true,
-            Before::Unknown => ledger.spans().values().any(|span| span.next > 0),
+            // Also of an empty topic: the first requests ever may be those that are on their way.
+            Before::Unsettled | Before::Unknown => true,
         };
         if may_come {
             for _ in 0..LOOKS {
@@ -77,20 +83,37 @@ impl Known {
                     break;
                 }
             }
+            ledger
+                .settle_others()
+                .map_err(|source| self.failed(source))?;
         }
         Ok(())
     }
 
-    /// Opens the ledger and reads what came behind it.
-    async fn open(&self) -> Result<Ledger, PipelineError> {
+    /// Opens the ledger: from now on it says that something may be on its way.
+    async fn claim(&self) -> Result<Ledger, PipelineError> {
         let described = self.cluster.topic(&self.topic).await?;
         let subject = Subject {
             cluster_id: self.cluster.cluster_id().unwrap_or_default(),
             topic: self.topic.to_string(),
             topic_id: described.id,
         };
-        let mut ledger =
-            Ledger::open(&self.state, &subject).map_err(|source| self.failed(source))?;
+        Ledger::open(&self.state, &subject).map_err(|source| self.failed(source))
+    }
+
+    /// Opens the ledger and reads what came behind it.
+    async fn open(&self) -> Result<Ledger, PipelineError> {
+        let mut ledger = self.claim().await?;
+        if ledger.has_others() {
+            let ends = log::ends(&self.cluster, &self.topic).await?;
+            let forgotten = ledger.forget_beyond(&ends);
+            if forgotten.map_err(|source| self.failed(source))? {
+                tracing::warn!(
+                    topic = &*self.topic,
+                    "the topic is shorter than it was: what other processes knew of it is forgotten"
+                );
+            }
+        }
         if !ledger.spans().is_empty() {
             self.catch_up(&mut ledger).await?;
         }
@@ -219,5 +242,25 @@ impl Known {
         let isolation = Isolation::ReadCommitted;
         let (cluster, topic) = (&self.cluster, &self.topic);
         Ok(consumer::list_offsets(cluster, topic, isolation, partitions, bound).await?)
+    }
+}
+
+/// From which record time on former publications of events of these times can lie on the topic, if none was published
+/// before its time; `None` is from the start.
+fn since(oldest: DateTime<Utc>, newest: DateTime<Utc>, now: DateTime<Utc>) -> Option<i64> {
+    let since = oldest.checked_sub_signed(CLOCK_SLACK)?;
+    (newest <= now).then(|| since.timestamp_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_whose_time_is_yet_to_come_is_looked_for_everywhere() {
+        let at = |minute: i64| DateTime::from_timestamp(minute * 60, 0).unwrap();
+        assert_eq!(since(at(100), at(105), at(105)), Some(90 * 60_000));
+        assert_eq!(since(at(100), at(106), at(105)), None);
+        assert_eq!(since(DateTime::<Utc>::MIN_UTC, at(1), at(2)), None);
     }
 }

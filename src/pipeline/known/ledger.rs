@@ -4,7 +4,7 @@
 //! - An id gets in only when its record is known to be on the topic: read there, or acknowledged.
 //! - The manifest never says more than the runs hold: runs are durable before a manifest names them. After a crash it
 //!   says less than is true, and the difference is read from the topic.
-//! - What retention has deleted from the topic stays known.
+//! - What retention has deleted from the topic stays known, whichever directory of the topic's a start gets (see `others`).
 //! - Memory is bounded: [`RECENT`] ids, then they become a run, of which a byte an id stays in memory, up to a bound; runs of about the same size are merged, so that there
 //!   are few.
 
@@ -16,7 +16,9 @@ use std::{
 };
 
 use super::{
-    manifest::{Manifest, RunEntry, Span, Subject},
+    log::Offsets,
+    manifest::{Manifest, RunEntry, Span, Subject, run_path},
+    others::{self, Other},
     run::{Run, merge},
 };
 
@@ -26,18 +28,21 @@ const RECENT: usize = 1 << 18;
 /// What is known to be on a topic.
 #[derive(Debug)]
 pub(super) struct Ledger {
+    subject: Subject,
     directory: PathBuf,
     /// Held until the ledger is dropped.
     _lock: File,
     manifest: Manifest,
     runs: Vec<Run>,
+    /// What others have kept of the same topic.
+    others: Vec<Other>,
     recent: HashSet<u128>,
     /// Whether the manifest in memory says more than the one on disk.
     changed: bool,
     before: Before,
 }
 
-/// How the process before this one ended.
+/// How the processes before this one ended: the worst that is true of any whose ledger nobody uses now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Before {
     /// There was none, or what it kept is lost.
@@ -56,11 +61,14 @@ impl Ledger {
     /// topic itself tells the same.
     pub(super) fn open(state: &Path, subject: &Subject) -> io::Result<Self> {
         let (directory, lock) = subject.claim(state)?;
+        let others = others::read(state, subject, &directory)?;
         let mut new = Self {
+            subject: subject.clone(),
             directory,
             _lock: lock,
             manifest: Manifest::new(subject),
             runs: Vec::new(),
+            others,
             recent: HashSet::new(),
             changed: false,
             before: Before::Unknown,
@@ -80,9 +88,13 @@ impl Ledger {
                 "what was kept of this topic cannot be used (State.Directory); the topic itself is read instead"
             ),
         }
+        if new.others.iter().any(Other::is_unsettled) {
+            new.before = Before::Unsettled;
+        }
         new.manifest.sweep(&new.directory)?;
         // Whoever comes after a kill is to know of it.
         new.manifest.settled = false;
+        new.manifest.opened += 1;
         new.write_manifest()?;
         Ok(new)
     }
@@ -91,23 +103,38 @@ impl Ledger {
         let Some(manifest) = Manifest::read(&self.directory, subject)? else {
             return Ok(None);
         };
-        let open = |entry: &RunEntry| Run::open(&self.path(entry.number), entry.count, entry.crc);
-        let runs = manifest.runs.iter().map(open).collect::<io::Result<_>>()?;
+        let runs = manifest.open_runs(&self.directory)?;
         Ok(Some((manifest, runs)))
     }
 
     fn path(&self, number: u64) -> PathBuf {
-        self.directory.join(format!("run-{number}"))
+        run_path(&self.directory, number)
     }
 
     /// Forgets everything: the topic is no longer the one that was read.
     pub(super) fn forget(&mut self) {
         self.recent.clear();
         self.runs.clear();
-        self.manifest.runs.clear();
-        self.manifest.partitions.clear();
-        self.manifest.since_ms = None;
+        self.others.clear();
+        self.manifest.forget();
         self.changed = true;
+    }
+
+    /// Whether others have kept anything of the topic.
+    pub(super) fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// Forgets what others have kept of a longer topic than one that ends there; says whether there was any.
+    pub(super) fn forget_beyond(&mut self, ends: &Offsets) -> io::Result<bool> {
+        let (beyond, fine): (Vec<_>, Vec<_>) = std::mem::take(&mut self.others)
+            .into_iter()
+            .partition(|other| other.is_beyond(ends));
+        self.others = fine;
+        for other in &beyond {
+            other.forget(&self.subject)?;
+        }
+        Ok(!beyond.is_empty())
     }
 
     /// The offsets between which all is known; empty when nothing is.
@@ -134,6 +161,11 @@ impl Ledger {
         }
         for run in &self.runs {
             if run.contains(id)? {
+                return Ok(true);
+            }
+        }
+        for other in &self.others {
+            if other.contains(id)? {
                 return Ok(true);
             }
         }
@@ -166,9 +198,16 @@ impl Ledger {
         self.note(id)
     }
 
-    /// How the process before this one ended.
+    /// How the processes before this one ended.
     pub(super) fn before(&self) -> Before {
         self.before
+    }
+
+    /// Notes that what others left on its way has arrived, or never will.
+    pub(super) fn settle_others(&self) -> io::Result<()> {
+        self.others
+            .iter()
+            .try_for_each(|other| other.settle(&self.subject))
     }
 
     /// Notes that nothing is on its way any more, at the end.

@@ -213,7 +213,7 @@ fn trade_id(value: &[u8]) -> Option<u128> {
         .strip_prefix(OURS)
         .and_then(|rest| rest.get(..=TEXT))
         .and_then(|text| text.split_at_checked(TEXT))
-        && let Ok(uuid) = Uuid::try_parse_ascii(text)
+        && let Some(uuid) = canonical(text)
     {
         return Some(uuid.as_u128());
     }
@@ -222,16 +222,53 @@ fn trade_id(value: &[u8]) -> Option<u128> {
     Some(number(&id))
 }
 
+/// The UUID that is written so. Other forms of one are other texts, and so other TradeIds.
+fn canonical(text: &[u8]) -> Option<Uuid> {
+    let may_be =
+        text.len() == uuid::fmt::Hyphenated::LENGTH && !text.iter().any(u8::is_ascii_uppercase);
+    may_be.then(|| Uuid::try_parse_ascii(text).ok()).flatten()
+}
+
 /// A TradeId as a number: its own bits, or those of a UUID made from its text.
 pub(super) fn number(text: &str) -> u128 {
-    Uuid::try_parse(text)
-        .unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
+    canonical(text.as_bytes())
+        .unwrap_or_else(|| Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
         .as_u128()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_texts_are_two_ids_even_if_both_can_be_read_as_one_uuid() {
+        let id = "f81d4fae-7dec-51d0-a765-00a0c91e6bf6";
+        let forms = [
+            id.to_owned(),
+            id.to_uppercase(),
+            id.replace('-', ""),
+            format!("{{{id}}}"),
+            format!("urn:uuid:{id}"),
+        ];
+        let value = |id: &str| {
+            format!(
+                r#"{{"TradeId":"{id}","Symbol":"IBM","Side":"Buy","Quantity":1,"Price":1,"Timestamp":"2025-11-06T20:59:00Z"}}"#
+            )
+        };
+        let numbers: std::collections::BTreeSet<u128> = forms
+            .iter()
+            .map(|form| {
+                assert_eq!(
+                    trade_id(value(form).as_bytes()),
+                    Some(number(form)),
+                    "{form}"
+                );
+                number(form)
+            })
+            .collect();
+        assert_eq!(numbers.len(), forms.len());
+        assert!(numbers.contains(&Uuid::try_parse(id).unwrap().as_u128()));
+    }
 
     #[test]
     fn the_short_way_and_the_long_way_find_the_same_id() {

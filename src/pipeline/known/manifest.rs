@@ -1,8 +1,8 @@
 //! The ledger's directory in `State.Directory`: whose it is, and the manifest that says what its runs hold.
 //!
 //! ```text
-//!  State.Directory/published/<topic>-<hash of cluster, topic and topic id>/
-//!    lock            held while a process uses it; a second process takes <…>.2, and so on
+//!  State.Directory/published/<topic, shortened>-<hash of cluster, topic and topic id>/
+//!    lock            held while a process uses it; a second process takes <…>.2, and so on (see `others`)
 //!    manifest.json   for each partition the offsets between which all is known; the runs
 //!    run-N           sorted ids (see `run`)
 //! ```
@@ -19,10 +19,18 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::{
+    run::Run,
+    sealed::{self, Body},
+};
+
 /// How many processes can share a `State.Directory` and a topic.
 const PROCESSES: u32 = 64;
 
 const VERSION: u32 = 1;
+
+/// Bytes of a topic's name in that of its directory: Kafka allows 249, which with the rest is more than file systems do.
+const NAME_BYTES: usize = 100;
 
 /// What is known of one partition: all records from `start` up to `next`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +61,9 @@ pub(super) struct Manifest {
     /// Whether its process ended with nothing on its way to the topic.
     #[serde(default)]
     pub(super) settled: bool,
+    /// How often a process has taken it.
+    #[serde(default)]
+    pub(super) opened: u64,
 }
 
 /// Which topic of which cluster.
@@ -64,21 +75,30 @@ pub(super) struct Subject {
 }
 
 impl Subject {
+    /// Where ledgers of this topic are or can be, in the order in which they are taken.
+    pub(super) fn directories(&self, state: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+        let name = format!("{}/{}/{:?}", self.cluster_id, self.topic, self.topic_id);
+        let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple();
+        let (short, _) = self
+            .topic
+            .split_at(self.topic.floor_char_boundary(NAME_BYTES));
+        let base = state.join("published").join(format!("{short}-{hash}"));
+        (1..=PROCESSES).map(move |process| match process {
+            1 => base.clone(),
+            other => {
+                let mut name = base.clone().into_os_string();
+                name.push(format!(".{other}"));
+                name.into()
+            }
+        })
+    }
+
     /// A directory of this topic's that no other process uses, and the lock that keeps it so while it is open.
     ///
     /// # Errors
     /// When a directory cannot be made or locked, or too many processes use them already.
     pub(super) fn claim(&self, state: &Path) -> io::Result<(PathBuf, File)> {
-        let name = format!("{}/{}/{:?}", self.cluster_id, self.topic, self.topic_id);
-        let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple();
-        let base = state
-            .join("published")
-            .join(format!("{}-{hash}", self.topic));
-        for process in 1..=PROCESSES {
-            let directory = match process {
-                1 => base.clone(),
-                other => base.with_file_name(format!("{}-{hash}.{other}", self.topic)),
-            };
+        for directory in self.directories(state) {
             fs::create_dir_all(&directory)?;
             let lock = directory.join("lock");
             // A pipe would be waited for when it is opened.
@@ -96,8 +116,9 @@ impl Subject {
             }
         }
         Err(io::Error::other(format!(
-            "{PROCESSES} processes use {} already",
-            base.display()
+            "{PROCESSES} processes use topic {} in {} already",
+            self.topic,
+            state.display()
         )))
     }
 }
@@ -114,26 +135,33 @@ impl Manifest {
         }
     }
 
-    /// The one in `directory`, if there is one.
+    /// The one in `directory`, if there is one. Of one without a checksum only the runs are believed, which have their own.
     ///
     /// # Errors
-    /// When it cannot be read, or is about something else.
+    /// When it cannot be read, is damaged, or is about something else.
     pub(super) fn read(directory: &Path, subject: &Subject) -> io::Result<Option<Self>> {
         let text = match fs::read(directory.join("manifest.json")) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let manifest: Self = serde_json::from_slice(&text)?;
+        let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
+        let manifest: Self = match sealed::unseal(&text) {
+            Some(Body::Sealed(body)) => serde_json::from_slice(body)?,
+            Some(Body::Bare(body)) => Self {
+                since_ms: None,
+                partitions: BTreeMap::new(),
+                settled: false,
+                ..serde_json::from_slice(body)?
+            },
+            None => return Err(invalid("its checksum does not fit")),
+        };
         let same = manifest.version == VERSION
             && manifest.cluster_id == subject.cluster_id
             && manifest.topic == subject.topic
             && manifest.topic_id == subject.topic_id;
         if !same {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "it is about something else",
-            ));
+            return Err(invalid("it is about something else"));
         }
         Ok(Some(manifest))
     }
@@ -145,10 +173,26 @@ impl Manifest {
     pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
         let temporary = directory.join("manifest.json.new");
         let mut file = File::create(&temporary)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
+        file.write_all(&sealed::seal(&serde_json::to_vec(self)?))?;
         file.sync_all()?;
         fs::rename(&temporary, directory.join("manifest.json"))?;
         File::open(directory)?.sync_all()
+    }
+
+    /// Says nothing any more: the topic is no longer the one that was read.
+    pub(super) fn forget(&mut self) {
+        self.runs.clear();
+        self.partitions.clear();
+        self.since_ms = None;
+    }
+
+    /// Opens the runs in `directory` that it names.
+    ///
+    /// # Errors
+    /// When one cannot be read, or is not as it was written.
+    pub(super) fn open_runs(&self, directory: &Path) -> io::Result<Vec<Run>> {
+        let open = |run: &RunEntry| Run::open(&run_path(directory, run.number), run.count, run.crc);
+        self.runs.iter().map(open).collect()
     }
 
     /// Removes runs in `directory` that it does not name: a crash came between.
@@ -169,4 +213,9 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// Where a run lies.
+pub(super) fn run_path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("run-{number}"))
 }

@@ -1,10 +1,13 @@
 //! What is on the topic already, by TradeId, so that nothing is published twice, also not after a restart.
 //!
-//! A record of an event is on the topic only after the event happened, so reading from the first record that is not
-//! older than the oldest event polled finds every former publication of it (KIP-79 finds that record by its time); an event
-//! whose time is yet to come can have been published at any time, then the topic is read from its start. What was
+//! A source that watches a market gives an event only after it happened, so reading from the first record that is not
+//! older than the oldest event polled finds every former publication of it (KIP-79 finds that record by its time). A
+//! replay can have published an event before its time, and then nothing bounds where it lies, also when its time has
+//! come since: the topic is read from its start. (Records could carry their event's time instead, but brokers refuse
+//! times that are more than an hour ahead, `message.timestamp.after.max.ms`.) What was
 //! read, and what was acknowledged, is kept in a [`ledger`] on disk: the next start reads only what came behind. Ids
-//! are never forgotten, also not when retention deletes their records.
+//! are never forgotten, also not when retention deletes their records. Who does not look (`--republish`) keeps a ledger
+//! all the same: the next start has to know whether it was killed.
 //!
 //! Exact with one producer a symbol; two that publish the same bars at the same time do not see each other.
 
@@ -14,7 +17,9 @@ mod learn;
 mod ledger;
 mod log;
 mod manifest;
+mod others;
 mod run;
+mod sealed;
 
 use std::{
     collections::HashSet,
@@ -26,18 +31,30 @@ use std::{
 
 pub(super) use compacted::{is_compacted, refusal};
 
-use self::ledger::Ledger;
+use self::ledger::{Before, Ledger};
 use super::PipelineError;
 use crate::{event::TradeId, producer::Acknowledged, wire::cluster::Cluster};
 
 /// How often what is known is made durable while it grows.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
+/// What is looked up of events before they are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LookUp {
+    /// They are published whether they are on the topic or not.
+    Nothing,
+    /// No event was ever published before its time.
+    SinceTheirTime,
+    /// They can lie anywhere.
+    All,
+}
+
 /// The TradeIds that are on the topic, or on their way there.
 pub(super) struct Known {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     state: PathBuf,
+    look_up: LookUp,
     ledger: Option<Ledger>,
     /// Handed to the producer and not acknowledged yet; as many as its buffer holds.
     offered: HashSet<u128>,
@@ -46,11 +63,17 @@ pub(super) struct Known {
 
 impl Known {
     /// Nothing is known yet; `state` is `State.Directory`.
-    pub(super) fn new(cluster: &Arc<Cluster>, topic: &str, state: PathBuf) -> Self {
+    pub(super) fn new(
+        cluster: &Arc<Cluster>,
+        topic: &str,
+        state: PathBuf,
+        look_up: LookUp,
+    ) -> Self {
         Self {
             cluster: Arc::clone(cluster),
             topic: topic.into(),
             state,
+            look_up,
             ledger: None,
             offered: HashSet::new(),
             saved: Instant::now(),
@@ -59,6 +82,9 @@ impl Known {
 
     /// Notes an event that is about to be published; `false` if it is on the topic, or on its way there, already.
     pub(super) fn offer(&mut self, id: &TradeId) -> Result<bool, PipelineError> {
+        if self.look_up == LookUp::Nothing {
+            return Ok(true);
+        }
         let id = number(id);
         let Some(ledger) = &self.ledger else {
             return Ok(self.offered.insert(id));
@@ -78,9 +104,12 @@ impl Known {
         let id = number(id);
         self.offered.remove(&id);
         if let Some(ledger) = &mut self.ledger {
-            ledger
-                .acknowledged(id, place.partition, place.offset)
-                .map_err(|source| failed(&self.state, source))?;
+            let noted = match self.look_up {
+                // Up to where the topic is known stays as it is: what lies between was not read.
+                LookUp::Nothing => ledger.note(id),
+                _ => ledger.acknowledged(id, place.partition, place.offset),
+            };
+            noted.map_err(|source| failed(&self.state, source))?;
         }
         Ok(())
     }
@@ -88,7 +117,9 @@ impl Known {
     /// Makes what is known durable, at the end; `settled` says that nothing is on its way any more.
     pub(super) fn close(&mut self, settled: bool) -> Result<(), PipelineError> {
         if let Some(ledger) = &mut self.ledger {
-            if settled {
+            // Who did not look did not wait either for what came before.
+            let waited = self.look_up != LookUp::Nothing || ledger.before() == Before::Settled;
+            if settled && waited {
                 ledger.settle();
             }
             ledger

@@ -362,6 +362,10 @@ impl Source for AlphaVantage {
         true
     }
 
+    fn is_after_the_fact(&self) -> bool {
+        true
+    }
+
     fn settled(&mut self) {
         self.note_filled();
     }

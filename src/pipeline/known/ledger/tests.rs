@@ -58,13 +58,14 @@ fn a_kill_is_known_at_the_next_start() {
 }
 
 #[test]
-fn another_topic_and_another_process_have_their_own() {
+fn another_topic_has_its_own_and_another_process_is_consulted() {
     let state = tempfile::tempdir().unwrap();
     let mut first = Ledger::open(state.path(), &subject()).unwrap();
     first.note(1).unwrap();
     first.save().unwrap();
     let second = Ledger::open(state.path(), &subject()).unwrap();
-    assert!(!second.contains(1).unwrap());
+    assert_ne!(first.directory, second.directory);
+    assert!(second.contains(1).unwrap() && second.spans().is_empty());
     let other = Subject {
         topic_id: Some(Uuid::from_u128(8)),
         ..subject()
@@ -101,4 +102,103 @@ fn a_damaged_ledger_is_begun_anew() {
             .contains(2)
             .unwrap()
     );
+}
+
+/// Opens two ledgers of the topic, of which the first ends cleanly and the second does not.
+fn killed_in_the_second_slot(state: &Path) {
+    let mut first = Ledger::open(state, &subject()).unwrap();
+    let mut second = Ledger::open(state, &subject()).unwrap();
+    second.cover(span(0, 10), None);
+    second.note(2).unwrap();
+    second.save().unwrap();
+    first.settle();
+    first.save().unwrap();
+}
+
+#[test]
+fn a_kill_is_known_whichever_slot_the_next_start_takes() {
+    let state = tempfile::tempdir().unwrap();
+    killed_in_the_second_slot(state.path());
+    let mut next = Ledger::open(state.path(), &subject()).unwrap();
+    assert_eq!(next.before(), Before::Unsettled);
+    assert!(next.contains(2).unwrap(), "what the other slot's runs hold");
+    next.settle_others().unwrap();
+    next.settle();
+    next.save().unwrap();
+    drop(next);
+    let after = Ledger::open(state.path(), &subject()).unwrap();
+    assert_eq!(after.before(), Before::Settled, "both were settled");
+    assert!(after.contains(2).unwrap());
+}
+
+#[test]
+fn who_took_a_slot_meanwhile_is_not_settled_by_others() {
+    let state = tempfile::tempdir().unwrap();
+    killed_in_the_second_slot(state.path());
+    let mut first = Ledger::open(state.path(), &subject()).unwrap();
+    let second = Ledger::open(state.path(), &subject()).unwrap();
+    first.settle_others().unwrap();
+    drop(second);
+    first.settle_others().unwrap();
+    first.settle();
+    first.save().unwrap();
+    drop(first);
+    let again = Ledger::open(state.path(), &subject()).unwrap();
+    assert_eq!(again.before(), Before::Unsettled);
+}
+
+#[test]
+fn what_others_knew_of_a_longer_topic_is_forgotten() {
+    let state = tempfile::tempdir().unwrap();
+    killed_in_the_second_slot(state.path());
+    let mut next = Ledger::open(state.path(), &subject()).unwrap();
+    assert!(!next.forget_beyond(&Offsets::from([(0, 10)])).unwrap());
+    assert!(next.contains(2).unwrap());
+    assert!(next.forget_beyond(&Offsets::from([(0, 9)])).unwrap());
+    assert!(!next.contains(2).unwrap());
+    drop(next);
+    let after = Ledger::open(state.path(), &subject()).unwrap();
+    assert!(!after.contains(2).unwrap(), "for good");
+}
+
+#[test]
+fn an_offset_is_believed_only_with_its_checksum() {
+    let state = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(state.path(), &subject()).unwrap();
+    ledger.cover(span(0, 10), None);
+    ledger.note(1).unwrap();
+    ledger.settle();
+    ledger.save().unwrap();
+    let path = ledger.directory.join("manifest.json");
+    drop(ledger);
+    let sealed = fs::read_to_string(&path).unwrap();
+    let (_, bare) = sealed.split_once('\n').unwrap();
+    // As it was kept before there were checksums: the runs have their own.
+    fs::write(&path, bare).unwrap();
+    let old = Ledger::open(state.path(), &subject()).unwrap();
+    assert_eq!(old.before(), Before::Unsettled);
+    assert!(old.spans().is_empty() && old.contains(1).unwrap());
+    drop(old);
+    let flipped = sealed.replace("\"next\":10", "\"next\":90");
+    assert_ne!(flipped, sealed);
+    fs::write(&path, flipped).unwrap();
+    let new = Ledger::open(state.path(), &subject()).unwrap();
+    assert_eq!(new.before(), Before::Unknown);
+    assert!(new.spans().is_empty());
+}
+
+#[test]
+fn topics_with_the_longest_names_have_a_ledger_each() {
+    let state = tempfile::tempdir().unwrap();
+    let open = |topic: String| {
+        let subject = Subject { topic, ..subject() };
+        Ledger::open(state.path(), &subject).unwrap().directory
+    };
+    let long = "t".repeat(248);
+    let (a, b) = (open(format!("{long}a")), open(format!("{long}b")));
+    assert_ne!(a, b);
+    assert_eq!(a.file_name().unwrap().len(), 100 + 1 + 32);
+    // No topic of Kafka's has such letters; no letter is cut in two all the same.
+    open("\u{e4}".repeat(60));
+    open(format!("t{}", "\u{e4}".repeat(60)));
 }
