@@ -293,8 +293,9 @@ impl<B> PartitionSequence<B> {
 
     /// Decides about batches in doubt that were refused as out of order. A leader that was started again knows the last
     /// batch of each producer and no other, so it refuses those before it though they are in the log. Brokers take nothing
-    /// out of turn: one that is acknowledged behind them proves them. When none behind them is left to tell, they are not there. `gap` says that
-    /// one beside them was given up in doubt: it can prove nothing any more, and what lingers of it could still let them in.
+    /// out of turn: one that is acknowledged behind them proves them. When none behind them is left to tell, they are not
+    /// there. `gap` says that one beside them was given up in doubt: it can prove nothing any more, and what lingers of it
+    /// could still let them in.
     fn judge(&mut self, gap: bool) {
         if !self.queue.iter().any(Entry::is_out_of_turn) {
             return;
