@@ -284,3 +284,32 @@ fn a_proxy_of_the_environment_is_followed() {
     assert_eq!(requests.load(Ordering::SeqCst), 1);
     assert!(!stderr(&output).contains(KEY));
 }
+
+/// A month counts as filled when all its events are on the topic, not when they were fetched.
+#[test]
+fn a_backfill_that_was_cut_goes_on_where_it_was() {
+    for cluster in &clusters() {
+        let bench = Bench::new(cluster);
+        let (url, _) = serve(vec![(200, body("intraday_full_day.json"))]);
+        let fill = |more: &[&str]| {
+            let months = ["produce", "--symbol", "IBM", "--format", "json"];
+            let output = bench
+                .command(&months)
+                .args(["--from-month", "2025-11", "--to-month", "2025-11"])
+                .args(["--set", &format!("AlphaVantage.BaseUrl={url}")])
+                .args(["--set", "AlphaVantage.Function=intraday"])
+                .args(["--set", "AlphaVantage.RequestsPerSecond=1000"])
+                .args(more)
+                .output()
+                .expect("the binary runs");
+            last_json(&output)
+        };
+        let part = fill(&["--count", "10"]);
+        assert_eq!(part["published"], 10, "{}: {part}", cluster.name);
+        let rest = fill(&[]);
+        assert_eq!(rest["published"], 950, "{}: {rest}", cluster.name);
+        assert_eq!(rest["duplicates_skipped"], 10, "{}: {rest}", cluster.name);
+        let nothing = fill(&[]);
+        assert_eq!(nothing["published"], 0, "{}: {nothing}", cluster.name);
+    }
+}
