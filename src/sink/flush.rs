@@ -5,7 +5,7 @@ use std::io;
 
 use super::checkpoint::{Moved, Pending};
 use super::error::SinkError;
-use super::index::{self, Batch, Passed, Run, Span};
+use super::index::{self, Batch, Passed, Span};
 use super::metadata::{self, Author, Chain};
 use super::output::Output;
 use super::settings::Publish;
@@ -207,15 +207,7 @@ impl Sink {
                 })
                 .collect(),
             files: outputs().map(|output| output.name.clone()).collect(),
-            runs: outputs()
-                .enumerate()
-                .flat_map(|(file, output)| {
-                    output.runs.iter().map(move |run| Run {
-                        file,
-                        ..run.clone()
-                    })
-                })
-                .collect(),
+            runs: index::runs(outputs().map(|output| output.runs.as_slice())),
             passed: self.passed.clone(),
             gaps: self
                 .gaps

@@ -175,6 +175,17 @@ impl From<Run> for RunFields {
     }
 }
 
+/// The runs of a batch's files, in the order of [`Batch::files`].
+pub(super) fn runs<'r>(files: impl Iterator<Item = &'r [Run]>) -> Vec<Run> {
+    let of_file = |(file, runs): (usize, &'r [Run])| {
+        runs.iter().map(move |run| Run {
+            file,
+            ..run.clone()
+        })
+    };
+    files.enumerate().flat_map(of_file).collect()
+}
+
 impl Batch {
     /// Whether nothing is left of it.
     pub(super) fn says_nothing(&self) -> bool {

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use super::checkpoint::{self, Checkpoint};
 use super::error::SinkError;
 use super::fs::Fs;
-use super::index::{self, Batch, Replayed, Run, Why};
+use super::index::{self, Batch, Replayed, Why};
 use super::open::STATE_DIRECTORY;
 use super::row::InputRecord;
 use super::settings::{Binding, FileDate};
@@ -198,15 +198,7 @@ impl Sink {
             batch: self.checkpoint.next_batch,
             identity: self.checkpoint.identity,
             files: outputs().map(|output| output.name.clone()).collect(),
-            runs: outputs()
-                .enumerate()
-                .flat_map(|(file, output)| {
-                    output.runs.iter().map(move |run| Run {
-                        file,
-                        ..run.clone()
-                    })
-                })
-                .collect(),
+            runs: index::runs(outputs().map(|output| output.runs.as_slice())),
             replayed,
             ..Batch::default()
         };
