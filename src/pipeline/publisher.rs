@@ -1,7 +1,10 @@
 //! What publishes the events of one source: hands them to the producer, counts what the brokers acknowledge, commits
 //! transactions. Events are kept until they are acknowledged, and the first that is given up ends it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::Utc;
 use tokio::sync::watch;
@@ -28,6 +31,12 @@ const REAP_EVERY: usize = 1024;
 
 /// How many events of a batch are handed over before the clock is read again: looking at it costs as much as handing one over.
 const CLOCK_EVERY: usize = 64;
+
+/// For how long a coordinator must have had no answer for a stop not to wait for it, and how long it is waited for then.
+const AWAY: Duration = Duration::from_secs(1);
+
+/// How long at the end an abort may take, which only spares readers a wait.
+const ABORT: Duration = Duration::from_secs(5);
 
 /// What publishes.
 pub(super) struct Publisher<'a> {
@@ -113,11 +122,11 @@ impl<'a> Publisher<'a> {
                         .as_ref()
                         .is_some_and(|open| open.is_full() && whole)
                     {
-                        self.commit().await?;
+                        self.commit_unless(stop).await?;
                     }
                 }
                 Some(Err(error)) => tell(error)?,
-                None if transaction => self.commit().await?,
+                None if transaction => self.commit_unless(stop).await?,
                 None => {}
             }
             self.reap().await?;
@@ -129,6 +138,17 @@ impl<'a> Publisher<'a> {
     }
 
     async fn publish(&mut self, batch: Batch) -> Result<(), PipelineError> {
+        // Not within a poll that is to be seen whole.
+        let may_settle = self.whole || self.id.is_none();
+        if may_settle
+            && let Some(known) = &mut self.known
+            && known.is_outdated().await
+        {
+            self.settle().await?;
+            if let Some(known) = &mut self.known {
+                known.begin_anew()?;
+            }
+        }
         // A stop and an error end this in the middle: until it is done, the batch counts as cut.
         (self.cut, self.whole) = (true, false);
         if let Some(known) = &mut self.known {
@@ -168,6 +188,15 @@ impl<'a> Publisher<'a> {
         self.cut = counted_out;
         self.whole = !batch.more || self.left == Some(0);
         Ok(())
+    }
+
+    /// Waits until nothing is on its way any more.
+    async fn settle(&mut self) -> Result<(), PipelineError> {
+        if self.open.is_some() {
+            return self.commit().await;
+        }
+        self.producer.flush().await;
+        self.reap().await
     }
 
     async fn send(&mut self, batch: &Arc<Batch>, place: usize) -> Result<(), PipelineError> {
@@ -234,7 +263,16 @@ impl<'a> Publisher<'a> {
         Ok(fine)
     }
 
-    /// Commits what was sent since the last time, all of it.
+    /// Commits, but a stop that comes meanwhile decides how long that may take.
+    async fn commit_unless(&mut self, stop: &Stop) -> Result<(), PipelineError> {
+        tokio::select! {
+            biased;
+            committed = self.commit() => committed,
+            () = stop.requested() => Ok(()),
+        }
+    }
+
+    /// Commits what was sent since the last time, all of it. Given up in the middle, it can be done again.
     async fn commit(&mut self) -> Result<(), PipelineError> {
         if self.open.is_some() {
             self.producer.flush().await;
@@ -298,15 +336,24 @@ impl<'a> Publisher<'a> {
         // A poll is to be seen whole or not at all: one that a stop cut is taken back, and polled again at the next start.
         let commit_it = commit && self.whole;
         let given_back = commit && !self.whole;
+        let mut unanswered = None;
         if self.open.is_some() {
+            // Of a coordinator that was away before the stop nothing is to be expected: it is asked once more.
+            let away = self.producer.unanswered_for(AWAY).is_some();
+            let deadline = match away {
+                true => deadline.min(Instant::now() + AWAY),
+                false => deadline,
+            };
             let committed = async {
                 match commit_it {
                     true => self.commit().await,
                     false => Ok(()),
                 }
             };
-            if let Ok(committed) = tokio::time::timeout_at(deadline.into(), committed).await {
-                committed?;
+            match tokio::time::timeout_at(deadline.into(), committed).await {
+                Ok(committed) => committed?,
+                Err(_) if away => unanswered = self.producer.unanswered_for(AWAY),
+                Err(_) => {}
             }
         }
         let mut drained = self.producer.close(deadline).await;
@@ -314,7 +361,9 @@ impl<'a> Publisher<'a> {
             // What may still be on its way is not to arrive behind an abort. Then the next start takes it back, or the
             // coordinator when the transaction's time is over.
             if !self.flights.any_in_doubt() {
-                self.producer.abort(deadline).await;
+                self.producer
+                    .abort(deadline.min(Instant::now() + ABORT))
+                    .await;
             }
             drained &= given_back;
         } else {
@@ -322,6 +371,9 @@ impl<'a> Publisher<'a> {
         }
         if let Some(known) = &mut self.known {
             known.close(!self.flights.any_in_doubt())?;
+        }
+        if let Some(error) = unanswered {
+            return Err(error.into());
         }
         match self.flights.failure() {
             Some((first, source)) if commit && !matches!(source, DeliveryError::Stopped { .. }) => {

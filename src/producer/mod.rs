@@ -177,8 +177,8 @@ impl Producer {
         let topic = cluster.make_topic(&settings.topic).await?;
         let transaction = match &settings.transactional_id {
             Some(id) => {
-                let time = settings.message_timeout.saturating_mul(2);
-                Some(Transaction::begin(Arc::clone(&cluster), Arc::clone(id), time).await?)
+                let limit = settings.message_timeout;
+                Some(Transaction::begin(Arc::clone(&cluster), Arc::clone(id), limit).await?)
             }
             None => None,
         };
@@ -325,19 +325,25 @@ impl Producer {
     }
 
     /// Commits what was acknowledged since the last time, when [`Self::flush`] has settled everything. Without a
-    /// `Kafka.TransactionalId` there is nothing to commit. Asks until it is certain.
+    /// `Kafka.TransactionalId` there is nothing to commit. Asks for `Kafka.MessageTimeoutMs`; who gives up before may ask
+    /// again.
     ///
     /// # Errors
-    /// [`TransactionError`] when another producer took over, or the transaction cannot be committed any more.
+    /// [`TransactionError`] when another producer took over, the transaction cannot be committed any more, or nobody said
+    /// in time whether it is.
     pub async fn commit(&self) -> Result<(), TransactionError> {
-        match &self.shared.transaction {
-            Some(transaction) => transaction.end(true).await,
-            None => Ok(()),
-        }
+        let Some(transaction) = &self.shared.transaction else {
+            return Ok(());
+        };
+        let ended = transaction.end(true).await;
+        // Records that came meanwhile have waited for the next transaction.
+        self.shared.work.notify_one();
+        ended
     }
 
     /// Takes back what was sent since the last commit, so that readers need not wait for the transaction's time to run
-    /// out; what cannot be taken back until `deadline` is when the next producer with this id starts.
+    /// out; what cannot be taken back until `deadline` is when the next producer with this id starts. A commit whose
+    /// outcome is not known stands.
     pub async fn abort(&self, deadline: Instant) {
         if let Some(transaction) = &self.shared.transaction {
             let ended = tokio::time::timeout_at(deadline.into(), transaction.end(false)).await;
@@ -345,6 +351,13 @@ impl Producer {
                 tracing::debug!(topic = %self.shared.topic, "the transaction could not be aborted");
             }
         }
+    }
+
+    /// Why nobody says whether a transaction is committed, if that is being asked and has been in vain for `time`.
+    pub fn unanswered_for(&self, time: Duration) -> Option<TransactionError> {
+        let transaction = self.shared.transaction.as_ref()?;
+        transaction.away().filter(|(away, _)| *away >= time)?;
+        Some(transaction.unanswered())
     }
 
     fn stop(&self) {

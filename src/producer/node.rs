@@ -1,10 +1,13 @@
 //! One broker's lane: Produce requests go on the wire in the order in which they were handed over, and several are
 //! under way at a time.
 
+use super::transaction::Protocol;
 use crate::wire::cluster::{Cluster, Lane};
 use crate::wire::connection::Connection;
 use crate::wire::error::CallError;
-use crate::wire::messages::{ProduceRequest, ProduceResponse, TransactionalProduceRequest};
+use crate::wire::messages::{
+    AddedProduceRequest, AddingProduceRequest, ProduceRequest, ProduceResponse,
+};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,6 +18,8 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub(super) struct Errand {
     pub(super) request: ProduceRequest,
+    /// How it takes part in a transaction, if it does.
+    pub(super) protocol: Option<Protocol>,
     pub(super) batches: Vec<(i32, u64)>,
 }
 
@@ -47,7 +52,7 @@ pub(super) async fn serve(
             }
             errand = errands.recv() => errand,
         };
-        let Some(Errand { request, batches }) = errand else {
+        let Some(errand) = errand else {
             return;
         };
         let mut connecting = pin!(cluster.connection(node, Lane::Produce));
@@ -63,12 +68,12 @@ pub(super) async fn serve(
             }
         };
         match connected {
-            Ok(connection) => under_way.push(run(connection, node, limit, request, batches)),
+            Ok(connection) => under_way.push(run(connection, node, limit, errand)),
             Err(error) => {
                 let answer = Err(error);
                 let report = Report {
                     node,
-                    batches,
+                    batches: errand.batches,
                     answer,
                 };
                 if reports.send(report).await.is_err() {
@@ -79,17 +84,20 @@ pub(super) async fn serve(
     }
 }
 
-async fn run(
-    connection: Arc<Connection>,
-    node: i32,
-    limit: Duration,
-    request: ProduceRequest,
-    batches: Vec<(i32, u64)>,
-) -> Report {
-    let answer = match request.transactional_id {
+async fn run(connection: Arc<Connection>, node: i32, limit: Duration, errand: Errand) -> Report {
+    let Errand {
+        request,
+        protocol,
+        batches,
+    } = errand;
+    let answer = match protocol {
         None => connection.request(&request, limit).await,
-        Some(_) => {
-            let request = TransactionalProduceRequest(request);
+        Some(Protocol::First) => {
+            let request = AddedProduceRequest::new(request);
+            connection.request(&request, limit).await
+        }
+        Some(Protocol::Second) => {
+            let request = AddingProduceRequest::new(request);
             connection.request(&request, limit).await
         }
     };

@@ -14,6 +14,8 @@ pub(super) struct Sorted {
     pub(super) verdict: Verdict,
     /// Whether the leader has to be looked up again.
     pub(super) stale: bool,
+    /// Whether what is in the way takes milliseconds, and asking again may come as soon.
+    pub(super) soon: bool,
     /// Whether the producer as a whole is finished.
     pub(super) fatal: Option<ErrorCode>,
 }
@@ -23,6 +25,7 @@ impl From<Verdict> for Sorted {
         Self {
             verdict,
             stale: false,
+            soon: false,
             fatal: None,
         }
     }
@@ -47,7 +50,14 @@ pub(super) fn of_answer(answer: &PartitionProduceResponse) -> Sorted {
         | ErrorCode::THROTTLING_QUOTA_EXCEEDED => {
             Verdict::NotWritten(code.to_string().into()).into()
         }
-        // Said behind the append, too, but only of a topic that was deleted meanwhile: what was written is gone with it.
+        // The markers of the transaction before are being written (KIP-890): brokers look before they append.
+        ErrorCode::CONCURRENT_TRANSACTIONS => Sorted {
+            soon: true,
+            ..Verdict::NotWritten(code.to_string().into()).into()
+        },
+        // Said behind the append, too, but only of a topic that was deleted meanwhile: what was written is gone with it. (A
+        // broker that waits for replicas of a partition which it no longer hosts says NOT_LEADER_OR_FOLLOWER as long as
+        // the cluster's metadata has the topic.)
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Sorted {
             stale: true,
             ..Verdict::NotWritten(code.to_string().into()).into()
@@ -56,6 +66,7 @@ pub(super) fn of_answer(answer: &PartitionProduceResponse) -> Sorted {
         | ErrorCode::PRODUCER_FENCED
         | ErrorCode::INVALID_TXN_STATE
         | ErrorCode::INVALID_PRODUCER_ID_MAPPING
+        | ErrorCode::TRANSACTION_ABORTABLE
         | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
         | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => Sorted {
             fatal: Some(code),
@@ -105,6 +116,7 @@ pub(super) fn of_failure(error: &CallError) -> Sorted {
     Sorted {
         verdict,
         stale: true,
+        soon: false,
         fatal: None,
     }
 }
@@ -150,6 +162,14 @@ mod tests {
         assert!(answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).stale);
         let before = answer(ErrorCode::NOT_ENOUGH_REPLICAS);
         assert!(matches!(before.verdict, Verdict::NotWritten(_)));
+    }
+
+    #[test]
+    fn brokers_look_at_the_transaction_before_they_append() {
+        let before = answer(ErrorCode::CONCURRENT_TRANSACTIONS);
+        assert!(matches!(before.verdict, Verdict::NotWritten(_)) && before.soon);
+        let over = answer(ErrorCode::TRANSACTION_ABORTABLE);
+        assert!(matches!(over.verdict, Verdict::Refused(_)) && over.fatal.is_some());
     }
 
     #[test]

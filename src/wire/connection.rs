@@ -28,6 +28,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     error::{CallError, ErrorCode},
+    features::Features,
     messages::{self, ApiVersionsRequest, ApiVersionsResponse, DecodeError, Request},
     transport::{Switch, Transport},
 };
@@ -130,6 +131,7 @@ pub struct Connection {
     switch: Switch,
     address: String,
     versions: HashMap<i16, (i16, i16)>,
+    features: Features,
 }
 
 impl Connection {
@@ -159,6 +161,7 @@ impl Connection {
             switch,
             address: address.to_owned(),
             versions: HashMap::new(),
+            features: Features::default(),
         };
         connection
             .learn_versions(settings.connect_timeout)
@@ -199,6 +202,7 @@ impl Connection {
             response = self.request(&request, limit).await?;
         }
         self.use_versions(ranges(&response));
+        self.features = Features::of(&response);
         Ok(())
     }
 
@@ -222,6 +226,11 @@ impl Connection {
         let (min, max) = self.versions.get(&R::KEY)?;
         let version = R::MAX_VERSION.min(*max);
         (version >= R::MIN_VERSION && version >= *min).then_some(version)
+    }
+
+    /// The features of the cluster, as the broker knew them when the connection was made.
+    pub(super) fn features(&self) -> Features {
+        self.features
     }
 
     /// Host and port.

@@ -137,7 +137,7 @@ error_codes! {
     111 UNRELEASED_INSTANCE_ID None "the instance id is still in use in the group";
     112 UNSUPPORTED_ASSIGNOR None "the group does not have this assignor";
     113 STALE_MEMBER_EPOCH None "the member's epoch is not the group's";
-    120 TRANSACTION_ABORTABLE None "the transaction has to be aborted";
+    120 TRANSACTION_ABORTABLE None "the broker no longer takes anything into the transaction, which has to be aborted";
 }
 
 impl ErrorCode {

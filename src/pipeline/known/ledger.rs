@@ -15,6 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use uuid::Uuid;
+
 use super::{
     log::Offsets,
     manifest::{Manifest, RunEntry, Span, Subject, run_path},
@@ -118,6 +120,11 @@ impl Ledger {
         self.others.clear();
         self.manifest.forget();
         self.changed = true;
+    }
+
+    /// Whether it is about the topic with this id.
+    pub(super) fn is_of(&self, topic_id: Option<Uuid>) -> bool {
+        self.subject.topic_id == topic_id
     }
 
     /// Whether others have kept anything of the topic.

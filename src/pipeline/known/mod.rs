@@ -16,6 +16,7 @@ mod filter;
 mod learn;
 mod ledger;
 mod log;
+mod made_anew;
 mod manifest;
 mod others;
 mod run;
@@ -59,6 +60,8 @@ pub(super) struct Known {
     /// Handed to the producer and not acknowledged yet; as many as its buffer holds.
     offered: HashSet<u128>,
     saved: Instant,
+    /// When it was last looked whether the topic is still the one that is known.
+    looked: Instant,
 }
 
 impl Known {
@@ -77,6 +80,7 @@ impl Known {
             ledger: None,
             offered: HashSet::new(),
             saved: Instant::now(),
+            looked: Instant::now(),
         }
     }
 

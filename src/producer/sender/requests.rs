@@ -4,6 +4,7 @@ use super::{Node, Outgoing, Sender};
 use crate::producer::node::{self, Errand, Report};
 use crate::producer::sequence::{Refusal, Verdict};
 use crate::producer::split;
+use crate::producer::transaction::{Transaction, Turn};
 use crate::producer::verdict;
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::{
@@ -22,6 +23,9 @@ const BROKER_GRACE: Duration = Duration::from_secs(1);
 
 /// After how many failures in a row a partition's trouble is said aloud: some two seconds.
 const LOUD_AFTER: u32 = 4;
+
+/// The pause before a batch is sent again that only the end of the transaction before is in the way of.
+const MARKERS: Duration = Duration::from_millis(10);
 
 /// All acknowledged replicas.
 const ACKS_ALL: i16 = -1;
@@ -54,6 +58,7 @@ impl Sender {
         {
             return false;
         }
+        self.follow_transaction();
         let transaction = self.shared.transaction.as_ref();
         let mut outside = Vec::new();
         let mut batches = Vec::new();
@@ -64,15 +69,22 @@ impl Sender {
             if bytes >= MAX_REQUEST_BYTES || self.topic.leader(number) != Some(leader) {
                 continue;
             }
-            if transaction.is_some_and(|transaction| !transaction.has(number)) {
-                if !partition.sequence.is_empty() {
-                    outside.push(number);
+            match transaction.map_or(Turn::Send, |transaction| transaction.turn(number)) {
+                Turn::Send => {}
+                Turn::Add => {
+                    if !partition.sequence.is_empty() {
+                        outside.push(number);
+                    }
+                    continue;
                 }
-                continue;
+                Turn::Wait => continue,
             }
             let Some(attempt) = partition.sequence.take(leader, now) else {
                 continue;
             };
+            if let Some(transaction) = transaction {
+                transaction.sent(number);
+            }
             let frozen = &mut attempt.batch.frozen;
             if attempt.first {
                 frozen.restamp(Some(attempt.identity));
@@ -84,6 +96,7 @@ impl Sender {
                 records: Some(frozen.bytes().clone()),
             });
         }
+        let protocol = transaction.map(Transaction::protocol);
         self.add_to_transaction(outside);
         if batches.is_empty() {
             return false;
@@ -100,7 +113,11 @@ impl Sender {
         };
         let node = self.node(leader);
         node.under_way += 1;
-        if let Err(error) = node.errands.try_send(Errand { request, batches }) {
+        if let Err(error) = node.errands.try_send(Errand {
+            request,
+            protocol,
+            batches,
+        }) {
             // Its channel holds all that may be under way, so this is a lane that ended: make another.
             let (mpsc::error::TrySendError::Full(errand)
             | mpsc::error::TrySendError::Closed(errand)) = error;
@@ -202,7 +219,10 @@ impl Sender {
                 } else {
                     tracing::debug!(topic = %self.shared.topic, partition = number, %cause, "a batch will be sent again");
                 }
-                partition.backoff.next_pause(rand::random())
+                match sorted.soon {
+                    true => MARKERS,
+                    false => partition.backoff.next_pause(rand::random()),
+                }
             }
             Verdict::OutOfOrder | Verdict::Refused(_) => Duration::ZERO,
         };

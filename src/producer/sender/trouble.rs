@@ -27,6 +27,17 @@ impl Sender {
     /// Takes over what is known of the topic now.
     pub(super) fn learn(&mut self, topic: Arc<Topic>) {
         let count = topic.partitions.len();
+        if self.topic.id != topic.id {
+            tracing::warn!(topic = %self.shared.topic, "the topic was deleted and made anew; what is not acknowledged yet goes to the new one");
+            for partition in &mut self.partitions {
+                partition.sequence.is_forgotten();
+            }
+        }
+        if count < self.partitions.len() {
+            tracing::error!(topic = %self.shared.topic, partitions = count, before = self.partitions.len(), "the topic has fewer partitions than before");
+            let gone = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+            self.shared.fatal.get_or_init(|| gone);
+        }
         if count > self.partitions.len() {
             let in_flight = self.settings.max_in_flight;
             let epochs = match self.shared.transaction {
@@ -98,6 +109,16 @@ impl Sender {
         }));
     }
 
+    /// Numbers batches anew when a transaction has begun that has an epoch of its own.
+    pub(super) fn follow_transaction(&mut self) {
+        if let Some(transaction) = &self.shared.transaction {
+            let producer = transaction.producer();
+            for partition in &mut self.partitions {
+                partition.sequence.renew(producer);
+            }
+        }
+    }
+
     /// Lets partitions take part in the transaction, before their first batch is sent.
     pub(super) fn add_to_transaction(&mut self, partitions: Vec<i32>) {
         if partitions.is_empty() || self.adding || self.shared.transaction.is_none() {
@@ -124,7 +145,7 @@ impl Sender {
         }
         if let Some(transaction) = &self.shared.transaction {
             for partition in &mut self.partitions {
-                partition.sequence.set_producer(transaction.producer);
+                partition.sequence.set_producer(transaction.producer());
             }
             return;
         }
@@ -275,6 +296,7 @@ impl Sender {
                     .map(|(text, _)| Arc::clone(text))
                     .or(failure.cause)
                     .or_else(|| self.trouble.clone())
+                    .or_else(|| Some(self.shared.transaction.as_ref()?.away()?.1))
                     .unwrap_or_else(|| match self.topic.leader(partition) {
                         Some(_) => "none came".into(),
                         None => "the partition has no leader".into(),

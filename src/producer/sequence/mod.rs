@@ -140,6 +140,22 @@ impl<B> PartitionSequence<B> {
         }
     }
 
+    /// Goes on in another epoch, from number 0, because the transaction before has ended with nothing on its way. What is
+    /// numbered all the same keeps its epoch, and the brokers refuse it.
+    pub(super) fn renew(&mut self, producer: ProducerEpoch) {
+        let ended = !self.queue.iter().any(Entry::is_numbered_and_unresolved);
+        if self.producer.is_some_and(|of| of != producer) && ended {
+            self.producer = None;
+            self.hole = false;
+            self.set_producer(producer);
+        }
+    }
+
+    /// Takes it that the broker may know nothing of the producer: the topic is another one.
+    pub(super) fn is_forgotten(&mut self) {
+        self.acknowledged = None;
+    }
+
     /// The oldest batch that is not done with, and how its last attempt ended, if there was one.
     pub(super) fn oldest(&self) -> Option<(&B, Option<&Cause>)> {
         let front = self.queue.front()?;

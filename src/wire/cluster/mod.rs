@@ -180,6 +180,12 @@ impl Cluster {
         self.topology.read().cluster_id.clone()
     }
 
+    /// The level of `transaction.version` that the brokers have agreed on, as of the newest connection: 2 is
+    /// KIP-890; 0 where there is no such feature.
+    pub fn transaction_version(&self) -> i16 {
+        self.pool.features().transaction()
+    }
+
     /// What is known of `topic`, asked anew when it is older than `Kafka.MetadataMaxAgeMs`.
     pub async fn topic(&self, topic: &str) -> Result<Arc<Topic>, ClusterError> {
         let known = self.topology.read().topics.get(topic).cloned();

@@ -13,6 +13,7 @@ use super::{Backoff, Lane, Settings};
 use crate::wire::{
     connection::{Connection, ConnectionSettings},
     error::CallError,
+    features::Features,
 };
 
 /// One lane to one address. The lock is held while connecting, so that all who need the connection wait for one attempt.
@@ -34,6 +35,7 @@ pub(super) struct Pool {
     slots: Mutex<Slots>,
     /// Since when every attempt has failed.
     unreachable_since: Mutex<Option<Instant>>,
+    features: Mutex<Features>,
 }
 
 impl Pool {
@@ -44,11 +46,17 @@ impl Pool {
             backoff: Backoff::new(settings.reconnect_backoff, settings.reconnect_backoff_max),
             slots: Mutex::default(),
             unreachable_since: Mutex::default(),
+            features: Mutex::default(),
         }
     }
 
     pub(super) fn unreachable_since(&self) -> Option<Instant> {
         *self.unreachable_since.lock()
+    }
+
+    /// What the brokers have agreed on, as far as those that were connected to knew.
+    pub(super) fn features(&self) -> Features {
+        *self.features.lock()
     }
 
     fn slot(&self, address: &str, lane: Lane) -> Arc<AsyncMutex<Slot>> {
@@ -100,6 +108,7 @@ impl Pool {
                 slot.backoff.reset();
                 slot.not_before = None;
                 *self.unreachable_since.lock() = None;
+                self.features.lock().learn(connection.features());
                 let connection = Arc::new(connection);
                 slot.connection = Some(Arc::clone(&connection));
                 Ok(connection)

@@ -46,6 +46,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
+mod within;
 
 pub use add_partitions_to_txn::*;
 pub use api_versions::*;
@@ -73,6 +74,7 @@ pub use offset_for_leader_epoch::*;
 pub use primitives::{DecodeError, Field, Nullable, Reader, Str, Version};
 pub use produce::*;
 pub use sync_group::*;
+pub use within::Within;
 
 use bytes::Bytes;
 

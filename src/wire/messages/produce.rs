@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Str, message};
+use super::{Str, Within, message};
 
 message! {
     api ProduceRequest => ProduceResponse, key 0, versions 0..=12, flexible 9;
@@ -64,29 +64,8 @@ message! {
     }
 }
 
-/// A Produce request of a transaction whose partitions were added by hand: from version 12 on, brokers take it for one that
-/// adds them itself (KIP-890).
-#[derive(Clone, Debug, PartialEq)]
-pub struct TransactionalProduceRequest(pub ProduceRequest);
+/// A Produce request of a transaction whose partitions were added by hand.
+pub type AddedProduceRequest = Within<ProduceRequest, 3, 11>;
 
-impl super::Field for TransactionalProduceRequest {
-    fn encode(&self, out: &mut Vec<u8>, version: super::Version) {
-        self.0.encode(out, version);
-    }
-
-    fn decode(
-        reader: &mut super::Reader,
-        version: super::Version,
-    ) -> Result<Self, super::DecodeError> {
-        ProduceRequest::decode(reader, version).map(Self)
-    }
-}
-
-impl super::Request for TransactionalProduceRequest {
-    type Response = ProduceResponse;
-    const KEY: i16 = <ProduceRequest as super::Request>::KEY;
-    const NAME: &'static str = <ProduceRequest as super::Request>::NAME;
-    const MIN_VERSION: i16 = 3;
-    const MAX_VERSION: i16 = 11;
-    const FLEXIBLE_FROM: i16 = <ProduceRequest as super::Request>::FLEXIBLE_FROM;
-}
+/// A Produce request of a transaction that adds its partitions to it (KIP-890).
+pub type AddingProduceRequest = Within<ProduceRequest, 12, 12>;

@@ -1,7 +1,5 @@
 //! What a ledger keeps across restarts, kills and damage.
 
-use uuid::Uuid;
-
 use super::*;
 
 fn subject() -> Subject {

@@ -1,0 +1,46 @@
+//! A topic that is deleted and made anew while events are published to it is another topic (KIP-516): what was published to the
+//! old one is not on it, and is published when the source gives it again.
+
+use std::time::{Duration, Instant};
+
+use super::{Known, failed};
+use crate::pipeline::PipelineError;
+
+/// How often it is looked at most whether the topic is still the same: a question to a broker.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Known {
+    /// Whether the topic is no longer the one that is known.
+    pub(in crate::pipeline) async fn is_outdated(&mut self) -> bool {
+        let Some(ledger) = &self.ledger else {
+            return false;
+        };
+        if self.looked.elapsed() < LOOK_EVERY {
+            return false;
+        }
+        let described = self.cluster.refresh_topic(&self.topic).await;
+        self.looked = Instant::now();
+        match described {
+            Ok(described) => !ledger.is_of(described.id),
+            // Whoever publishes says that the topic is not there, or that nobody answers.
+            Err(_) => false,
+        }
+    }
+
+    /// Begins anew with the topic that there is now. Nothing may be on its way: where it went, to this topic or to the one
+    /// before, is found by reading this one.
+    pub(in crate::pipeline) fn begin_anew(&mut self) -> Result<(), PipelineError> {
+        tracing::warn!(
+            topic = &*self.topic,
+            "the topic was deleted and made anew: what was published before is published again when it is polled again"
+        );
+        self.offered.clear();
+        if let Some(mut ledger) = self.ledger.take() {
+            ledger.settle();
+            ledger
+                .save()
+                .map_err(|source| failed(&self.state, source))?;
+        }
+        Ok(())
+    }
+}
