@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    alpha_vantage::{Answer, body, serve},
+    alpha_vantage::{body, serve},
     limits::says,
     support::*,
 };
@@ -24,6 +24,36 @@ fn produce(bench: &Bench<'_>, url: &str, more: &[&str]) -> Command {
         .args(["--set", "AlphaVantage.RetryBackoffMs=10"])
         .args(more);
     command
+}
+
+/// Answers everything with this.
+fn serve_with(status: &str, headers: &str, body: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let head = format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut reader = BufReader::new(stream.try_clone().expect("a handle"));
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {}
+            let _ = stream
+                .write_all(head.as_bytes())
+                .and_then(|()| stream.write_all(&body));
+        }
+    });
+    url
+}
+
+fn gzip(parts: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for part in parts {
+        out.write_all(&part).expect("memory");
+    }
+    out.finish().expect("memory")
 }
 
 /// `check`, of a host that has this.
@@ -86,21 +116,8 @@ fn an_answer_of_nothing_but_meta_data_is_said() {
 
 #[test]
 fn a_redirect_is_named_without_what_it_would_give_away() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a connection");
-            let mut reader = BufReader::new(stream.try_clone().expect("a handle"));
-            let mut line = String::new();
-            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {}
-            let to = format!("http://user:{KEY}@{KEY}.example:81/{KEY}?apikey={KEY}#{KEY}");
-            let _ = write!(
-                stream,
-                "HTTP/1.1 302 X\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            );
-        }
-    });
+    let to = format!("http://user:{KEY}@{KEY}.example:81/{KEY}?apikey={KEY}#{KEY}");
+    let url = serve_with("302 X", &format!("Location: {to}\r\n"), Vec::new());
     let cluster = embedded();
     let bench = Bench::new(&cluster);
     let output = produce(&bench, &url, &["--once", "-vv"]).finish();
@@ -340,6 +357,23 @@ fn peak(pid: u32) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Polls once; the highest memory that it took, in KiB, and what it said.
+fn run_once(bench: &Bench<'_>, url: &str) -> (u64, Output) {
+    let once = ["--once", "--set", "AlphaVantage.MaxRetries=0"];
+    let mut child = produce(bench, url, &once)
+        .args(["--set", "AlphaVantage.TimeoutSeconds=300"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut highest = 0;
+    while child.try_wait().expect("a child").is_none() {
+        highest = highest.max(peak(child.id()).unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (highest, child.finish())
+}
+
 #[test]
 fn a_body_that_is_no_text_takes_little_more_than_its_size() {
     if peak(std::process::id()).is_none() {
@@ -350,24 +384,9 @@ fn a_body_that_is_no_text_takes_little_more_than_its_size() {
     const BODY: usize = 60 << 20;
     let mut answer = br#"{"x":""#.to_vec();
     answer.resize(BODY, 0xff);
-    let answers: Vec<Answer> = vec![(200, answer)];
-    let (url, _) = serve(answers);
-    let mut child = produce(
-        &bench,
-        &url,
-        &["--once", "--set", "AlphaVantage.MaxRetries=0"],
-    )
-    .args(["--set", "AlphaVantage.TimeoutSeconds=300"])
-    .stdout(Stdio::piped())
-    .stderr(Stdio::piped())
-    .spawn()
-    .expect("the binary starts");
-    let mut highest = 0;
-    while child.try_wait().expect("a child").is_none() {
-        highest = highest.max(peak(child.id()).unwrap_or_default());
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let said = stderr(&child.finish());
+    let (url, _) = serve(vec![(200, answer)]);
+    let (highest, output) = run_once(&bench, &url);
+    let said = stderr(&output);
     assert!(
         said.contains("broken before \"Meta Data\" was read"),
         "{said}"
@@ -375,4 +394,53 @@ fn a_body_that_is_no_text_takes_little_more_than_its_size() {
     println!("VmHWM {highest} KiB for a body of {} KiB", BODY >> 10);
     // The buffer that it is read into may be twice as large while it grows.
     assert!(2 * highest < 5 * (BODY as u64 >> 10), "{highest} KiB");
+}
+
+#[test]
+fn a_packed_body_is_unpacked_and_one_that_is_endless_unpacked_is_cut_off() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let day = gzip(std::iter::once(body("intraday_full_day.json")));
+    let headers = "Content-Encoding: gzip\r\n";
+    let url = serve_with("200 OK", headers, day);
+    let output = produce(&bench, &url, &["--once", "--format", "json"]).finish();
+    assert_eq!(last_json(&output)["published"], 960, "{}", stderr(&output));
+
+    // Some 300 KB that become 300 MB.
+    let blanks = std::iter::repeat_n(vec![b' '; 1 << 20], 300);
+    let bomb = gzip(std::iter::once(b"{".to_vec()).chain(blanks));
+    assert!(bomb.len() < 3 << 20);
+    let url = serve_with("200 OK", headers, bomb);
+    let (highest, output) = run_once(&bench, &url);
+    let said = stderr(&output);
+    assert!(said.contains("larger than 67108864 bytes"), "{said}");
+    if highest > 0 {
+        println!("VmHWM {highest} KiB for 300 MiB out of a small body");
+        assert!(highest < 200 << 10, "{highest} KiB");
+    }
+}
+
+#[test]
+fn one_problem_is_one_line_however_often_it_comes() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let (url, requests) = serve(vec![
+        (503, body("html_error.html")),
+        (503, body("html_error.html")),
+        (503, body("html_error.html")),
+        (500, b"{}".to_vec()),
+        (200, body("bars_with_bad_values.json")),
+    ]);
+    let output = produce(&bench, &url, &["--once", "--format", "json"]).finish();
+    let said = stderr(&output);
+    assert_eq!(last_json(&output)["published"], 16, "{said}");
+    assert_eq!(requests.load(Ordering::SeqCst), 5);
+    for status in ["503", "500"] {
+        let lines = said.lines().filter(|line| line.contains(status)).count();
+        assert_eq!(lines, 1, "{status}: {said}");
+    }
+    let bad = last_json(&output)["bad_bars"].as_u64().expect("a number");
+    let lines = said.matches("a bad bar is skipped").count();
+    assert_eq!(lines as u64, bad, "{said}");
+    assert!(said.contains("all is well again"), "{said}");
 }

@@ -1,5 +1,4 @@
-//! What is known of a key between runs: requests used up, refusals learnt, months that were filled back. One small JSON
-//! file a key in `State.Directory`.
+//! Where is kept what is known of a key between runs (see `knowledge`): one small JSON file a key in `State.Directory`.
 //!
 //! Invariants: a request is written down before it goes out, so that a crash cannot use it twice; the file is replaced
 //! as a whole; processes that share a key and a directory share the count, because each reads the file under a lock
@@ -7,90 +6,18 @@
 //! make others deaf. The key is not in the file, nor in its name: both carry a part of its digest. Where the
 //! directory cannot be written, that is said once, and the count lasts as long as the process.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::budget::Spent;
+use super::knowledge::Knowledge;
 
 /// The largest file that is taken as ours.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
-
-/// For how long a refusal is believed: plans change.
-const REFUSAL_HOLDS: TimeDelta = TimeDelta::days(30);
-
-/// What is known of one key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Knowledge {
-    /// Requests used up.
-    pub(super) spent: Spent,
-    /// The key has proved to be a paid one.
-    pub(super) paid: bool,
-    /// Functions and parameters that need a better plan, by name, and when that was learnt.
-    pub(super) refused: BTreeMap<String, DateTime<Utc>>,
-    /// When each symbol was asked for last.
-    pub(super) asked: BTreeMap<String, DateTime<Utc>>,
-    /// Months whose events are all on their topic: per destination and series, symbol and month.
-    pub(super) filled: BTreeMap<String, BTreeSet<String>>,
-}
-
-/// How many symbols are remembered.
-const MAX_ASKED: usize = 10_000;
-
-impl Knowledge {
-    /// Notes that the symbol is asked for.
-    pub(super) fn ask(&mut self, symbol: &str, now: DateTime<Utc>) {
-        if self.asked.len() >= MAX_ASKED {
-            self.asked.clear();
-        }
-        self.asked.insert(symbol.to_owned(), now);
-    }
-
-    /// When it was learnt that the key may not use this, unless that is too long ago to be believed.
-    pub(super) fn refused(&self, what: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.refused
-            .get(what)
-            .copied()
-            // Not from a clock that was ahead by more than a day, or it would be believed for years.
-            .filter(|at| (TimeDelta::days(-1)..REFUSAL_HOLDS).contains(&(now - *at)))
-    }
-
-    /// Whether months are kept under one of these names of a destination.
-    pub(super) fn keeps_as(&self, former: &[String]) -> bool {
-        self.filled
-            .keys()
-            .any(|key| series_of(key, former).is_some())
-    }
-
-    /// Keeps under `name` what is kept under former names of the same destination.
-    pub(super) fn rename(&mut self, former: &[String], name: &str) {
-        let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.filled)
-            .into_iter()
-            .partition(|(key, _)| series_of(key, former).is_some());
-        self.filled = new;
-        for (key, months) in old {
-            if let Some(series) = series_of(&key, former) {
-                let key = format!("{name} {series}");
-                self.filled.entry(key).or_default().extend(months);
-            }
-        }
-    }
-}
-
-/// What follows the name of a destination in the name of a series.
-fn series_of<'a>(key: &'a str, destinations: &[String]) -> Option<&'a str> {
-    destinations
-        .iter()
-        .find_map(|name| key.strip_prefix(name.as_str())?.strip_prefix(' '))
-}
 
 /// How often a lock that another process holds is tried.
 const TRY_EVERY: Duration = Duration::from_millis(50);

@@ -29,6 +29,7 @@ mod drive;
 mod fault;
 mod http;
 mod json;
+mod knowledge;
 mod ledger;
 mod limits;
 mod notice;
@@ -43,7 +44,6 @@ mod tls;
 mod wait;
 
 use std::collections::{HashSet, VecDeque};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use compact_str::CompactString;
@@ -61,7 +61,6 @@ use self::limits::Limits;
 use self::plan::{Next, Plan};
 use self::targets::Target;
 use super::{BadCounts, Batch, Destination, Source, SourceError};
-use crate::event::symbol::is_symbol;
 
 pub use backfill::{Month, Months, NotAMonth};
 pub use bar::Series;
@@ -172,7 +171,7 @@ impl AlphaVantage {
         clock: Clock,
         learnt: &dyn Fn(String),
     ) -> Result<Self, SourceError> {
-        check(&settings)?;
+        settings.check()?;
         let client = Client::new(
             &settings.base_url,
             settings.api_key.clone(),
@@ -358,41 +357,6 @@ impl AlphaVantage {
             });
         }
     }
-}
-
-/// Refuses settings that cannot work.
-fn check(settings: &Settings) -> Result<(), SourceError> {
-    let refuse = |setting, problem: String| Err(SourceError::Setting { setting, problem });
-    if settings.symbols.is_empty() {
-        let problem = "no symbol is given; name at least one, IBM say";
-        return refuse("AlphaVantage.Symbols", problem.to_owned());
-    }
-    let bad = |symbol: &&CompactString| !is_symbol(symbol.as_bytes());
-    if let Some(bad) = settings.symbols.iter().find(bad) {
-        return refuse(
-            "AlphaVantage.Symbols",
-            format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}"),
-        );
-    }
-    let per_second = settings.requests_per_second;
-    let gap = Duration::try_from_secs_f64(per_second.recip());
-    if !(per_second > 0.0 && gap.is_ok()) {
-        return refuse(
-            "AlphaVantage.RequestsPerSecond",
-            "has to be above 0".to_owned(),
-        );
-    }
-    if let Some(months) = &settings.months {
-        if months.from > months.to {
-            let problem = format!("{} is after --to-month {}", months.from, months.to);
-            return refuse("--from-month", problem);
-        }
-        if matches!(settings.function, Function::Quote | Function::BulkQuotes) {
-            let problem = "quotes have no past; --from-month needs auto, intraday or daily";
-            return refuse("AlphaVantage.Function", problem.to_owned());
-        }
-    }
-    Ok(())
 }
 
 impl Source for AlphaVantage {

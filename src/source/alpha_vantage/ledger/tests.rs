@@ -1,4 +1,6 @@
 use super::super::limits::{Limit, Limits};
+use chrono::Utc;
+
 use super::*;
 
 const KEY: &str = "EXAMPLEKEY000001";
@@ -48,19 +50,6 @@ async fn processes_that_share_a_key_share_its_count() {
             "{text}"
         );
     }
-}
-
-#[test]
-fn a_refusal_is_believed_for_a_month() {
-    let mut known = Knowledge::default();
-    let now = Utc::now();
-    known.refused.insert("intraday".to_owned(), now);
-    assert_eq!(
-        known.refused("intraday", now + TimeDelta::days(29)),
-        Some(now)
-    );
-    assert_eq!(known.refused("intraday", now + TimeDelta::days(31)), None);
-    assert_eq!(known.refused("intraday", now - TimeDelta::days(9)), None);
 }
 
 #[tokio::test]
@@ -122,31 +111,5 @@ async fn a_lock_that_is_held_is_waited_for_and_can_be_left() {
             .expect("a file")
             .expect("text")
             .paid
-    );
-}
-
-#[test]
-fn a_series_follows_its_destination_to_its_new_name() {
-    let mut known = Knowledge::default();
-    let month = |name: &str| BTreeSet::from([name.to_owned()]);
-    for (key, of) in [
-        ("t of a:1 daily", "IBM 2025-01"),
-        ("t of cluster x daily", "IBM 2025-02"),
-        ("t of a:1,b:1 daily", "IBM 2025-03"),
-    ] {
-        known.filled.insert(key.to_owned(), month(of));
-    }
-    let former = ["t of a:1".to_owned(), "t of cluster x".to_owned()];
-    assert!(known.keeps_as(&former));
-    known.rename(&former, "t (id) of cluster x");
-    assert!(!known.keeps_as(&former));
-    let kept: Vec<_> = known.filled.iter().collect();
-    let both = ["IBM 2025-01", "IBM 2025-02"].map(str::to_owned).into();
-    assert_eq!(
-        kept,
-        [
-            (&"t (id) of cluster x daily".to_owned(), &both),
-            (&"t of a:1,b:1 daily".to_owned(), &month("IBM 2025-03")),
-        ]
     );
 }
