@@ -143,6 +143,7 @@ fn wrong_configuration_is_78_and_told_all_at_once() {
 fn flags_that_the_source_would_pass_over_are_refused() {
     for (flags, part) in [
         ("--source simulated --once", "--count N"),
+        ("--source simulated --from-month 2025-01", "Alpha Vantage"),
         ("--source simulated --input x", "--source replay"),
         ("--source simulated --speed 2", "--source replay"),
         ("--source replay --input x --rate 5", "--source simulated"),
@@ -157,6 +158,9 @@ fn flags_that_the_source_would_pass_over_are_refused() {
         assert_eq!(output.status.code(), Some(78), "{flags}: {said}");
         assert!(said.contains(part), "{flags}: {said}");
     }
+    let both = ["produce", "--once", "--from-month", "2025-01"];
+    let output = run(&fresh(), &both);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
 }
 
 #[test]

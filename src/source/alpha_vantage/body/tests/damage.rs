@@ -103,6 +103,17 @@ fn a_body_of_bars_without_end_is_cut_off() {
     )
     .expect("bars");
     assert!(bars.bad.len() <= 250_000 && bars.broken.is_some_and(|why| why.contains("more bars")));
+    let rows = "2025-11-06,1,1,1,1,1\n".repeat(300_000);
+    let bars = parse(
+        format!("timestamp,open,high,low,close,volume\n{rows}").as_bytes(),
+        &Ask {
+            symbols: IBM,
+            ..ASK
+        },
+    )
+    .expect("bars");
+    assert!(bars.events.len() <= 250_000);
+    assert!(bars.broken.is_some_and(|why| why.contains("more bars")));
 }
 
 /// Of each kind, and of bars some.
