@@ -1,3 +1,5 @@
+//! A budget against the limits, damage, and clocks that go wrong.
+
 use proptest::prelude::*;
 
 use super::super::limits::Limit;

@@ -1,3 +1,5 @@
+//! What is kept of a key across processes, and who waits for whom.
+
 use super::super::limits::{Limit, Limits};
 use chrono::Utc;
 
