@@ -50,6 +50,7 @@ pub use check::{CheckReport, check};
 pub use demo::{broker, demo};
 pub use error::{Fault, PipelineError};
 pub use group::group;
+pub use keys::give_terminal_back;
 pub use run::{consume, produce, run};
 pub use stop::Stop;
 pub use summary::Summary;

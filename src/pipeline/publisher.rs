@@ -1,7 +1,10 @@
 //! What publishes the events of one source: hands them to the producer, counts what the brokers acknowledge, commits
 //! transactions. Events are kept until they are acknowledged, and the first that is given up ends it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::Utc;
 use tokio::sync::watch;
@@ -28,6 +31,22 @@ const REAP_EVERY: usize = 1024;
 
 /// How many events of a batch are handed over before the clock is read again: looking at it costs as much as handing one over.
 const CLOCK_EVERY: usize = 64;
+
+/// How long a note of what is done is waited for when a stop was asked for: who keeps it may be in another's hands.
+const NOTE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lets the source note that all it gave is on the topic.
+pub(super) async fn note(source: &mut dyn Source, stop: &Stop) {
+    let patience = async {
+        stop.requested().await;
+        tokio::time::sleep(NOTE_PATIENCE).await;
+    };
+    tokio::select! {
+        biased;
+        () = source.settled() => {}
+        () = patience => {}
+    }
+}
 
 /// What publishes.
 pub(super) struct Publisher<'a> {
@@ -122,7 +141,7 @@ impl<'a> Publisher<'a> {
             }
             self.reap().await?;
             if self.is_settled() {
-                source.settled();
+                note(source, stop).await;
             }
         }
         Ok(())

@@ -8,8 +8,7 @@
 //!
 //! Invariants. A file whose last lines do not count yet is not touched: recovery may have to take them out. That a file
 //! is closing is durable before its name changes, so that who is stopped in between finds it under either. A compressed
-//! file is nothing until the list says durably that it is there, and only then the plain one goes. What is listed is
-//! never looked at again when the directory is opened, so its bytes and its length are durable before.
+//! file is nothing until the list says durably that it is there, and only then the plain one goes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -158,9 +157,6 @@ impl Sink {
             self.checkpoint.loose.extend(packed.iter().cloned());
             self.save()?;
         }
-        for sealing in files.iter().filter(|sealing| sealing.packed.is_none()) {
-            self.settle_length(sealing)?;
-        }
         let mut named = BTreeSet::new();
         for Sealing {
             name, form, from, ..
@@ -217,19 +213,6 @@ impl Sink {
         }
         // From now on a file of that name is somebody else's.
         self.save()
-    }
-
-    /// Makes a file durable as it is. This process has done so with what it wrote; but one that was killed may have cut
-    /// the file back and not come to this, and a loss of power would bring back what it cut off.
-    fn settle_length(&self, sealing: &Sealing) -> Result<(), SinkError> {
-        let path = self.directory.join(&sealing.from);
-        let settle = || match self.fs.open(&path) {
-            Ok(mut file) => file.sync(),
-            // Its owner took it away.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        };
-        settle().map_err(SinkError::io("sync", &path))
     }
 
     fn sync_dirs(&self, directories: impl Iterator<Item = PathBuf>) -> Result<(), SinkError> {

@@ -29,7 +29,7 @@ fn group(bench: &Bench<'_>, arguments: &[&str]) -> Value {
 
 /// The text of a command that has to fail with exit code 1.
 fn fails(bench: &Bench<'_>, arguments: &[&str]) -> String {
-    let output = bench.command(arguments).output().expect("it runs");
+    let output = bench.command(arguments).finish();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     stderr(&output)
 }
@@ -217,8 +217,7 @@ fn an_active_group_is_left_alone() {
             loop {
                 let output = bench
                     .command(&["group", "describe", "--format", "json"])
-                    .output()
-                    .expect("it runs");
+                    .finish();
                 if output.status.success() {
                     let described = last_json(&output);
                     let members = described["members"].as_array().expect("members");

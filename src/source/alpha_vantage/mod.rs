@@ -30,6 +30,7 @@ mod fault;
 mod http;
 mod json;
 mod ledger;
+mod limits;
 mod notice;
 mod outlook;
 mod plan;
@@ -52,20 +53,20 @@ use tokio::time::Instant;
 
 use self::body::BadBar;
 use self::breaker::Breaker;
-use self::budget::Limits;
 use self::clock::Clock;
-use self::drive::InFlight;
+use self::drive::{Answered, InFlight};
 use self::http::Client;
 use self::ledger::Ledger;
+use self::limits::Limits;
 use self::plan::{Next, Plan};
 use self::targets::Target;
-use super::{BadCounts, Batch, Source, SourceError};
+use super::{BadCounts, Batch, Destination, Source, SourceError};
 use crate::event::symbol::is_symbol;
 
 pub use backfill::{Month, Months, NotAMonth};
 pub use bar::Series;
-pub use budget::Limit;
 pub use fault::Fault;
+pub use limits::Limit;
 pub use notice::{Notice, NoticeKind};
 pub use outlook::{Outlook, Probe, Window};
 pub use settings::{Function, Interval, KeySource, OutputSize, Settings, UnknownValue};
@@ -105,6 +106,12 @@ pub struct AlphaVantage {
     /// What `settings.function` means for this key.
     function: Function,
     in_flight: Option<InFlight>,
+    /// What came back, until the books can be kept of it.
+    answered: Option<Answered>,
+    /// What the destination of months was called by former versions, or when less was known of it.
+    former: Vec<String>,
+    /// Whether the targets are those that are left to be asked for: months are looked up with the first poll.
+    planned: bool,
     ready: VecDeque<Batch>,
     /// Comes after what is ready.
     error: Option<SourceError>,
@@ -204,14 +211,13 @@ impl AlphaVantage {
             settings.output_size = OutputSize::Compact;
         }
         let targets = targets::of(&settings, function, ledger.known(), now);
-        if settings.months.is_some() && targets.is_empty() {
-            targets::say_why_none(&settings, function, ledger.known(), now);
-        }
         let pause = TimeDelta::from_std(settings.circuit_breaker).unwrap_or(TimeDelta::hours(1));
         Ok(Self {
             plan: targets::plan(&settings, &targets, ledger.known(), now),
             breaker: Breaker::new(settings.circuit_breaker_failures, pause),
-            ended: settings.months.is_some() && targets.is_empty(),
+            planned: settings.months.is_none(),
+            former: Vec::new(),
+            ended: false,
             settings,
             clock,
             client,
@@ -219,6 +225,7 @@ impl AlphaVantage {
             targets,
             function,
             in_flight: None,
+            answered: None,
             ready: VecDeque::new(),
             error: None,
             unreachable: None,
@@ -268,6 +275,18 @@ impl AlphaVantage {
             if self.ended {
                 return Ok(None);
             }
+            if !self.planned {
+                self.look_up_months().await;
+                continue;
+            }
+            if self.answered.is_some() {
+                self.ledger.acquire().await;
+                if let Some(answered) = self.answered.take() {
+                    self.settle(answered);
+                }
+                self.ledger.release();
+                continue;
+            }
             if let Some(in_flight) = &mut self.in_flight {
                 let (place, since) = (in_flight.place, in_flight.since);
                 let outcome = tokio::select! {
@@ -279,7 +298,11 @@ impl AlphaVantage {
                     }
                 };
                 self.in_flight = None;
-                self.settle(place, since, outcome);
+                self.answered = Some(Answered {
+                    place,
+                    since,
+                    outcome,
+                });
                 continue;
             }
             let now = self.clock.now();
@@ -290,7 +313,12 @@ impl AlphaVantage {
                 ready = ready.max(at);
             }
             match self.plan.next(now, ready) {
-                Next::Ask(place) => self.ask(place, now),
+                Next::Ask(place) => {
+                    self.renew_key();
+                    self.ledger.acquire().await;
+                    self.ask(place, self.clock.now());
+                    self.ledger.release();
+                }
                 Next::Wait(until) => self.wait(until, hold, now).await,
                 Next::Ended => self.end(),
                 Next::NoneLeft => {
@@ -299,6 +327,20 @@ impl AlphaVantage {
                 }
             }
         }
+    }
+
+    /// Leaves out the months that were filled back already.
+    async fn look_up_months(&mut self) {
+        if self.ledger.known().keeps_as(&self.former) {
+            let months = self.settings.months.as_ref();
+            let name = months.map(|months| months.destination.clone());
+            self.ledger.acquire().await;
+            self.ledger
+                .update(|known| known.rename(&self.former, &name.unwrap_or_default()));
+            self.ledger.release();
+        }
+        self.planned = true;
+        self.replan(self.clock.now());
     }
 
     /// Everything that was wanted was asked for.
@@ -366,8 +408,15 @@ impl Source for AlphaVantage {
         true
     }
 
-    fn settled(&mut self) {
-        self.note_filled();
+    fn goes_to(&mut self, destination: &Destination) {
+        if let Some(months) = &mut self.settings.months {
+            months.destination = destination.name();
+            self.former = destination.former_names();
+        }
+    }
+
+    fn settled(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.note_filled())
     }
 }
 

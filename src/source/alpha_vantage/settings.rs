@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use super::backfill::Months;
 use super::body::MAX_BODY_BYTES;
-use super::budget::Limit;
+use super::limits::Limit;
 
 /// The most symbols of one request for bulk quotes.
 pub(super) const MAX_BULK_SYMBOLS: usize = 100;

@@ -140,7 +140,7 @@ async fn months_are_filled_back_and_not_twice() {
         while let Some(batch) = source.poll().await.expect("no error") {
             events += batch.events.len();
             if acknowledged {
-                source.settled();
+                source.settled().await;
             }
         }
         events
