@@ -189,7 +189,8 @@ fn a_reset_after_a_kill_leaves_the_rows_that_counted() {
                 std::thread::sleep(Duration::from_millis(100));
             }
         };
-        until(&|described| described["lag"] == 0 && committed(described) == 100);
+        // A partition without a commit says null.
+        until(&|described| described["partitions"][0]["committed"] == 100);
         consumer.kill().expect("it can be killed");
         consumer.wait().expect("it ends");
         until(&|described| described["state"] == "Empty");
