@@ -14,7 +14,7 @@ fuzz_target!(|input: &[u8]| {
             delayed: false,
             key: Some("EXAMPLEKEY000001"),
         };
-        if let Err(refusal) = parse(input, &ask) {
+        if let Err(refusal) = parse(&mut input.to_vec(), &ask) {
             assert!(!format!("{refusal:?}").contains("EXAMPLEKEY000001"));
         }
     }

@@ -31,13 +31,36 @@ pub enum Target {
     Each(BTreeMap<i32, i64>),
 }
 
+/// How a reset's metadata begins: not as a consumer's does, so that whoever reads on knows that somebody meant it. What was
+/// committed before follows: by that a directory that was killed before it learnt of its commit knows that it counted.
+const NOTE: &str = "stockflow group reset";
+const BEFORE: &str = "stockflow group reset, before: ";
+
+/// The most bytes of metadata that brokers take by default.
+const MOST_METADATA: usize = 4_096;
+
+/// The metadata of a reset, where `before` was committed last. Pure.
+fn note(before: &str) -> String {
+    let before = before.strip_prefix(BEFORE).unwrap_or(before);
+    let fits = |text: &&str| BEFORE.len() + text.len() <= MOST_METADATA;
+    // Where the list of former owners does not fit, the last one does.
+    let author = before.split(" owners=").next().unwrap_or_default();
+    let kept = [before, author].into_iter().find(fits);
+    match kept.filter(|text| text.starts_with("stockflow/")) {
+        Some(text) => format!("{BEFORE}{text}"),
+        None => NOTE.to_owned(),
+    }
+}
+
 /// What is to become of a partition's offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The partition.
     pub partition: i32,
     /// What is committed now.
     pub from: Option<i64>,
+    /// The metadata that is committed with it.
+    pub metadata: String,
     /// What is to be committed: always within what is there.
     pub to: i64,
 }
@@ -76,14 +99,16 @@ pub async fn plan(
     let committed = consumer::committed(cluster, group, topic, &partitions).await?;
     let changes = partitions.iter().filter_map(|&partition| {
         let range = (*starts.get(&partition)?, *ends.get(&partition)?);
-        let from = committed
-            .get(&partition)
-            .and_then(|committed| committed.offset);
+        let committed = committed.get(&partition);
+        let from = committed.and_then(|committed| committed.offset);
         let since = since.get(&partition).copied();
         let to = aim(target, partition, from, range, since);
         Some(Change {
             partition,
             from,
+            metadata: committed
+                .map(|committed| committed.metadata.clone())
+                .unwrap_or_default(),
             to,
         })
     });
@@ -132,8 +157,7 @@ pub async fn reset(
                 .map(|change| OffsetCommitRequestPartition {
                     partition_index: change.partition,
                     committed_offset: change.to,
-                    // Not ours: so whoever reads on knows that somebody meant it.
-                    committed_metadata: Some("stockflow group reset".into()),
+                    committed_metadata: Some(note(&change.metadata).into()),
                     ..Default::default()
                 })
                 .collect(),
@@ -191,6 +215,18 @@ mod tests {
         assert_eq!(aim(Target::Shift(-1), Some(13)), 12);
         assert_eq!(aim(Target::Shift(3), None), 13);
         assert_eq!(aim(Target::Each([(1, 17)].into()), None), 17);
+    }
+
+    #[test]
+    fn a_reset_names_what_was_committed_before_as_far_as_it_fits() {
+        assert_eq!(note(""), NOTE);
+        assert_eq!(note("another program's"), NOTE);
+        let ours = "stockflow/1 dir=x batch=1 owners=y/2";
+        assert_eq!(note(ours), format!("{BEFORE}{ours}"));
+        assert_eq!(note(&note(ours)), note(ours), "a second reset keeps it");
+        let long = format!("stockflow/1 dir=x batch=1 owners={}", "y".repeat(4_080));
+        assert_eq!(note(&long), format!("{BEFORE}stockflow/1 dir=x batch=1"));
+        assert_eq!(note(&format!("stockflow/{}", "y".repeat(4_090))), NOTE);
     }
 
     proptest! {

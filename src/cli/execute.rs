@@ -1,8 +1,9 @@
 //! From an [`Invocation`] to an [`Exit`]: starts the log and the runtime, calls what does the command, prints its result.
+//! `watch` ends it when a stop does not come through.
 
 use std::io::{self, IsTerminal};
 
-use super::{Command, Exit, Invocation, logging, output};
+use super::{Command, Exit, Invocation, logging, output, watch};
 use crate::config::Config;
 use crate::pipeline::options::Format;
 use crate::pipeline::{self, Fault, Outcome, PipelineError, Proof, Report, Stop};
@@ -17,6 +18,13 @@ pub fn execute(invocation: &Invocation) -> Exit {
     if let Command::ConfigShow(format) = command {
         return printed(show_config(config, *format), Exit::Done);
     }
+    let stop = Stop::new(config.process.shutdown_timeout);
+    let (invocation, stopped) = (invocation.clone(), stop.clone());
+    watch::run(&stop, move || work(&invocation, &stopped))
+}
+
+/// All that can wait for a disk, a network or a reader.
+fn work(invocation: &Invocation, stop: &Stop) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -28,18 +36,13 @@ pub fn execute(invocation: &Invocation) -> Exit {
         }
     };
     let exit = runtime.block_on(async {
-        let stop = Stop::new(config.process.shutdown_timeout);
-        if let Err(error) = stop.on_signals() {
-            tracing::error!("cannot listen for signals: {error}");
-            return Exit::Failed;
-        }
         tokio::select! {
             biased;
             () = stop.interrupted() => {
                 tracing::warn!("stopped without draining; the next start finds out what was done");
                 Exit::Interrupted
             }
-            exit = pipeline(invocation, &stop) => exit,
+            exit = pipeline(invocation, stop) => exit,
         }
     });
     // A thread that waits for the disk or the terminal does not hold up the end.

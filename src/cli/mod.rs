@@ -23,6 +23,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod watch;
 
 use std::ffi::OsString;
 

@@ -162,6 +162,14 @@ impl Config {
         }
     }
 
+    /// Whether a source was chosen, or any of what the default one needs was given; a host that only reads the topic needs none.
+    pub fn names_source(&self) -> bool {
+        let given = |path| self.origin(path) != Origin::Default;
+        given("Source.Kind")
+            || self.alpha_vantage.api_key.is_some()
+            || !self.alpha_vantage.symbols.is_empty()
+    }
+
     /// Where the value of `Section.Key` came from.
     pub fn origin(&self, path: &str) -> Origin {
         check::origin_of(&self.entries, path)

@@ -142,8 +142,8 @@ pub struct Settings {
 /// What happened, for the caller.
 #[derive(Debug)]
 pub enum Event {
-    /// New data, or a new position.
-    Chunk(Chunk),
+    /// What one answer brought: new data, or new positions, at most one chunk a partition.
+    Chunks(Vec<Chunk>),
     /// The position was not in the log any more, and reading goes on elsewhere: a gap if `to` is above `from`, a
     /// repetition if it is below (the log was truncated or made anew).
     Moved {
@@ -356,13 +356,15 @@ impl Consumer {
     /// What was fetched, if it is still wanted.
     fn current(&mut self, fetched: Fetched) -> Option<Event> {
         match fetched {
-            Fetched::Chunk(chunk) => {
-                let expected = self.expected.get_mut(&chunk.partition())?;
-                if *expected != chunk.from() {
-                    return None;
-                }
-                *expected = chunk.next_offset();
-                Some(Event::Chunk(chunk))
+            Fetched::Chunks(mut chunks) => {
+                chunks.retain(|chunk| {
+                    let expected = self.expected.get_mut(&chunk.partition());
+                    expected
+                        .filter(|expected| **expected == chunk.from())
+                        .map(|expected| *expected = chunk.next_offset())
+                        .is_some()
+                });
+                (!chunks.is_empty()).then_some(Event::Chunks(chunks))
             }
             Fetched::Moved {
                 partition,
@@ -386,6 +388,10 @@ impl Consumer {
 
     /// What the membership has become since it was last told.
     fn turned(&mut self) -> Option<Event> {
+        // Asked before every event: with many partitions, a standing is much to look at.
+        if self.membership.said() == self.told {
+            return self.ended();
+        }
         let standing = self.membership.standing();
         if standing.tenure != self.told.0 {
             let had_some = !self.owned.is_empty();
@@ -396,9 +402,8 @@ impl Consumer {
                 return Some(Event::Lost(reason));
             }
         }
-        if let Some(error) = self.membership.take_end() {
-            self.stop_fetching();
-            return Some(Event::Fatal(error));
+        if let Some(ended) = self.ended() {
+            return Some(ended);
         }
         if standing.serial == self.told.1 {
             return None;
@@ -410,6 +415,13 @@ impl Consumer {
             serial: standing.serial,
             partitions: standing.assigned,
         })
+    }
+
+    /// Whether there will be no membership any more.
+    fn ended(&mut self) -> Option<Event> {
+        let error = self.membership.take_end()?;
+        self.stop_fetching();
+        Some(Event::Fatal(error))
     }
 
     /// Commits for partitions of a tenure: see [`Committer::commit`].

@@ -1,6 +1,6 @@
 //! Reads partitions from one offset to another, outside of any group.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, vec};
 
 use super::{
     Chunk, ConsumeError, Isolation, Reset,
@@ -18,6 +18,8 @@ pub struct Reader {
     fetcher: Fetcher,
     /// Where each partition ends that is not read to its end yet.
     ends: BTreeMap<i32, i64>,
+    /// What was fetched and not taken yet.
+    chunks: vec::IntoIter<Chunk>,
 }
 
 impl Reader {
@@ -48,6 +50,7 @@ impl Reader {
         Self {
             fetcher: Fetcher::start(Arc::clone(cluster), settings, &positions),
             ends,
+            chunks: Vec::new().into_iter(),
         }
     }
 
@@ -57,11 +60,12 @@ impl Reader {
     /// When a partition cannot be read on.
     pub async fn next(&mut self) -> Result<Option<Chunk>, ConsumeError> {
         while !self.ends.is_empty() {
+            if let Some(chunk) = self.chunks.next() {
+                self.reached(chunk.partition(), chunk.next_offset());
+                return Ok(Some(chunk));
+            }
             match self.fetcher.next().await {
-                Fetched::Chunk(chunk) => {
-                    self.reached(chunk.partition(), chunk.next_offset());
-                    return Ok(Some(chunk));
-                }
+                Fetched::Chunks(chunks) => self.chunks = chunks.into_iter(),
                 // What was deleted meanwhile is not there to be read.
                 Fetched::Moved { partition, to, .. } => self.reached(partition, to),
                 Fetched::Failed(error) => return Err(error),

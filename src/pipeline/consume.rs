@@ -16,11 +16,11 @@ use uuid::Uuid;
 
 use super::{
     PipelineError, Stop,
+    held::Held,
     late::Late,
     letters::{self, Letters},
     pace::Pace,
     reach::{Reach, Told},
-    rebalance::Held,
     sealing::Sealing,
     session::Session,
     settings,

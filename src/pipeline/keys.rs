@@ -5,15 +5,25 @@
 
 use std::io::{IsTerminal, Read, stdin};
 
+use parking_lot::Mutex;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 use super::Stop;
 
-/// The terminal's former mode, given back when this is dropped.
-#[derive(Debug)]
-pub(super) struct Keys {
-    former: Termios,
+/// The terminal's former mode, as long as it has another one.
+static FORMER: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Gives the terminal its former mode back, if it has another one: also when the process is ended by force.
+pub fn give_terminal_back() {
+    if let Some(former) = FORMER.lock().take() {
+        // The terminal may be gone; there is nothing left to restore then.
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &former);
+    }
 }
+
+/// Gives the terminal its former mode back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Keys(());
 
 impl Keys {
     /// Listens for a key, if standard input is a terminal and we are in its foreground.
@@ -25,6 +35,7 @@ impl Keys {
         let mut mode = former.clone();
         mode.local_modes
             .remove(LocalModes::ICANON | LocalModes::ECHO);
+        FORMER.lock().replace(former);
         tcsetattr(stdin(), OptionalActions::Now, &mode).ok()?;
         let stop = stop.clone();
         // A thread, because a read of a terminal cannot be cancelled; it ends with the process.
@@ -35,13 +46,12 @@ impl Keys {
             }
         });
         tracing::info!("press any key to stop");
-        Some(Self { former })
+        Some(Self(()))
     }
 }
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        // The terminal may be gone; there is nothing left to restore then.
-        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.former);
+        give_terminal_back();
     }
 }

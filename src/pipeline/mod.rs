@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  produce   source ──► known (what is on the topic already) ──► producer          publish, publisher, transaction, flight, known
-//!  consume   consumer ──► sink, on threads of its own; flush ──► commit            consume, session, writer
+//!  consume   consumer ──► sink, on threads of its own; flush ──► commit            consume, session, intake, commits, rebalance, writer
 //!  run       both, side by side; demo: with a broker and a market of their own      run, demo
 //! ```
 //!
@@ -11,12 +11,15 @@
 
 mod bench;
 mod check;
+mod commits;
 mod consume;
 mod demo;
 mod error;
 mod flight;
 mod group;
+mod held;
 mod holes;
+mod intake;
 mod keys;
 mod known;
 mod late;
@@ -47,6 +50,7 @@ pub use check::{CheckReport, check};
 pub use demo::{broker, demo};
 pub use error::{Fault, PipelineError};
 pub use group::group;
+pub use keys::give_terminal_back;
 pub use run::{consume, produce, run};
 pub use stop::Stop;
 pub use summary::Summary;

@@ -14,7 +14,7 @@ use super::{
     PipelineError, Stop,
     known::{self, Known, LookUp},
     options::SourceOptions,
-    publisher::Publisher,
+    publisher::{Publisher, note},
     reach::{Reach, Told},
     settings,
     summary::Published,
@@ -70,9 +70,9 @@ pub(super) async fn publish_from(
     let one_shot = options.one_shot();
     let reach = Reach::new(cluster, one_shot).sharing(&options.told);
     let topic: Arc<str> = config.kafka.topic.as_str().into();
-    let mut settings = settings::producer(config);
-    if !one_shot && settings.transactional_id.is_none() {
-        settings.on_timeout = OnTimeout::KeepTrying;
+    let mut sending = settings::producer(config);
+    if !one_shot && sending.transactional_id.is_none() {
+        sending.on_timeout = OnTimeout::KeepTrying;
     }
     let look_up = match (options.source.republish, source.is_after_the_fact()) {
         (true, _) => LookUp::Nothing,
@@ -83,20 +83,26 @@ pub(super) async fn publish_from(
     let looks = repeats && look_up != LookUp::Nothing;
     let started = async {
         let producer = reach
-            .ask(|| Producer::start(Arc::clone(cluster), settings.clone()))
+            .ask(|| Producer::start(Arc::clone(cluster), sending.clone()))
             .await?;
+        let topic_now = cluster.topic(&topic).await?;
         if looks && reach.ask(|| known::is_compacted(cluster, &topic)).await? {
             return Err(PipelineError::Setting(known::refusal(&topic)));
         }
-        Ok(producer)
+        Ok((producer, topic_now))
     };
-    let producer = tokio::select! {
-        producer = started => producer?,
+    let (producer, topic_now) = tokio::select! {
+        started = started => started?,
         () = stop.requested() => return Ok(()),
     };
+    source.goes_to(&settings::destination(
+        config,
+        cluster.cluster_id(),
+        &topic_now,
+    ));
     let state = config.state.directory.clone();
     let known = repeats.then(|| Known::new(cluster, &topic, state, look_up));
-    let id = settings.transactional_id;
+    let id = sending.transactional_id;
     let mut half = Publisher::new(topic, producer, id, known, options.count, progress);
     let outcome = tokio::select! {
         outcome = half.pump(source.as_mut(), stop) => outcome,
@@ -105,7 +111,7 @@ pub(super) async fn publish_from(
     // Whatever ended it: what was taken is sent, as far as the time allows.
     let drained = half.finish(stop.deadline(), outcome.is_ok()).await;
     if half.is_settled() {
-        source.settled();
+        note(source.as_mut(), stop).await;
     }
     outcome?;
     if !drained? {

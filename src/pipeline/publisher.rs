@@ -38,6 +38,22 @@ const AWAY: Duration = Duration::from_secs(1);
 /// How long at the end an abort may take, which only spares readers a wait.
 const ABORT: Duration = Duration::from_secs(5);
 
+/// How long a note of what is done is waited for when a stop was asked for: who keeps it may be in another's hands.
+const NOTE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lets the source note that all it gave is on the topic.
+pub(super) async fn note(source: &mut dyn Source, stop: &Stop) {
+    let patience = async {
+        stop.requested().await;
+        tokio::time::sleep(NOTE_PATIENCE).await;
+    };
+    tokio::select! {
+        biased;
+        () = source.settled() => {}
+        () = patience => {}
+    }
+}
+
 /// What publishes.
 pub(super) struct Publisher<'a> {
     topic: Arc<str>,
@@ -131,7 +147,7 @@ impl<'a> Publisher<'a> {
             }
             self.reap().await?;
             if self.is_settled() {
-                source.settled();
+                note(source, stop).await;
             }
         }
         Ok(())

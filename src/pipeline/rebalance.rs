@@ -11,13 +11,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uuid::Uuid;
-
 use super::{
     PipelineError,
+    commits::Committed,
     consume::{as_sink, recover},
-    progress::Waiting,
-    session::{Committed, Session},
+    session::Session,
 };
 use crate::{
     config::AutoOffsetReset,
@@ -25,88 +23,13 @@ use crate::{
     sink::{SinkError, Start},
 };
 
-/// What this member has of the group.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Held {
-    /// The id of the topic that the output directory belongs to.
-    pub(super) topic_id: Option<Uuid>,
-    /// Whether the pending batch of the process before is resolved.
-    pub(super) recovered: bool,
-    /// Counts the memberships that were lost.
-    pub(super) tenure: u64,
-    /// Whether the group has said what this member may read.
-    asked: bool,
-    /// Whether that was ever anything.
-    assigned: bool,
-    /// The next offset of each partition that is being read.
-    positions: BTreeMap<i32, i64>,
-    /// Where reading is to end, once that was asked for.
-    ends: BTreeMap<i32, i64>,
-    wants_ends: bool,
-    /// How many records wait.
-    pub(super) waiting: Waiting,
-    /// Whether the group has committed everything to its end, without this member.
-    others_are_done: bool,
-    /// Whether it was said that a new directory begins in the middle.
-    said_new: bool,
-}
-
-impl Held {
-    pub(super) fn new(topic_id: Option<Uuid>, recovered: bool) -> Self {
-        Self {
-            topic_id,
-            recovered,
-            ..Self::default()
-        }
-    }
-
-    pub(super) fn partitions(&self) -> BTreeSet<i32> {
-        self.positions.keys().copied().collect()
-    }
-
-    /// A partition has been read up to here.
-    pub(super) fn reached(&mut self, partition: i32, position: i64) {
-        self.positions.insert(partition, position);
-    }
-
-    /// Whether everything was read to the ends that were asked for.
-    pub(super) fn is_at_end(&self) -> bool {
-        self.wants_ends
-            && (self.others_are_done
-                || self.assigned
-                    && self.positions.iter().all(|(partition, position)| {
-                        self.ends.get(partition).is_some_and(|end| position >= end)
-                    }))
-    }
-
-    /// Whether reading is to end, and nothing was given to this member to read: there may be more members than
-    /// partitions, and nobody who gives one up.
-    pub(super) fn waits_for_others(&self) -> bool {
-        self.wants_ends && self.asked && !self.assigned
-    }
-
-    fn give_up(&mut self, partitions: &BTreeSet<i32>) {
-        self.positions
-            .retain(|partition, _| !partitions.contains(partition));
-        self.waiting
-            .retain(|partition| !partitions.contains(&partition));
-    }
-}
-
 impl Session<'_> {
     /// Asks where the partitions end that have no end yet.
     pub(super) async fn learn_ends(&mut self) -> Result<(), PipelineError> {
-        self.held.wants_ends = true;
-        let held = &self.held;
-        let missing: Vec<i32> = held
-            .positions
-            .keys()
-            .filter(|partition| !held.ends.contains_key(partition))
-            .copied()
-            .collect();
+        let missing = self.held.endless();
         if !missing.is_empty() {
             let ends = self.consumer.list_offsets(&missing, Bound::Latest).await?;
-            self.held.ends.extend(ends);
+            self.held.learned(ends);
         }
         Ok(())
     }
@@ -118,19 +41,18 @@ impl Session<'_> {
         let Ok(topic) = topic else { return Ok(()) };
         let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         let all: Vec<i32> = (0..count).collect();
-        let missing = all.iter().filter(|of| !self.held.ends.contains_key(of));
-        let missing: Vec<i32> = missing.copied().collect();
+        let missing = self.held.without_end(all.iter().copied());
         if !missing.is_empty() {
             let ends = self.consumer.list_offsets(&missing, Bound::Latest).await?;
-            self.held.ends.extend(ends);
+            self.held.learned(ends);
         }
         let starts = self.consumer.list_offsets(&all, Bound::Earliest).await?;
         let committed = self.consumer.committed(&all).await?;
         self.held.others_are_done = all.iter().all(|partition| {
             let start = starts.get(partition).copied().unwrap_or_default();
-            let end = self.held.ends.get(partition);
+            let end = self.held.end(*partition);
             let at = committed.get(partition).and_then(|found| found.offset);
-            end.is_some_and(|end| at.unwrap_or(start) >= *end)
+            end.is_some_and(|end| at.unwrap_or(start) >= end)
         });
         Ok(())
     }
@@ -389,9 +311,7 @@ impl Session<'_> {
         );
         self.consumer.stop_fetching();
         self.late.fenced();
-        self.held.positions.clear();
-        self.held.waiting.retain(|_| false);
-        self.held.recovered = false;
+        self.held.lose();
         self.recover().await?;
         // The rows since then are gone, or were never told as committed.
         self.tally.fall_back();

@@ -6,7 +6,7 @@ use crate::{
     config::{self, Config, IsolationLevel, SourceKind, is_placeholder},
     consumer, producer,
     sink::{self, Binding},
-    source::{Source, alpha_vantage, replay, simulated},
+    source::{Destination, Source, alpha_vantage, replay, simulated},
     wire::{cluster, records::Codec},
 };
 
@@ -160,6 +160,20 @@ pub(super) fn binding(config: &Config, cluster_id: String, topic: &cluster::Topi
         topic: config.kafka.topic.clone(),
         topic_id: topic.id,
         group: config.kafka.group_id.clone(),
+    }
+}
+
+/// Where events go, as far as the brokers have said which topic it is.
+pub(super) fn destination(
+    config: &Config,
+    cluster_id: Option<String>,
+    topic: &cluster::Topic,
+) -> Destination {
+    Destination {
+        topic: config.kafka.topic.clone(),
+        topic_id: topic.id,
+        cluster_id,
+        bootstrap: cluster(config).bootstrap.join(","),
     }
 }
 
@@ -323,11 +337,8 @@ pub(super) fn alpha_vantage(
         months: options.months.map(|(from, to)| alpha_vantage::Months {
             from,
             to,
-            destination: format!(
-                "{} of {}",
-                config.kafka.topic,
-                cluster(config).bootstrap.join(",")
-            ),
+            // Known when the brokers have said which topic it is.
+            destination: String::new(),
             again: options.republish,
         }),
         timeout: from.timeout,

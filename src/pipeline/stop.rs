@@ -109,15 +109,21 @@ impl Stop {
                             stop.state.send_replace(State::Interrupted);
                             return;
                         }
-                        tracing::info!("stopping; press Ctrl-C again to stop without draining");
+                        say("stopping; press Ctrl-C again to stop without draining").await;
                     }
-                    _ = terminate.recv() => tracing::info!("stopping (SIGTERM)"),
+                    _ = terminate.recv() => say("stopping (SIGTERM)").await,
                 }
                 stop.request();
             }
         });
         Ok(())
     }
+}
+
+/// Logs it, at most so long: who listens for signals must not wait for a standard error that nobody reads.
+async fn say(what: &'static str) {
+    let said = tokio::task::spawn_blocking(move || tracing::info!("{what}"));
+    let _ = tokio::time::timeout(Duration::from_millis(200), said).await;
 }
 
 #[cfg(test)]

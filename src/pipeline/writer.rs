@@ -7,10 +7,14 @@ use parking_lot::Mutex;
 use super::PipelineError;
 use crate::sink::{Binding, Settings, Sink};
 
+/// What is said to who comes too late.
+const GIVEN_UP: &str = "the output directory was given up";
+
 /// A sink whose calls run on threads that may block.
 #[derive(Clone)]
 pub(super) struct Writer {
-    sink: Arc<Mutex<Sink>>,
+    /// `None` once the directory was given up.
+    sink: Arc<Mutex<Option<Sink>>>,
 }
 
 impl Writer {
@@ -18,7 +22,7 @@ impl Writer {
     pub(super) async fn open(settings: Settings, binding: Binding) -> Result<Self, PipelineError> {
         let sink = blocking(move || Sink::open(settings, binding)).await??;
         Ok(Self {
-            sink: Arc::new(Mutex::new(sink)),
+            sink: Arc::new(Mutex::new(Some(sink))),
         })
     }
 
@@ -28,24 +32,25 @@ impl Writer {
         work: impl FnOnce(&mut Sink) -> T + Send + 'static,
     ) -> Result<T, PipelineError> {
         let sink = Arc::clone(&self.sink);
-        blocking(move || work(&mut sink.lock())).await
+        let done = blocking(move || sink.lock().as_mut().map(work)).await?;
+        done.ok_or_else(|| PipelineError::Internal(GIVEN_UP.to_owned()))
     }
 
     /// Makes a member id durable. Blocks, as long as the disk does.
     pub(super) fn remember_member(&self, member_id: &str) -> std::io::Result<()> {
-        self.sink
-            .lock()
-            .remember_member(member_id)
-            .map_err(std::io::Error::other)
+        match &mut *self.sink.lock() {
+            Some(sink) => sink
+                .remember_member(member_id)
+                .map_err(std::io::Error::other),
+            None => Err(std::io::Error::other(GIVEN_UP)),
+        }
     }
 
-    /// Notes what is known and gives the directory up.
+    /// Notes what is known and gives the directory up, whoever else may still hold this: a task that is being ended does
+    /// for a moment, and what is not noted then would have to be asked of commits that somebody may set meanwhile.
     pub(super) async fn close(self) -> Result<(), PipelineError> {
-        match Arc::try_unwrap(self.sink) {
-            Ok(sink) => Ok(blocking(move || sink.into_inner().close()).await??),
-            // Somebody still works with it; the next start finds out what this would have noted.
-            Err(_) => Ok(()),
-        }
+        let close = move || self.sink.lock().take().map_or(Ok(()), Sink::close);
+        Ok(blocking(close).await??)
     }
 }
 
@@ -55,4 +60,41 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| PipelineError::Internal(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::{BadRecords, Column, Compression, FileDate, Publish, Roll};
+
+    #[tokio::test]
+    async fn the_directory_is_given_up_though_a_task_still_holds_the_writer() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let open = || {
+            let binding = Binding {
+                cluster_id: "c".to_owned(),
+                topic: "t".to_owned(),
+                topic_id: None,
+                group: "g".to_owned(),
+            };
+            let settings = Settings {
+                directory: directory.path().to_owned(),
+                columns: Column::DEFAULT.to_vec(),
+                file_date: FileDate::Event,
+                instance: None,
+                max_open_files: 1,
+                bad_records: BadRecords::default(),
+                roll: Roll::default(),
+                publish: Publish::default(),
+                compression: Compression::default(),
+            };
+            Writer::open(settings, binding)
+        };
+        let writer = open().await.expect("it opens");
+        let held = writer.clone();
+        writer.close().await.expect("it closes");
+        assert!(held.with(|_| ()).await.is_err());
+        assert!(held.remember_member("m").is_err());
+        open().await.expect("it opens again");
+    }
 }

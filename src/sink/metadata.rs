@@ -16,6 +16,8 @@
 //! - `+` at the end says that owners are missing: the text is bounded by what brokers take (`offset.metadata.max.bytes`),
 //!   or another program has committed in between.
 //!
+//! `stockflow group reset` writes `stockflow group reset, before: ` and the text that stood there.
+//!
 //! Why a take-over is committed before the first row: otherwise a host that died with rows in doubt could be followed
 //! by one that knows nothing of it, and nobody could tell later whose rows those are.
 
@@ -176,6 +178,11 @@ pub(super) fn decode(text: &str) -> Option<(Author, Chain)> {
         }
     }
     words.next().is_none().then_some((author, chain))
+}
+
+/// What was committed before `group reset` set the offset, where it says so.
+pub(super) fn before_reset(text: &str) -> Option<(Author, Chain)> {
+    decode(text.strip_prefix("stockflow group reset, before: ")?)
 }
 
 /// The same text without its chain, for a broker that finds it too long.

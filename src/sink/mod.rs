@@ -59,6 +59,7 @@ mod sealed;
 mod settings;
 #[cfg(test)]
 mod sim;
+mod split;
 mod supersede;
 mod tail;
 #[cfg(test)]

@@ -114,7 +114,10 @@ pub(super) fn judge(
             Some((_, chain)) => chain
                 .find(holder.directory)
                 .map(|owner| owner.batch == Some(pending.number)),
-            None => None,
+            // Somebody has set the offset since, and says what was committed before.
+            None => metadata::before_reset(&committed.metadata)
+                .filter(|(author, _)| author.directory == holder.directory)
+                .map(|(author, _)| author.is_of(holder.directory, pending.number)),
         };
         let verdict = match counted {
             Some(true) => Verdict::Counted,

@@ -179,6 +179,9 @@ impl Sink {
                 name: place.clone(),
             });
         }
+        // A process that was killed may have cut a file back without making that durable: a loss of power would bring
+        // back what it cut off, in part, when nobody expects it any more.
+        let unsettled = !self.recovered && !self.checkpoint.clean;
         for (name, target) in &plan.files {
             let form = match target {
                 FilePlan::Keep(state) | FilePlan::Rewrite { file: state, .. } => state.form,
@@ -191,10 +194,11 @@ impl Sink {
                 FilePlan::Remove => {}
                 FilePlan::Keep(state) => {
                     work.files.insert(name.clone(), *state);
-                    if let Some(len) = len.filter(|len| *len > state.len) {
-                        work.removed += len - state.len;
-                        work.write(place, state.len, &[]);
-                    }
+                    let Some(len) = len.filter(|len| *len > state.len || unsettled) else {
+                        continue;
+                    };
+                    work.removed += len.saturating_sub(state.len);
+                    work.write(place, state.len, &[]);
                 }
                 FilePlan::Rewrite { cut, keep, file } => {
                     let bytes = self.read_ranges(&place, keep)?;

@@ -4,97 +4,18 @@
 //! Two kinds of ends: `kill -9` keeps everything that was written; a loss of power keeps what was synced, and of the
 //! rest any part. A changed name that was not made durable with its directory may be the old or the new one.
 
+mod world;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::fs::{Fs, FsFile};
+use world::{Contents, Fate, World};
 
 #[derive(Clone, Default)]
 pub(super) struct SimFs(Arc<Mutex<World>>);
-
-#[derive(Default)]
-struct World {
-    files: Vec<Contents>,
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
-    /// Renames of which neither name was made durable: they survive as a whole or not at all, as in a journal.
-    renamed: Vec<(PathBuf, PathBuf)>,
-    /// Changes that may still happen before the end.
-    fuse: Option<u32>,
-    dead: bool,
-    /// Writes that still have room, before the disk is full.
-    room: Option<u32>,
-    /// Handles of an earlier life are of no use.
-    life: u32,
-    random: u64,
-}
-
-#[derive(Default)]
-struct Contents {
-    now: Vec<u8>,
-    durable: Vec<u8>,
-}
-
-/// What happens to a change: it happens, or the world ends before, within or after it.
-enum Fate {
-    Happens,
-    Ends(u64),
-}
-
-impl World {
-    /// splitmix64: the simulation is a function of its seed.
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn alive(&self) -> io::Result<()> {
-        if self.dead {
-            Err(io::Error::other("the world has ended"))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn change(&mut self) -> io::Result<Fate> {
-        self.alive()?;
-        match &mut self.fuse {
-            Some(0) => {
-                self.dead = true;
-                Ok(Fate::Ends(self.random()))
-            }
-            Some(left) => {
-                *left -= 1;
-                Ok(Fate::Happens)
-            }
-            None => Ok(Fate::Happens),
-        }
-    }
-
-    /// Whether there is room for more.
-    fn has_room(&mut self) -> bool {
-        match &mut self.room {
-            Some(0) => false,
-            Some(left) => {
-                *left -= 1;
-                true
-            }
-            None => true,
-        }
-    }
-
-    fn find(&self, path: &Path) -> io::Result<usize> {
-        self.names
-            .get(path)
-            .copied()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-}
 
 impl SimFs {
     pub(super) fn new(seed: u64) -> Self {
@@ -131,63 +52,8 @@ impl SimFs {
         world.life += 1;
         world.dead = false;
         world.fuse = None;
-        if !power_lost {
-            return;
-        }
-        let paths: Vec<_> = world
-            .names
-            .keys()
-            .chain(world.durable_names.keys())
-            .cloned()
-            .collect();
-        let renamed = std::mem::take(&mut world.renamed);
-        let mut halves = BTreeMap::new();
-        for (from, to) in &renamed {
-            let fate = match halves.get(from).or_else(|| halves.get(to)) {
-                Some(fate) => *fate,
-                None => world.random().is_multiple_of(2),
-            };
-            halves.insert(from.clone(), fate);
-            halves.insert(to.clone(), fate);
-        }
-        for path in paths {
-            let survives = match halves.get(&path) {
-                Some(fate) => *fate,
-                None => world.random().is_multiple_of(2),
-            };
-            if survives {
-                match world.names.get(&path).copied() {
-                    Some(file) => world.durable_names.insert(path, file),
-                    None => world.durable_names.remove(&path),
-                };
-            }
-        }
-        world.names = world.durable_names.clone();
-        for at in 0..world.files.len() {
-            let (now, durable) = (world.files[at].now.clone(), world.files[at].durable.clone());
-            if now != durable {
-                let (short, long) = (now.len().min(durable.len()), now.len().max(durable.len()));
-                let len = short + (world.random() as usize) % (long - short + 1);
-                let survives = world.random();
-                let byte = |i: usize| match (now.get(i), durable.get(i)) {
-                    (Some(now), Some(durable)) if now == durable => *now,
-                    // Whole sectors of what was not synced are there or are not.
-                    (now, durable) => {
-                        let written = survives >> (i / 16 % 64) & 1 == 1;
-                        *if written {
-                            now.or(durable)
-                        } else {
-                            durable.or(Some(&0))
-                        }
-                        .unwrap_or(&0)
-                    }
-                };
-                let left: Vec<u8> = (0..len).map(byte).collect();
-                world.files[at] = Contents {
-                    now: left.clone(),
-                    durable: left,
-                };
-            }
+        if power_lost {
+            world.lose_power();
         }
     }
 

@@ -5,19 +5,18 @@
 //! place; so a stop at any instant leaves all of it done, or nothing.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::PathBuf;
 
-use super::anew::Anew;
 use super::checkpoint::{Checkpoint, FileState, Position};
 use super::closed::{self, Closed};
 use super::error::SinkError;
-use super::index::{self, Batch, Run};
+use super::index::{self, Batch};
 use super::open::STATE_DIRECTORY;
 use super::packing::STAGED;
 use super::place::Form;
 use super::redo::{Redo, Step};
-use super::{Sink, content, lines, rewrite};
+use super::split::Split;
+use super::{Sink, lines, rewrite};
 
 /// Where superseded rows are kept, in the sidecar.
 const SUPERSEDED: &str = "superseded";
@@ -245,74 +244,16 @@ impl Sink {
         self.fs
             .sync_dir(&self.state_directory)
             .map_err(SinkError::io("sync", &self.state_directory))?;
-        let io = |error| SinkError::io("write anew", &path)(error);
-        let mut source = content::open(&*self.fs, &path, file.state.form).map_err(io)?;
-        let mut kept = Anew::create(self, &format!("{number}.kept")).map_err(io)?;
-        let mut moved = Anew::create(self, &format!("{number}.moved")).map_err(io)?;
-        let mut at = 0;
-        let mut first = true;
-        let mut buffer = Vec::new();
+        let mut split = Split::begin(self, number, name, &path, &file.state)?;
         let identity = tail.identity;
-        let mut any_left = false;
         for batch in &mut tail.batches {
-            let Some(place) = batch.files.iter().position(|file| file == name) else {
+            let Some(at) = batch.files.iter().position(|file| file == name) else {
                 continue;
             };
-            for run in batch.runs.iter_mut().filter(|run| run.file == place) {
+            for run in batch.runs.iter_mut().filter(|run| run.file == at) {
                 let ours = batch.identity == identity && run.partition == partition;
                 let rows = ours.then(|| rewrite::kept_rows(run, target)).flatten();
-                if first && rows.is_none() {
-                    any_left = true;
-                    continue;
-                }
-                if first {
-                    first = false;
-                    // Header and rows before: as they are.
-                    let ahead = usize::try_from(run.start).unwrap_or(usize::MAX);
-                    let header = kept.copy(&mut source, ahead).map_err(io)?;
-                    if rewrite::is_letters(name) {
-                        any_left |= ahead > 0;
-                    } else {
-                        any_left |= ahead > header.len();
-                        moved.write_all(&header).map_err(io)?;
-                    }
-                    at = run.start;
-                }
-                if run.start != at {
-                    return Err(SinkError::damaged(
-                        &path,
-                        format!("its runs do not meet at byte {at}"),
-                    ));
-                }
-                buffer.resize(usize::try_from(run.len).unwrap_or(usize::MAX), 0);
-                source.read_exact(&mut buffer).map_err(io)?;
-                if crc32c::crc32c(&buffer) != run.crc {
-                    return Err(SinkError::edited(
-                        &path,
-                        format!(
-                            "the rows of partition {}, offsets {} to {}, differ",
-                            run.partition, run.first, run.last
-                        ),
-                    ));
-                }
-                at += run.len;
-                let rows_kept = rows.unwrap_or(run.rows);
-                let (stay, go) = buffer
-                    .split_at_checked(line_end(&buffer, rows_kept))
-                    .unwrap_or((&buffer, &[]));
-                moved.write_all(go).map_err(io)?;
-                work.rows += run.rows - rows_kept;
-                let start = kept.len;
-                kept.write_all(stay).map_err(io)?;
-                if rows_kept == 0 {
-                    run.rows = 0;
-                } else {
-                    any_left = true;
-                    *run = Run {
-                        start,
-                        ..rewrite::head(run, rows_kept, stay.len() as u64, crc32c::crc32c(stay))
-                    };
-                }
+                split.run(run, rows)?;
             }
             batch.runs.retain(|run| run.rows > 0);
         }
@@ -322,10 +263,7 @@ impl Sink {
         if is_packed {
             self.make_hidden()?;
         }
-        let state = FileState {
-            len: kept.len,
-            crc: kept.crc,
-            tail: kept.tail.crc,
+        let halves = split.finish(&FileState {
             form: if is_packed {
                 Form::Hidden
             } else {
@@ -333,37 +271,41 @@ impl Sink {
             },
             closing: file.state.closing || file.is_listed,
             ..file.state
-        };
-        let from = kept.finish().map_err(io)?;
-        if any_left {
+        })?;
+        self.fs
+            .sync_dir(&staged)
+            .map_err(SinkError::io("sync", &staged))?;
+        work.rows += halves.rows;
+        let state = halves.state;
+        let any_left = halves.kept.is_some();
+        if let Some(from) = halves.kept {
             let to = state.form.place(name);
             work.steps.push(Step::Replace { from, to });
         }
         if !any_left || is_packed {
             work.steps.push(Step::Remove { name: place });
         }
-        let from = moved.finish().map_err(io)?;
         let to = format!(
             "{STATE_DIRECTORY}/{SUPERSEDED}/reset-{}.partition-{partition}.from-{target}.{name}",
             self.checkpoint.next_batch
         );
-        work.steps.push(Step::Replace { from, to });
-        self.fs
-            .sync_dir(&staged)
-            .map_err(SinkError::io("sync", &staged))?;
+        work.steps.push(Step::Replace {
+            from: halves.moved,
+            to,
+        });
+        let files = &mut work.checkpoint.counting.files;
         if any_left {
-            let files = &mut work.checkpoint.counting.files;
             files.insert(name.to_owned(), state);
-        } else {
-            work.checkpoint.counting.files.remove(name);
-            if file.is_listed {
-                work.emptied.extend(lines::encode(&Closed {
-                    name: name.to_owned(),
-                    state,
-                    packed: None,
-                    emptied: true,
-                })?);
-            }
+            return Ok(());
+        }
+        files.remove(name);
+        if file.is_listed {
+            work.emptied.extend(lines::encode(&Closed {
+                name: name.to_owned(),
+                state,
+                packed: None,
+                emptied: true,
+            })?);
         }
         Ok(())
     }
@@ -376,17 +318,6 @@ struct File<'f> {
     state: FileState,
     /// Whether the list of closed files names it: also one that an earlier reset opened again stands there, as it was.
     is_listed: bool,
-}
-
-/// Where the line `rows` ends, counted from 1.
-fn line_end(bytes: &[u8], rows: u64) -> usize {
-    let Some(before) = rows.checked_sub(1) else {
-        return 0;
-    };
-    let nth = usize::try_from(before).unwrap_or(usize::MAX);
-    memchr::memchr_iter(b'\n', bytes)
-        .nth(nth)
-        .map_or(bytes.len(), |end| end + 1)
 }
 
 /// What is being done.

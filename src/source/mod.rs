@@ -8,14 +8,16 @@ pub mod alpha_vantage;
 pub mod replay;
 pub mod simulated;
 
+mod destination;
 mod error;
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 
 use crate::event::TradeEvent;
 
+pub use destination::Destination;
 pub use error::{ErrorClass, SourceError};
 
 /// The most events of one batch: some 0.5 MB of JSON, so that a batch is small beside the publisher's own buffer.
@@ -35,9 +37,15 @@ pub trait Source: Send {
     /// polling: the source itself waits before it tries again, and has set the symbol aside. After the others it has ended.
     fn poll(&mut self) -> BoxFuture<'_, Result<Option<Batch>, SourceError>>;
 
+    /// Where the events go; said before the first poll. A source that is to resume where a former process stopped tells by it
+    /// what that process did; the others need not know.
+    fn goes_to(&mut self, _: &Destination) {}
+
     /// Everything that was handed out so far is on the topic, acknowledged. A source that is to resume where a former
-    /// process stopped notes it; the others need not know.
-    fn settled(&mut self) {}
+    /// process stopped notes it; the others need not know. Safe to cancel: it is noted the next time.
+    fn settled(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
 
     /// Whether its events can have been published before, by this or a former process, so that whoever publishes has
     /// to look them up by TradeId.
@@ -138,6 +146,13 @@ impl BadCounts {
     /// Counts one more.
     pub fn add(&mut self, reason: BadReason) {
         self.0[reason as usize] += 1;
+    }
+
+    /// Counts what others counted.
+    fn extend(&mut self, others: &Self) {
+        for (sum, count) in self.0.iter_mut().zip(others.0) {
+            *sum += count;
+        }
     }
 
     /// The reasons that occurred, each with its count.

@@ -56,8 +56,7 @@ fn produce(bench: &Bench, url: &str, more: &[&str]) -> Output {
         .args(["--set", "AlphaVantage.RetryBackoffMs=10"])
         .args(["--set", "AlphaVantage.RequestsPerSecond=1000"])
         .args(more)
-        .output()
-        .expect("the binary runs");
+        .finish();
     keep_secret(&output);
     output
 }
@@ -207,8 +206,7 @@ fn check_says_what_is_there_and_what_is_not() {
             .args(["--set", "AlphaVantage.Symbols=IBM"])
             .args(more)
             .env("AlphaVantage__ApiKey", KEY)
-            .output()
-            .expect("the binary runs");
+            .finish();
         let said = format!(
             "{}{}",
             String::from_utf8_lossy(&output.stdout),
@@ -278,8 +276,7 @@ fn a_proxy_of_the_environment_is_followed() {
         .args(["--set", "AlphaVantage.BaseUrl=http://alpha-vantage.invalid"])
         .env("AlphaVantage__ApiKey", KEY)
         .env("HTTP_PROXY", proxy)
-        .output()
-        .expect("the binary runs");
+        .finish();
     assert_eq!(last_json(&output)["published"], 100, "{}", stderr(&output));
     assert_eq!(requests.load(Ordering::SeqCst), 1);
     assert!(!stderr(&output).contains(KEY));
@@ -300,8 +297,7 @@ fn a_backfill_that_was_cut_goes_on_where_it_was() {
                 .args(["--set", "AlphaVantage.Function=intraday"])
                 .args(["--set", "AlphaVantage.RequestsPerSecond=1000"])
                 .args(more)
-                .output()
-                .expect("the binary runs");
+                .finish();
             last_json(&output)
         };
         let part = fill(&["--count", "10"]);

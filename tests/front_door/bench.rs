@@ -7,7 +7,7 @@ use std::{
 
 use stockflow::wire::messages;
 
-use crate::support::{self, Cluster};
+use crate::support::{self, Cluster, Finish as _};
 
 fn bench(cluster: &Cluster, more: &[&str]) -> Output {
     let output = Command::new(env!("CARGO_BIN_EXE_stockflow"))
@@ -15,8 +15,7 @@ fn bench(cluster: &Cluster, more: &[&str]) -> Output {
         .env_clear()
         .args(["bench", "--produce", "-b", &cluster.address])
         .args(more)
-        .output()
-        .expect("the binary runs");
+        .finish();
     assert!(
         output.status.success(),
         "{} {more:?}: {}",

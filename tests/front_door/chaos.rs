@@ -18,7 +18,7 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::support::{embedded, make_topic, signal, stderr, unique, wait};
+use crate::support::{Finish as _, embedded, make_topic, signal, stderr, unique, wait};
 
 /// One run.
 struct Chaos {
@@ -254,8 +254,7 @@ impl Chaos {
             let output = group
                 .command(&member.directory, &["consume", "--until-end"])
                 .stderr(Stdio::piped())
-                .output()
-                .expect("a member runs");
+                .finish();
             assert!(
                 output.status.success(),
                 "{}: {}",
@@ -311,8 +310,7 @@ impl Chaos {
             .env_clear()
             .arg("verify")
             .args(directories.filter(|directory| directory.exists()))
-            .output()
-            .expect("the binary runs");
+            .finish();
         assert!(
             output.status.success(),
             "verify: {}{}: {}",

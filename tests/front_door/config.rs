@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::support::Finish as _;
+
 /// The binary in that directory, with nothing in its environment.
 fn stockflow(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stockflow"));
@@ -15,9 +17,7 @@ fn stockflow(dir: &Path, arguments: &[&str]) -> Command {
 }
 
 fn run(dir: &TempDir, arguments: &[&str]) -> Output {
-    stockflow(dir.path(), arguments)
-        .output()
-        .expect("the binary runs")
+    stockflow(dir.path(), arguments).finish()
 }
 
 fn stdout(output: &Output) -> String {
@@ -95,8 +95,7 @@ fn later_layers_win_and_are_named() {
     .args(["--format", "json"])
     .env("KAFKA__TOPIC", "e")
     .env("Kafka__ClientId", "e")
-    .output()
-    .expect("the binary runs");
+    .finish();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let shown: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
     for (key, value, origin) in [
@@ -122,8 +121,7 @@ fn wrong_configuration_is_78_and_told_all_at_once() {
     fs::write(dir.path().join("appsettings.json"), text).expect("a file");
     let output = stockflow(dir.path(), &["config", "show"])
         .env("Output__Dir", "x")
-        .output()
-        .expect("the binary runs");
+        .finish();
     assert_eq!(output.status.code(), Some(78));
     assert_eq!(stdout(&output), "");
     let said = stderr(&output);
@@ -145,6 +143,7 @@ fn wrong_configuration_is_78_and_told_all_at_once() {
 fn flags_that_the_source_would_pass_over_are_refused() {
     for (flags, part) in [
         ("--source simulated --once", "--count N"),
+        ("--source simulated --from-month 2025-01", "Alpha Vantage"),
         ("--source simulated --input x", "--source replay"),
         ("--source simulated --speed 2", "--source replay"),
         ("--source replay --input x --rate 5", "--source simulated"),
@@ -159,6 +158,9 @@ fn flags_that_the_source_would_pass_over_are_refused() {
         assert_eq!(output.status.code(), Some(78), "{flags}: {said}");
         assert!(said.contains(part), "{flags}: {said}");
     }
+    let both = ["produce", "--once", "--from-month", "2025-01"];
+    let output = run(&fresh(), &both);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
 }
 
 #[test]
@@ -172,8 +174,7 @@ fn secrets_are_masked_and_seen_to_be_set() {
         for format in ["text", "json"] {
             let output = stockflow(dir.path(), &["config", "show", "-vv", "--format", format])
                 .env(variable, value)
-                .output()
-                .expect("the binary runs");
+                .finish();
             let said = format!("{}{}", stdout(&output), stderr(&output));
             assert_eq!(output.status.code(), Some(0), "{said}");
             assert!(

@@ -50,7 +50,7 @@ fn stop(mut child: Child) -> Output {
         signal(&child, "TERM");
     }
     let status = wait(&mut child, Duration::from_secs(60));
-    let output = child.wait_with_output().expect("its output");
+    let output = child.finish();
     let text = stderr(&output);
     assert!(running, "it ended by itself: {text}");
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{text}");
@@ -147,7 +147,7 @@ fn a_one_shot_command_ends_in_the_dark_and_says_what_may_have_been_written() {
     if status.is_none() {
         child.kill().expect("a process");
     }
-    let output = child.wait_with_output().expect("its output");
+    let output = child.finish();
     let text = stderr(&output);
     assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
     for said in [

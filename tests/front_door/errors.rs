@@ -25,10 +25,7 @@ fn a_one_shot_command_gives_up_on_a_broker_that_is_not_there() {
     let cluster = nowhere();
     let bench = Bench::new(&cluster);
     let started = Instant::now();
-    let output = bench
-        .command(&["consume", "--until-end"])
-        .output()
-        .expect("the binary runs");
+    let output = bench.command(&["consume", "--until-end"]).finish();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(
         started.elapsed() >= Duration::from_secs(30),
@@ -81,10 +78,7 @@ fn the_others_say_so_at_once_and_try_for_ever() {
 fn a_missing_topic_is_named_with_the_command_that_creates_it() {
     let cluster = embedded();
     let bench = Bench::new(&cluster);
-    let output = bench
-        .command(&["consume", "--until-end"])
-        .output()
-        .expect("the binary runs");
+    let output = bench.command(&["consume", "--until-end"]).finish();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let text = stderr(&output);
     assert!(
@@ -116,8 +110,7 @@ fn a_directory_of_another_topic_is_refused() {
             "--out",
             bench.out().to_str().expect("UTF-8"),
         ])
-        .output()
-        .expect("the binary runs");
+        .finish();
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
     let text = stderr(&output);
     for part in [bench.group.as_str(), other.group.as_str(), "--out"] {
@@ -136,8 +129,7 @@ fn a_missing_or_placeholder_key_is_told_before_any_socket_opens() {
         let output = bench
             .command(&["produce", "--symbol", "IBM", "--set", set])
             .env_remove("AlphaVantage__ApiKey")
-            .output()
-            .expect("the binary runs");
+            .finish();
         assert_eq!(output.status.code(), Some(78), "{set}: {}", stderr(&output));
         let text = stderr(&output);
         assert!(

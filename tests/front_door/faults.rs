@@ -42,7 +42,7 @@ fn until_rows(bench: &Bench<'_>, rows: usize) {
 /// Waits until a consumer has ended by itself, with an error that says `parts`.
 fn failed(mut child: Child, parts: &[&str]) -> serde_json::Value {
     wait(&mut child, LONG).expect("it ends by itself");
-    said(&child.wait_with_output().expect("its output"), parts)
+    said(&child.finish(), parts)
 }
 
 fn said(output: &Output, parts: &[&str]) -> serde_json::Value {
@@ -58,8 +58,7 @@ fn said(output: &Output, parts: &[&str]) -> serde_json::Value {
 fn refused(bench: &Bench<'_>, parts: &[&str]) {
     let output = bench
         .command(&["consume", "--until-end", "--format", "json"])
-        .output()
-        .expect("it runs");
+        .finish();
     said(&output, parts);
 }
 
@@ -140,8 +139,7 @@ fn a_file_that_may_not_grow_stops_it_until_it_may() {
         .arg(inner.get_program())
         .args(inner.get_args())
         .current_dir(bench.directory.path())
-        .output()
-        .expect("sh runs");
+        .finish();
     let first = said(&limited, &["File too large", "consumed_trades_"]);
     assert_eq!(first["rows_written"], first["committed"], "{first}");
     goes_on(&bench, 30_000);

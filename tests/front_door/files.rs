@@ -106,8 +106,7 @@ fn verify(bench: &Bench<'_>) -> (i32, serde_json::Value) {
     let out = bench.out();
     let output = bench
         .command(&["verify", out.to_str().expect("UTF-8"), "--format", "json"])
-        .output()
-        .expect("the binary runs");
+        .finish();
     let code = output.status.code().expect("an exit code");
     (code, last_json(&output))
 }
@@ -355,7 +354,7 @@ fn three_thousand_days_need_few_descriptors() {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let output = child.wait_with_output().expect("its output");
+    let output = child.finish();
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(files <= 128, "{files} descriptors");
     assert!(memory < 200_000, "{memory} kB");

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::{embedded, say};
+use crate::support::{Finish as _, embedded, say};
 
 /// Runs a command with something on its stdin; returns its stdout, and panics with its stderr when it fails.
 pub(crate) fn run(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> String {
@@ -25,7 +25,7 @@ pub(crate) fn run(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -
         .write_all(input.as_bytes())
         .expect("it reads its input");
     drop(stdin);
-    let output = process.wait_with_output().expect("it ends");
+    let output = process.finish();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {errors}");
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -29,7 +29,7 @@ fn group(bench: &Bench<'_>, arguments: &[&str]) -> Value {
 
 /// The text of a command that has to fail with exit code 1.
 fn fails(bench: &Bench<'_>, arguments: &[&str]) -> String {
-    let output = bench.command(arguments).output().expect("it runs");
+    let output = bench.command(arguments).finish();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     stderr(&output)
 }
@@ -153,6 +153,54 @@ fn a_group_is_reset_to_every_target() {
     }
 }
 
+/// Killed before it learnt that its last commit counted, and then the group's offset is set: what was committed before
+/// the reset still says whose the rows are.
+#[test]
+fn a_reset_after_a_kill_leaves_the_rows_that_counted() {
+    for cluster in &clusters() {
+        let bench = Bench::new(cluster);
+        tokio::runtime::Runtime::new()
+            .expect("a runtime")
+            .block_on(make_topic(&cluster.address, &bench.topic, 1, &[]));
+        produce(&bench, 100, 1);
+        let classic = [
+            "--set",
+            "Kafka.GroupProtocol=classic",
+            "--set",
+            "Kafka.SessionTimeoutMs=6000",
+            "--set",
+            "Kafka.HeartbeatIntervalMs=1000",
+        ];
+        let mut consumer = bench
+            .command(&[&["consume"][..], &classic].concat())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a consumer");
+        let limit = Instant::now() + Duration::from_secs(60);
+        let described = || {
+            let described = bench.command(&["group", "describe", "--format", "json"]);
+            let output = { described }.output().expect("it runs");
+            output.status.success().then(|| last_json(&output))
+        };
+        let until = |what: &dyn Fn(&Value) -> bool| {
+            while !described().is_some_and(|described| what(&described)) {
+                assert!(Instant::now() < limit, "{}", cluster.name);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        // A partition without a commit says null.
+        until(&|described| described["partitions"][0]["committed"] == 100);
+        consumer.kill().expect("it can be killed");
+        consumer.wait().expect("it ends");
+        until(&|described| described["state"] == "Empty");
+        group(&bench, &["reset", "--execute", "--to", "latest"]);
+        let again = bench.json(&[&["consume", "--until-end"][..], &classic].concat());
+        assert_eq!(again["rows_written"], 0, "{}: {again}", cluster.name);
+        assert_eq!(rows(&bench.out()).len(), 100, "{}", cluster.name);
+    }
+}
+
 #[test]
 fn an_active_group_is_left_alone() {
     for cluster in &clusters() {
@@ -170,8 +218,7 @@ fn an_active_group_is_left_alone() {
             loop {
                 let output = bench
                     .command(&["group", "describe", "--format", "json"])
-                    .output()
-                    .expect("it runs");
+                    .finish();
                 if output.status.success() {
                     let described = last_json(&output);
                     let members = described["members"].as_array().expect("members");

@@ -45,7 +45,7 @@ fn a_topic_that_grows_while_it_is_written_gets_events_in_its_new_partitions_and_
     sleep(Duration::from_secs(5));
     signal(&child, "TERM");
     let status = wait(&mut child, Duration::from_secs(60));
-    let output = child.wait_with_output().expect("its output");
+    let output = child.finish();
     let text = stderr(&output);
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{text}");
 

@@ -118,8 +118,7 @@ fn bad_records_go_to_a_topic_once_with_why_and_whence() {
                 "50",
             ])
             .args(["--set", &set])
-            .output()
-            .expect("it runs");
+            .finish();
         let text = String::from_utf8(shown.stdout.clone()).expect("UTF-8");
         assert_eq!(text.lines().count(), 50, "{}", stderr(&shown));
         let line = text.lines().find(|line| line.ends_with(": bad 7"));
@@ -182,8 +181,7 @@ fn a_topic_that_cannot_take_letters_stops_before_the_commit() {
     ] {
         let refused = bench
             .command(&["consume", "--until-end", "--set", set])
-            .output()
-            .expect("it runs");
+            .finish();
         let said = stderr(&refused);
         assert_eq!(refused.status.code(), Some(code), "{said}");
         assert!(said.contains("Output.DeadLetterTopic"), "{said}");
@@ -203,10 +201,7 @@ fn bad_records_are_counted_by_reason_and_told_once_a_kind() {
     records.push(Raw::new(b"k", Some(b"7")));
     records.push(Raw::new(b"k", None));
     block_on(publish(&cluster.address, &bench.topic, None, records));
-    let output = bench
-        .command(&["consume", "--until-end"])
-        .output()
-        .expect("it runs");
+    let output = bench.command(&["consume", "--until-end"]).finish();
     let (said, text) = (
         stderr(&output),
         String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -224,7 +219,7 @@ fn bad_records_are_counted_by_reason_and_told_once_a_kind() {
             ..Bench::new(&cluster)
         };
         let consume = ["consume", "--until-end", "--format", "json", "--set", set];
-        other.command(&consume).output().expect("it runs")
+        other.command(&consume).finish()
     };
     let done = last_json(&other("Output.BadRecords=skip"));
     assert_eq!(done["skipped_by_reason"]["not_json"], 40, "{done}");
@@ -267,8 +262,7 @@ fn repaired_letters_become_rows_once_and_the_proof_holds() {
         .env_clear()
         .args(replay)
         .args(["-b", "127.0.0.1:1", "--format", "json"])
-        .output()
-        .expect("it runs");
+        .finish();
     assert!(alone.status.success(), "{}", stderr(&alone));
     let done = last_json(&alone);
     assert_eq!(done["rows_written"], 19, "{done}");
@@ -291,7 +285,7 @@ fn repaired_letters_become_rows_once_and_the_proof_holds() {
         "{report}"
     );
     assert_eq!(report["dead_letters"], 1);
-    let text = bench.command(&replay).output().expect("it runs");
+    let text = bench.command(&replay).finish();
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
     assert!(
         text.starts_with("0 dead letters became rows, 20 had before, 1 are no"),
@@ -309,7 +303,7 @@ fn repaired_letters_become_rows_once_and_the_proof_holds() {
 
     // What is no line of letters is named, and where.
     fs::write(&repaired, "{\"topic\":1}\n").expect("written");
-    let refused = bench.command(&replay).output().expect("it runs");
+    let refused = bench.command(&replay).finish();
     assert_eq!(refused.status.code(), Some(1));
     let said = stderr(&refused);
     assert!(
@@ -322,8 +316,7 @@ fn repaired_letters_become_rows_once_and_the_proof_holds() {
         .command(&["consume", "--replay-dead-letters", "-"])
         .args(["--out", out.to_str().expect("UTF-8")])
         .stdin(Stdio::null())
-        .output()
-        .expect("it runs");
+        .finish();
     assert_eq!(elsewhere.status.code(), Some(78), "{}", stderr(&elsewhere));
 }
 

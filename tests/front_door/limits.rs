@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Runs it until it says this on standard error; what it said until then. Ends with the test when it never does.
-fn says(mut command: Command, words: &str) -> Vec<String> {
+pub(crate) fn says(mut command: Command, words: &str) -> Vec<String> {
     let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -74,7 +74,7 @@ fn both_halves_say_once_that_there_is_no_broker() {
         .expect("the binary starts");
     std::thread::sleep(Duration::from_secs(3));
     child.kill().expect("it runs");
-    let said = stderr(&child.wait_with_output().expect("its output"));
+    let said = stderr(&child.finish());
     assert_eq!(said.matches("Kafka.BootstrapServers").count(), 1, "{said}");
 }
 
@@ -142,8 +142,7 @@ fn check_says_whose_the_output_directory_is_and_who_writes_into_it() {
             ])
             .args(["--set", &format!("AlphaVantage.BaseUrl={url}")])
             .args(more)
-            .output()
-            .expect("the binary runs");
+            .finish();
         let report = last_json(&output);
         let checks = report["checks"].as_array().expect("checks").clone();
         let found = checks
@@ -177,10 +176,7 @@ fn check_says_whose_the_output_directory_is_and_who_writes_into_it() {
     let (code, outcome, detail) = look(&[]);
     assert_eq!((code, outcome.as_str()), (Some(0), "ok"), "{detail}");
     let other = ["--set", "Kafka.GroupId=another"];
-    let output = bench
-        .command(&["check", "--offline"])
-        .output()
-        .expect("the binary runs");
+    let output = bench.command(&["check", "--offline"]).finish();
     assert!(!stderr(&output).contains("another"));
     let output = Command::new(env!("CARGO_BIN_EXE_stockflow"))
         .current_dir(bench.directory.path())
@@ -190,8 +186,7 @@ fn check_says_whose_the_output_directory_is_and_who_writes_into_it() {
         .args(other)
         .args(["--set", "AlphaVantage.Symbols=IBM"])
         .args(["--set", &format!("AlphaVantage.BaseUrl={url}")])
-        .output()
-        .expect("the binary runs");
+        .finish();
     keep_secret(&output);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -50,8 +50,7 @@ fn records_that_were_deleted_are_a_gap_that_is_told() {
         );
         let output = bench
             .command(&["consume", "--until-end", "--set", &set])
-            .output()
-            .expect("the binary runs");
+            .finish();
         let said = stderr(&output);
         assert!(output.status.success(), "{protocol}: {said}");
         assert!(said.contains("retention has deleted"), "{said}");
@@ -124,7 +123,7 @@ fn a_compacted_topic_has_holes_and_is_read_to_its_end() {
             produce(&bench, 50, *seed);
             *seed += 1;
             let reader = Bench {
-                directory: tempfile::tempdir().expect("a directory"),
+                directory: Directory::new(),
                 cluster: &cluster,
                 topic: bench.topic.clone(),
                 group: unique("all"),

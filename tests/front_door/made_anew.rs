@@ -13,8 +13,7 @@ fn topics(cluster: &Cluster, arguments: &[&str]) {
     let done = Command::new(script)
         .args(["topics", "--bootstrap-server", &cluster.address])
         .args(arguments)
-        .output()
-        .expect("scripts/kafka runs");
+        .finish();
     assert!(done.status.success(), "{arguments:?}: {}", stderr(&done));
 }
 
@@ -60,7 +59,7 @@ fn a_topic_that_is_made_anew_is_read_from_its_beginning() {
             let written = wait_for_rows(&bench, 1200);
             signal(&reader, "TERM");
             let status = wait(&mut reader, Duration::from_secs(20));
-            let output = reader.wait_with_output().expect("its output");
+            let output = reader.finish();
             assert_eq!(written, 1200, "{protocol}: {}", stderr(&output));
             assert_eq!(rows(&bench.out()).len(), 1200, "{protocol}");
             assert_eq!(

@@ -104,7 +104,7 @@ fn settings_of_the_classic_protocol_are_not_passed_over_under_the_other() {
             for set in sets {
                 command.args(["--set", set]);
             }
-            let output = command.output().expect("the binary runs");
+            let output = command.finish();
             assert!(output.status.success(), "{}", stderr(&output));
             stderr(&output)
         };
@@ -158,8 +158,7 @@ fn a_new_directory_in_a_group_that_has_read_says_what_is_not_in_it() {
         let run = |name: &str| {
             let output = bench
                 .command(&["consume", "--until-end", "--out", name])
-                .output()
-                .expect("the binary runs");
+                .finish();
             assert!(output.status.success(), "{}", stderr(&output));
             stderr(&output)
         };
@@ -199,10 +198,7 @@ fn a_copied_directory_is_refused() {
         produce(&bench, 60);
         bench.json(&[&consume[..], &["a"]].concat());
         produce(&bench, 10);
-        let refused = bench
-            .command(&[&consume[..], &["b"]].concat())
-            .output()
-            .expect("the binary runs");
+        let refused = bench.command(&[&consume[..], &["b"]].concat()).finish();
         let said = stderr(&refused);
         assert_eq!(refused.status.code(), Some(78), "{said}");
         assert!(said.contains("is a copy"), "{said}");
@@ -236,7 +232,7 @@ fn auto_takes_the_best_protocol_that_both_sides_have() {
             until("both are there", || {
                 let mut describe = bench.command(&["group", "describe", "--format", "json"]);
                 // There is no group yet, at first.
-                let output = describe.output().expect("the binary runs");
+                let output = describe.finish();
                 found = output.status.success().then(|| last_json(&output));
                 let members = found.as_ref().and_then(|found| found["members"].as_array());
                 members.map_or(0, Vec::len) == 1 + usize::from(first.is_some())

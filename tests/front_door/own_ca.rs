@@ -68,7 +68,7 @@ fn a_ca_of_ones_own_is_trusted_when_it_is_named() {
             ])
             .args(["--set", "AlphaVantage.MaxRetries=0", "--format", "json"]);
         command.env("SSL_CERT_FILE", ca);
-        let output = command.output().expect("the binary runs");
+        let output = command.finish();
         keep_secret(&output);
         output
     };

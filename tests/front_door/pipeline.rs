@@ -180,8 +180,7 @@ fn demo_needs_nothing() {
         .args([
             "demo", "--events", "2000", "--out", "trades", "--format", "json",
         ])
-        .output()
-        .expect("the binary runs");
+        .finish();
     assert!(output.status.success(), "{}", stderr(&output));
     let done = last_json(&output);
     assert_eq!(done["published"], 2000, "{done}");
@@ -196,8 +195,7 @@ fn demo_names_its_files_and_what_to_try_next() {
         .current_dir(directory.path())
         .env_clear()
         .args(["demo", "--seconds", "2"])
-        .output()
-        .expect("the binary runs");
+        .finish();
     assert!(output.status.success(), "{}", stderr(&output));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(text.contains("consumed_trades_"), "{text}");
@@ -238,7 +236,7 @@ fn a_stop_drains_and_commits() {
             signal(&child, name);
             let asked = Instant::now();
             let status = wait(&mut child, Duration::from_secs(20));
-            let output = child.wait_with_output().expect("its output");
+            let output = child.finish();
             assert_eq!(
                 status.and_then(|status| status.code()),
                 Some(0),

@@ -207,7 +207,7 @@ fn swallow(cluster: &Cluster, good: u64, bad: usize) -> Option<[u64; 3]> {
         samples.extend(memory(child.id()).map(|(highest, _)| (started.elapsed(), highest)));
         std::thread::sleep(Duration::from_millis(10));
     }
-    let output = child.wait_with_output().expect("its output");
+    let output = child.finish();
     assert!(output.status.success(), "{}", output.status);
     let done = last_json(&output);
     assert_eq!(done["rows_written"], good, "{done}");

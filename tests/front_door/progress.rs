@@ -17,11 +17,15 @@ fn a_terminal_shows_speed_and_lag_and_a_pipe_does_not() {
     block_on(publish(&cluster.address, &bench.topic, None, events));
     let piped = bench
         .command(&["consume", "--until-end", "--out", "piped"])
-        .output()
-        .expect("it runs");
+        .finish();
     assert!(!stderr(&piped).contains("rows/s"), "{}", stderr(&piped));
 
-    if Command::new("script").arg("--version").output().is_err() {
+    if Command::new("script")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_err()
+    {
         say("left out: progress on a terminal, because there is no script (util-linux)");
         return;
     }
@@ -77,8 +81,7 @@ fn a_load_test_reads_what_it_published_and_leaves_nothing() {
                 .env("TMPDIR", bench.directory.path())
                 .args(["bench", "-b", &cluster.address, "--format", "json"])
                 .args(arguments)
-                .output()
-                .expect("it runs");
+                .finish();
             assert!(
                 output.status.success(),
                 "{}: {}",

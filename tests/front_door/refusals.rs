@@ -21,8 +21,7 @@ fn produce(script: Script, more: &[&str]) -> (Output, String, Scripted) {
         .command(&["produce", "--source", "simulated", "--count", "4"])
         .args(["--set", "Kafka.MessageTimeoutMs=4000"])
         .args(more)
-        .output()
-        .expect("the binary runs");
+        .finish();
     (output, bench.topic.clone(), broker)
 }
 
@@ -212,8 +211,7 @@ fn a_transactional_id_without_a_coordinator_is_said_and_ends_a_one_shot_command(
         .command(&simulated)
         .args(id)
         .args(["--count", "4"])
-        .output()
-        .expect("the binary runs");
+        .finish();
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(started.elapsed() >= Duration::from_secs(30));
@@ -234,8 +232,7 @@ fn check_refuses_a_compacted_topic_as_produce_does() {
         let output = bench
             .command(&["check", "--format", "json"])
             .args(more)
-            .output()
-            .expect("the binary runs");
+            .finish();
         let found = last_json(&output);
         let of_topic = |check: &&serde_json::Value| check["check"] == "topic";
         let line = found["checks"].as_array().expect("checks");
@@ -315,8 +312,7 @@ fn batches_are_split_until_the_topic_takes_them_also_in_a_transaction() {
         make(&bench, "100");
         let output = bench
             .command(&[&replay[..], &plain[..], id].concat())
-            .output()
-            .expect("the binary runs");
+            .finish();
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");
         for part in ["MESSAGE_TOO_LARGE", "max.message.bytes", "TradeId", "IBM"] {

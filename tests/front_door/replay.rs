@@ -8,8 +8,8 @@ use crate::support::*;
 fn a_terminal_shows_bytes_and_the_time_left() {
     let works = Command::new("script")
         .args(["-qec", "true", "/dev/null"])
-        .output()
-        .is_ok_and(|output| output.status.success());
+        .status()
+        .is_ok_and(|status| status.success());
     if !works {
         return say(
             "left out: the progress bar, because there is no script (util-linux) to make a terminal",
@@ -38,8 +38,7 @@ fn a_terminal_shows_bytes_and_the_time_left() {
         .args(["-qec", &replay, "/dev/null"])
         .env("TERM", "xterm")
         .env("COLUMNS", "120")
-        .output()
-        .expect("script runs");
+        .finish();
     keep_secret(&output);
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{shown}");
@@ -54,8 +53,7 @@ fn a_terminal_shows_bytes_and_the_time_left() {
     // Elsewhere there is none.
     let output = bench
         .command(&["produce", "--source", "replay", "--input", "day.ndjson"])
-        .output()
-        .expect("the binary runs");
+        .finish();
     assert!(!stderr(&output).contains(" left"), "{}", stderr(&output));
 }
 
@@ -68,8 +66,7 @@ fn a_body_of_another_symbol_is_published_as_what_it_says_and_told() {
         let output = bench
             .command(&["produce", "--source", "replay", "--input", &file])
             .args(["--symbol", symbols, "--format", "json"])
-            .output()
-            .expect("the binary runs");
+            .finish();
         assert!(output.status.success(), "{}", stderr(&output));
         stderr(&output)
     };
@@ -84,8 +81,7 @@ fn a_body_of_another_symbol_is_published_as_what_it_says_and_told() {
     let output = bench
         .command(&["produce", "--source", "replay", "--input", &csv])
         .args(["--symbol", "MSFT,IBM"])
-        .output()
-        .expect("the binary runs");
+        .finish();
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
     assert!(

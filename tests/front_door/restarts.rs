@@ -7,7 +7,7 @@ use crate::{foreign_clients::run, support::*};
 /// The same topic, from a directory that has kept nothing of it.
 fn without_memory<'a>(bench: &Bench<'a>) -> Bench<'a> {
     Bench {
-        directory: tempfile::tempdir().expect("a directory"),
+        directory: Directory::new(),
         cluster: bench.cluster,
         topic: bench.topic.clone(),
         group: bench.group.clone(),
@@ -56,7 +56,7 @@ fn a_compacted_topic_is_refused_unless_nothing_is_looked_up() {
         ));
     let input = fixture("intraday_ibm_1min.json");
     let produce = ["produce", "--source", "replay", "--input", &input];
-    let output = bench.command(&produce).output().expect("the binary runs");
+    let output = bench.command(&produce).finish();
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(78), "{text}");
     for part in [&*bench.topic, "Kafka.Topic", "compacted", "--republish"] {

@@ -20,8 +20,7 @@ fn run(arguments: &[&str]) -> Output {
         .current_dir(directory.path())
         .env_clear()
         .args(arguments)
-        .output()
-        .expect("the binary runs")
+        .finish()
 }
 
 #[test]
@@ -38,7 +37,7 @@ fn the_key_is_not_in_the_list_of_processes() {
         let mut command = bench.command(&["produce", "--symbol", "IBM"]);
         command.args(["--set", &format!("AlphaVantage.BaseUrl={url}")]);
         if from_file {
-            fs::write(bench.directory.path().join("key"), KEY).expect("a file");
+            fs::write(bench.directory.path().join(KEY_FILE), KEY).expect("a file");
             command
                 .env_remove("AlphaVantage__ApiKey")
                 .env("AlphaVantage__ApiKeyFile", "key");
@@ -61,7 +60,7 @@ fn the_key_is_not_in_the_list_of_processes() {
             assert!(!shown.contains(KEY), "{shown}");
         }
         child.kill().expect("it runs");
-        keep_secret(&child.wait_with_output().expect("its output"));
+        keep_secret(&child.finish());
     }
 }
 
@@ -86,8 +85,7 @@ fn the_key_is_in_no_log_however_much_is_logged() {
         ])
         .args(["--set", &format!("AlphaVantage.BaseUrl={url}")])
         .args(["--set", "AlphaVantage.RetryBackoffMs=10"])
-        .output()
-        .expect("the binary runs");
+        .finish();
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
     assert!(
@@ -174,4 +172,72 @@ fn a_named_pipe_is_no_configuration_file() {
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
     assert!(stderr(&output).contains("it is a pipe"));
     assert!(begin.elapsed() < Duration::from_secs(60));
+}
+
+/// What every test of this directory relies on to search all that is said.
+#[test]
+fn every_program_is_run_to_its_end_where_its_outputs_are_searched() {
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/front_door");
+    let ways = [".output", ".wait_with_output"].map(|way| format!("{way}()"));
+    let mut seen = 0;
+    for entry in fs::read_dir(tests).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.ends_with("support.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        seen += 1;
+        for way in &ways {
+            assert!(
+                !text.contains(way),
+                "{}: `{way}` of a program is for support.rs, `.finish()` searches what it says",
+                path.display()
+            );
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}
+
+/// `scripts/test` lets no line of any test pass that has a key in it.
+#[test]
+fn the_search_of_all_output_finds_a_key() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/leaks");
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = directory.path().join("log");
+    let search = |text: &str| {
+        fs::write(&log, text).expect("a file");
+        let found = Command::new(script).arg(&log).finish();
+        (
+            found.status.code(),
+            String::from_utf8_lossy(&found.stdout).into_owned(),
+        )
+    };
+    assert_eq!(search("all is well\n").0, Some(0));
+    let of_the_service = "EXAMPLEKEY000001";
+    let body = String::from_utf8(body("information_daily_limit.json")).expect("UTF-8");
+    assert!(
+        body.contains(of_the_service),
+        "the key that a service's texts have"
+    );
+    for key in [KEY, of_the_service] {
+        for key in [key.to_owned(), key.to_ascii_lowercase()] {
+            let (code, said) = search(&format!("first\nasked ?apikey={key}&x\nlast\n"));
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains("2:asked ?apikey="), "{said}");
+        }
+    }
+    assert_eq!(
+        Command::new(script)
+            .arg(directory.path().join("none"))
+            .finish()
+            .status
+            .code(),
+        Some(2)
+    );
+    let steps = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/test"));
+    assert!(
+        steps
+            .expect("a script")
+            .contains("scripts/leaks \"$scratch/cargo-test.log\"")
+    );
 }

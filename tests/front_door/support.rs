@@ -207,16 +207,37 @@ pub(crate) fn unique(prefix: &str) -> String {
 
 /// A directory, topic and group of a test's own on a cluster.
 pub(crate) struct Bench<'a> {
-    pub(crate) directory: TempDir,
+    pub(crate) directory: Directory,
     pub(crate) cluster: &'a Cluster,
     pub(crate) topic: String,
     pub(crate) group: String,
 }
 
+/// A temporary directory. Whatever was left in it is searched for the key: logs, state, files of trades.
+pub(crate) struct Directory(TempDir);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            keep_secret_below(self.path());
+        }
+    }
+}
+
 impl<'a> Bench<'a> {
     pub(crate) fn new(cluster: &'a Cluster) -> Self {
         Self {
-            directory: tempfile::tempdir().expect("a directory"),
+            directory: Directory::new(),
             cluster,
             topic: unique("trades"),
             group: unique("group"),
@@ -263,11 +284,60 @@ impl<'a> Bench<'a> {
 /// The API key is in nothing that a program says.
 pub(crate) fn keep_secret(output: &Output) {
     for said in [&output.stdout, &output.stderr] {
-        let said = String::from_utf8_lossy(said);
-        assert!(
-            !said.to_ascii_uppercase().contains(KEY),
-            "the key leaks: {said}"
-        );
+        keep_secret_text(&String::from_utf8_lossy(said));
+    }
+}
+
+/// The API key is not in this, in capitals or not.
+pub(crate) fn keep_secret_text(said: &str) {
+    assert!(!holds_key(said.as_bytes()), "the key leaks: {said}");
+}
+
+pub(crate) fn holds_key(bytes: &[u8]) -> bool {
+    memchr::memmem::find(&bytes.to_ascii_uppercase(), KEY.as_bytes()).is_some()
+}
+
+/// What tests give the key to a program in.
+pub(crate) const KEY_FILE: &str = "key";
+
+/// The API key is in no file of a directory, nor in a name, but in the one that it is given in.
+pub(crate) fn keep_secret_below(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let (path, kind) = (entry.path(), entry.file_type());
+        keep_secret_text(&path.to_string_lossy());
+        match kind {
+            Ok(kind) if kind.is_dir() => keep_secret_below(&path),
+            Ok(kind) if kind.is_file() && !path.ends_with(KEY_FILE) => {
+                let bytes = fs::read(&path).unwrap_or_default();
+                assert!(!holds_key(&bytes), "the key leaks into {}", path.display());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Runs a program to its end: the one way in which these tests do it, so that whatever a program says is searched for the
+/// key. A test of `secrets` sees to that.
+pub(crate) trait Finish {
+    fn finish(self) -> Output;
+}
+
+impl Finish for &mut Command {
+    fn finish(self) -> Output {
+        let output = self.output().expect("it runs");
+        keep_secret(&output);
+        output
+    }
+}
+
+impl Finish for Child {
+    fn finish(self) -> Output {
+        let output = self.wait_with_output().expect("its output");
+        keep_secret(&output);
+        output
     }
 }
 
@@ -378,6 +448,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if !std::thread::panicking() {
+            keep_secret_text(&self.said());
+        }
     }
 }
 

@@ -11,10 +11,7 @@ use serde_json::Value;
 use crate::{raw::*, support::*};
 
 fn lines(bench: &Bench<'_>, arguments: &[&str]) -> Vec<String> {
-    let output = bench
-        .command(&[&["tail"], arguments].concat())
-        .output()
-        .expect("it runs");
+    let output = bench.command(&[&["tail"], arguments].concat()).finish();
     assert!(
         output.status.success(),
         "{arguments:?}: {}",
@@ -143,7 +140,6 @@ fn what_is_no_trade_is_shown_as_such_and_cannot_harm_the_terminal() {
     );
     let nothing = bench
         .command(&["tail", "--dead-letters", "--out", "nowhere"])
-        .output()
-        .expect("it runs");
+        .finish();
     assert_eq!(nothing.status.code(), Some(78), "{}", stderr(&nothing));
 }

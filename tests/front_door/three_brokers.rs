@@ -19,8 +19,7 @@ fn number(name: &str) -> u64 {
 fn kafka(arguments: &[&str]) -> String {
     let done = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"))
         .args(arguments)
-        .output()
-        .expect("scripts/kafka");
+        .finish();
     assert!(done.status.success(), "{arguments:?}: {}", stderr(&done));
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
@@ -188,7 +187,7 @@ fn a_tail_that_is_not_replicated_is_waited_for() {
     let untouched = logged() == tail;
     signal_followers("CONT");
     let status = wait(&mut second, Duration::from_secs(120));
-    let output = second.wait_with_output().expect("its output");
+    let output = second.finish();
     let text = stderr(&output);
     assert!(grown, "nothing was written behind the followers\n{text}");
     assert!(waits && untouched, "it did not wait\n{text}");

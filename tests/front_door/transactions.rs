@@ -34,7 +34,7 @@ fn read(bench: &Bench<'_>, isolation: &str) -> Vec<String> {
     let name = unique(isolation);
     let isolation = format!("Kafka.IsolationLevel={isolation}");
     let reader = Bench {
-        directory: tempfile::tempdir().expect("a directory"),
+        directory: Directory::new(),
         cluster: bench.cluster,
         topic: bench.topic.clone(),
         group: name,
@@ -142,14 +142,14 @@ fn a_stop_leaves_no_part_of_a_poll() {
     let end = Instant::now() + Duration::from_secs(60);
     while read(&bench, "read_uncommitted").len() < 2 {
         if let Some(status) = first.try_wait().expect("a process") {
-            let output = first.wait_with_output().expect("its output");
+            let output = first.finish();
             panic!("it ended with {status}: {}", stderr(&output));
         }
         assert!(Instant::now() < end, "nothing came");
     }
     signal(&first, "TERM");
     let status = wait(&mut first, Duration::from_secs(60));
-    let output = first.wait_with_output().expect("its output");
+    let output = first.finish();
     let text = stderr(&output);
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{text}");
     let seen = read(&bench, "read_committed").len() - 1;
@@ -177,7 +177,7 @@ fn a_second_producer_with_the_id_fences_the_first() {
     if status.is_none() {
         first.kill().expect("a process");
     }
-    let output = first.wait_with_output().expect("its output");
+    let output = first.finish();
     let text = stderr(&output);
     assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
     assert!(text.contains("Kafka.TransactionalId"), "{text}");
@@ -186,7 +186,7 @@ fn a_second_producer_with_the_id_fences_the_first() {
     sleep(Duration::from_secs(1));
     signal(&second, "TERM");
     let status = wait(&mut second, Duration::from_secs(30));
-    let output = second.wait_with_output().expect("its output");
+    let output = second.finish();
     assert_eq!(
         status.and_then(|status| status.code()),
         Some(0),
@@ -225,7 +225,7 @@ fn a_record_that_times_out_ends_even_a_command_without_an_end() {
     if status.is_none() {
         child.kill().expect("a process");
     }
-    let output = child.wait_with_output().expect("its output");
+    let output = child.finish();
     let text = stderr(&output);
     assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
     assert!(text.contains("not acknowledged"), "{text}");
@@ -258,11 +258,7 @@ fn offsets_without_a_record_are_confirmed_by_the_brokers() {
     );
 
     block_on(delete(&cluster.address, &bench.topic));
-    let asked = bench
-        .command(&verify)
-        .args(["--format", "json"])
-        .output()
-        .expect("it runs");
+    let asked = bench.command(&verify).args(["--format", "json"]).finish();
     let report = last_json(&asked);
     assert_eq!(asked.status.code(), Some(3), "{report}");
     let doubt = report["doubts"][0].as_str().expect("a doubt");
@@ -274,8 +270,7 @@ fn offsets_without_a_record_are_confirmed_by_the_brokers() {
     let unasked = std::process::Command::new(env!("CARGO_BIN_EXE_stockflow"))
         .current_dir(bench.directory.path())
         .args(verify)
-        .output()
-        .expect("it runs");
+        .finish();
     assert_eq!(unasked.status.code(), Some(0), "{}", stderr(&unasked));
 }
 

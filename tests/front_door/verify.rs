@@ -9,8 +9,7 @@ fn verify(bench: &Bench<'_>) -> (i32, serde_json::Value) {
     let out = bench.out();
     let output = bench
         .command(&["verify", out.to_str().expect("UTF-8"), "--format", "json"])
-        .output()
-        .expect("the binary runs");
+        .finish();
     (
         output.status.code().expect("an exit code"),
         last_json(&output),
@@ -93,7 +92,7 @@ fn changes_are_found_and_located() {
     );
     fs::write(&path, good).expect("put back");
     assert_eq!(verify(&bench).0, 0);
-    let nothing = bench.command(&["verify", "."]).output().expect("it runs");
+    let nothing = bench.command(&["verify", "."]).finish();
     assert_eq!(nothing.status.code(), Some(1));
     assert!(
         stderr(&nothing).contains("no directory of stockflow"),

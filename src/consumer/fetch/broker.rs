@@ -138,13 +138,14 @@ impl Shared {
             .filter_map(|data| data.records.as_ref())
             .map(|records| records.len());
         let held = self.gate.hold(bytes.sum());
-        let mut brought = Vec::new();
+        // All data of an answer is one hand-over, however many partitions it is of.
+        let (mut chunks, mut news) = (Vec::new(), Vec::new());
         // In the broker's order, so that the first batch with data is known: that one has to be whole.
         let mut first = true;
         for data in answered {
             if let Some(ask) = asked.remove(&data.partition_index) {
                 let bytes = data.records.as_ref().map_or(0, |records| records.len());
-                brought.extend(self.sort(node, ask, data, first, &held));
+                news.extend(self.sort(node, ask, data, first, &held, &mut chunks));
                 first &= bytes == 0;
             }
         }
@@ -157,12 +158,16 @@ impl Shared {
         }
         // The chunks alone keep the memory now.
         drop(held);
-        for fetched in brought {
+        if !chunks.is_empty() {
+            self.hand_on(Fetched::Chunks(chunks)).await;
+        }
+        for fetched in news {
             self.hand_on(fetched).await;
         }
     }
 
-    /// What one partition brought; `first` if its bytes have to hold a whole batch.
+    /// What one partition brought: data goes to `chunks`, what happened behind it is returned. `first` if its bytes have to
+    /// hold a whole batch.
     fn sort(
         &self,
         node: i32,
@@ -170,20 +175,18 @@ impl Shared {
         data: PartitionData,
         first: bool,
         held: &Arc<Held>,
-    ) -> Vec<Fetched> {
+        chunks: &mut Vec<Chunk>,
+    ) -> Option<Fetched> {
         if let Err(code) = ErrorCode::check(data.error_code) {
-            return self.sort_error(node, ask, code).into_iter().collect();
+            return self.sort_error(node, ask, code);
         }
         if data.preferred_read_replica >= 0 && !ask.near {
             let mut board = self.board.lock();
             board.prefer(node, ask, data.preferred_read_replica);
-            return Vec::new();
+            return None;
         }
         if data.diverging_epoch.end_offset >= 0 {
-            return self
-                .go_back(node, ask, &data.diverging_epoch)
-                .into_iter()
-                .collect();
+            return self.go_back(node, ask, &data.diverging_epoch);
         }
         let mut cursor = ask.cursor;
         let aborted = data.aborted_transactions.unwrap_or_default();
@@ -194,31 +197,29 @@ impl Shared {
         if fault.is_none() || moved {
             let (counts, recovered) = self.board.lock().advance(node, ask, cursor);
             if !counts {
-                return Vec::new();
+                return None;
             }
             if recovered {
                 tracing::info!(topic = %self.settings.topic, partition = ask.partition, "the partition can be read again");
             }
         }
-        let mut sorted = Vec::new();
         if moved {
-            sorted.push(Fetched::Chunk(Chunk {
+            chunks.push(Chunk {
                 topic: Arc::clone(&self.settings.topic),
                 partition: ask.partition,
                 high_watermark: data.high_watermark,
                 last_stable_offset: data.last_stable_offset,
                 taken,
                 _held: Arc::clone(held),
-            }));
+            });
         }
         let ask = Ask { cursor, ..*ask };
         match fault {
-            None => {}
+            None => None,
             // Another partition took the room of the answer; in the next one this one comes first.
-            Some(Fault::NoProgress(_)) if !first => {}
-            Some(fault) => sorted.extend(self.suspect(node, &ask, fault)),
+            Some(Fault::NoProgress(_)) if !first => None,
+            Some(fault) => self.suspect(node, &ask, fault),
         }
-        sorted
     }
 
     /// The leader's log and what we read of it have parted: it has lost records that we had (KIP-320).

@@ -38,8 +38,8 @@ pub(super) const MOST_IN_FLIGHT: usize = 32 << 20;
 /// a partition that moves to this leader may have to wait for its turn.
 const LONG_POLL: Duration = Duration::from_millis(500);
 
-/// How many chunks may wait to be taken. They are bounded by their bytes; this only bounds the channel itself, so that
-/// a leader's answer with many partitions is handed on without a wait.
+/// How many answers may wait to be taken. They are bounded by their bytes; this only bounds the channel itself, so that
+/// no leader waits for another.
 const MOST_WAITING: usize = 64;
 
 /// What fetching has to know.
@@ -59,8 +59,13 @@ pub(super) struct FetchSettings {
 /// What fetching brings.
 #[derive(Debug)]
 pub(super) enum Fetched {
-    Chunk(Chunk),
-    Moved { partition: i32, from: i64, to: i64 },
+    /// Of one answer, at most one a partition.
+    Chunks(Vec<Chunk>),
+    Moved {
+        partition: i32,
+        from: i64,
+        to: i64,
+    },
     Failed(ConsumeError),
 }
 

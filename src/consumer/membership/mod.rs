@@ -93,18 +93,23 @@ impl Membership {
 
     /// Where the membership stands.
     pub(super) fn standing(&self) -> Standing {
-        match &*self.machine.lock() {
-            Machine::Classic(machine) => machine.standing().clone(),
-            Machine::Modern(machine) => machine.standing().clone(),
-        }
+        standing_of(&self.machine.lock()).clone()
+    }
+
+    /// The tenure and the serial number of what the group said last: they tell whether the standing is another one.
+    pub(super) fn said(&self) -> (u64, u64) {
+        let machine = self.machine.lock();
+        let standing = standing_of(&machine);
+        (standing.tenure, standing.serial)
     }
 
     /// Who may commit in a tenure, and which partitions; read together, so that they belong together.
     pub(super) fn commits_as(&self, tenure: u64) -> Option<(Identity, BTreeSet<i32>)> {
         let machine = self.machine.lock();
-        let (identity, standing) = match &*machine {
-            Machine::Classic(machine) => (machine.identity(), machine.standing()),
-            Machine::Modern(machine) => (machine.identity(), machine.standing()),
+        let standing = standing_of(&machine);
+        let identity = match &*machine {
+            Machine::Classic(machine) => machine.identity(),
+            Machine::Modern(machine) => machine.identity(),
         };
         let ours = standing.owned.clone();
         identity
@@ -119,7 +124,7 @@ impl Membership {
 
     /// Why there will be no membership any more, if so; told once.
     pub(super) fn take_end(&self) -> Option<ConsumeError> {
-        let failed = self.standing().failed;
+        let failed = standing_of(&self.machine.lock()).failed;
         let ended = self.ended.lock().take();
         ended.or_else(|| failed.map(|(api, code)| self.refused(api, code)))
     }

@@ -37,6 +37,11 @@ pub async fn check(config: &Config, options: CheckOptions) -> CheckReport {
     configuration(config, &mut report);
     let source_is_complete = match config.check_source() {
         Ok(()) => true,
+        Err(_) if !config.names_source() => {
+            let detail = "neither Source.Kind nor AlphaVantage.ApiKey and Symbols are set: `consume` needs none of them, `produce` and `run` do";
+            report.add("source", Outcome::NotSetUp, detail);
+            false
+        }
         Err(error) => {
             report.add("source", Outcome::Failed, error.to_string());
             false
@@ -142,6 +147,9 @@ async fn brokers(config: &Config, report: &mut CheckReport) -> Option<String> {
 
 /// Whether `produce` would look up in the topic what was published: a source whose events are new each time does not.
 fn looks_up(config: &Config) -> bool {
+    if !config.names_source() {
+        return false;
+    }
     config.source.kind == SourceKind::AlphaVantage
         || settings::source(config, &SourceOptions::default(), true)
             .is_ok_and(|source| source.may_repeat())

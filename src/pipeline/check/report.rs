@@ -14,6 +14,8 @@ pub(super) enum Outcome {
     Failed,
     /// It could not be tried, and why is said.
     Skipped,
+    /// Nothing was configured that could be tried.
+    NotSetUp,
 }
 
 /// One check.
@@ -79,7 +81,7 @@ impl CheckReport {
         } in &self.findings
         {
             let outcome = outcome.as_str();
-            text.push_str(&format!("{outcome:<8} {check:<17} {detail}\n"));
+            text.push_str(&format!("{outcome:<10} {check:<17} {detail}\n"));
         }
         let of = |outcome| {
             self.findings
@@ -134,6 +136,7 @@ impl Outcome {
             Self::Ok => "ok",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::NotSetUp => "not set up",
         }
     }
 }

@@ -101,13 +101,7 @@ impl Subject {
         for directory in self.directories(state) {
             fs::create_dir_all(&directory)?;
             let lock = directory.join("lock");
-            // A pipe would be waited for when it is opened.
-            if fs::metadata(&lock).is_ok_and(|kind| !kind.is_file()) {
-                return Err(io::Error::other(format!(
-                    "{} is no regular file",
-                    lock.display()
-                )));
-            }
+            only_a_file(&lock)?;
             let lock = File::create(lock)?;
             match lock.try_lock() {
                 Ok(()) => return Ok((directory, lock)),
@@ -140,7 +134,9 @@ impl Manifest {
     /// # Errors
     /// When it cannot be read, is damaged, or is about something else.
     pub(super) fn read(directory: &Path, subject: &Subject) -> io::Result<Option<Self>> {
-        let text = match fs::read(directory.join("manifest.json")) {
+        let path = directory.join("manifest.json");
+        only_a_file(&path)?;
+        let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -172,6 +168,7 @@ impl Manifest {
     /// When it cannot be written; then the old one stands.
     pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
         let temporary = directory.join("manifest.json.new");
+        only_a_file(&temporary)?;
         let mut file = File::create(&temporary)?;
         file.write_all(&sealed::seal(&serde_json::to_vec(self)?))?;
         file.sync_all()?;
@@ -191,7 +188,11 @@ impl Manifest {
     /// # Errors
     /// When one cannot be read, or is not as it was written.
     pub(super) fn open_runs(&self, directory: &Path) -> io::Result<Vec<Run>> {
-        let open = |run: &RunEntry| Run::open(&run_path(directory, run.number), run.count, run.crc);
+        let open = |run: &RunEntry| {
+            let path = run_path(directory, run.number);
+            only_a_file(&path)?;
+            Run::open(&path, run.count, run.crc)
+        };
         self.runs.iter().map(open).collect()
     }
 
@@ -212,6 +213,17 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses what is there but no file: a pipe would be waited for when it is opened.
+pub(super) fn only_a_file(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(kind) if !kind.is_file() => Err(io::Error::other(format!(
+            "{} is no regular file",
+            path.display()
+        ))),
+        _ => Ok(()),
     }
 }
 

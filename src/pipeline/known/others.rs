@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     log::Offsets,
-    manifest::{Manifest, Subject},
+    manifest::{Manifest, Subject, only_a_file},
     run::Run,
 };
 
@@ -142,7 +142,9 @@ impl Other {
 
 /// The lock of a directory that nobody uses.
 fn lock(directory: &Path) -> io::Result<Option<File>> {
-    let lock = match File::options().write(true).open(directory.join("lock")) {
+    let path = directory.join("lock");
+    only_a_file(&path)?;
+    let lock = match File::options().write(true).open(path) {
         Ok(lock) => lock,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

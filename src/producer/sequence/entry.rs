@@ -128,6 +128,11 @@ impl<B> Entry<B> {
         self.identity.is_some() && !self.is_resolved()
     }
 
+    /// Whether no attempt has written it, and none is on its way.
+    pub(super) fn is_certainly_absent(&self) -> bool {
+        matches!(self.state, State::Waiting) && !self.in_doubt
+    }
+
     /// Whether it was given numbers whose fate another attempt can tell.
     pub(super) fn can_tell(&self) -> bool {
         self.is_numbered_and_unresolved() && !self.out_of_turn

@@ -86,6 +86,9 @@ pub(super) struct PartitionSequence<B> {
     acknowledged: Option<Instant>,
     /// Whether a numbered batch was given up in this epoch.
     hole: bool,
+    /// Whether one was that is in doubt: it can prove nothing of those before it any more, and what lingers of it could
+    /// still let them in.
+    blind: bool,
     /// Most numbered batches that may be unresolved.
     window: usize,
     /// Where the batches on their way were sent to.
@@ -104,6 +107,7 @@ impl<B> PartitionSequence<B> {
             epochs,
             acknowledged: None,
             hole: false,
+            blind: false,
             window: in_flight.clamp(1, MAX_UNRESOLVED),
             node: -1,
             retry_at: None,
@@ -266,7 +270,6 @@ impl<B> PartitionSequence<B> {
             return Vec::new();
         };
         entry.state = State::Waiting;
-        let mut gap = false;
         match verdict {
             Verdict::Written(offset) => {
                 entry.state = State::Resolved(Ok(offset));
@@ -284,7 +287,7 @@ impl<B> PartitionSequence<B> {
             }
             Verdict::OutOfOrder if behind => {}
             Verdict::OutOfOrder if may_linger && entry.in_doubt => {
-                gap = true;
+                self.blind = true;
                 entry.give_up(None);
             }
             Verdict::OutOfOrder if entry.in_doubt => entry.out_of_turn = true,
@@ -298,21 +301,20 @@ impl<B> PartitionSequence<B> {
                 self.hole = true;
             }
             Verdict::Refused(refusal) => {
-                gap = entry.in_doubt;
+                self.blind |= entry.in_doubt;
                 entry.give_up(Some(refusal));
                 self.hole = true;
             }
         }
-        self.judge(gap);
+        self.judge();
         self.settled()
     }
 
     /// Decides about batches in doubt that were refused as out of order. A leader that was started again knows the last
     /// batch of each producer and no other, so it refuses those before it though they are in the log. Brokers take nothing
     /// out of turn: one that is acknowledged behind them proves them. When none behind them is left to tell, they are not
-    /// there. `gap` says that one beside them was given up in doubt: it can prove nothing any more, and what lingers of it
-    /// could still let them in.
-    fn judge(&mut self, gap: bool) {
+    /// there, unless one of them was given up in doubt.
+    fn judge(&mut self) {
         if !self.queue.iter().any(Entry::is_out_of_turn) {
             return;
         }
@@ -323,14 +325,18 @@ impl<B> PartitionSequence<B> {
                 entry.state = State::Resolved(Ok(None));
             }
         }
-        if self.queue.iter().any(Entry::can_tell) {
+        // Behind a hole only what may be in the log is tried under its old numbers.
+        let hole = self.hole;
+        let can_tell =
+            |entry: &Entry<B>| entry.can_tell() && !(hole && entry.is_certainly_absent());
+        if self.queue.iter().any(can_tell) {
             return;
         }
         for entry in &mut self.queue {
             if !entry.is_out_of_turn() {
                 continue;
             }
-            if self.epochs == Epochs::Ours && !gap {
+            if self.epochs == Epochs::Ours && !self.blind {
                 entry.unnumber();
             } else {
                 entry.cause = Some("the broker does not know the batch before this one".into());
@@ -371,7 +377,6 @@ impl<B> PartitionSequence<B> {
     /// Gives up what has waited beyond its deadline. A batch on its way is waited for: its request has a time limit.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Completion<B>> {
         let mut given_up = Vec::new();
-        let mut gap = false;
         while let Some(front) = self.queue.front()
             && front.ends().is_some_and(|end| end <= now)
             && matches!(front.state, State::Waiting)
@@ -388,13 +393,13 @@ impl<B> PartitionSequence<B> {
                     front.state = State::Resolved(Ok(None));
                 } else {
                     front.give_up(None);
-                    gap |= numbered.is_some();
-                    self.hole |= gap;
+                    self.blind |= numbered.is_some();
+                    self.hole |= numbered.is_some();
                 }
             }
             given_up.append(&mut self.settled());
         }
-        self.judge(gap);
+        self.judge();
         given_up.append(&mut self.settled());
         given_up
     }
@@ -423,14 +428,14 @@ impl<B> PartitionSequence<B> {
     /// Takes back the numbers of what certainly is not in the log; when nothing numbered is left, begins a new epoch.
     fn close_hole(&mut self) {
         for entry in &mut self.queue {
-            if matches!(entry.state, State::Waiting) && !entry.in_doubt {
+            if entry.is_certainly_absent() {
                 entry.unnumber();
             }
         }
         if self.queue.iter().any(Entry::is_numbered_and_unresolved) {
             return;
         }
-        self.hole = false;
+        (self.hole, self.blind) = (false, false);
         self.acknowledged = None;
         self.next_sequence = 0;
         // Without another epoch a new producer id is needed.

@@ -348,7 +348,11 @@ fn halves(records: &[u32]) -> Option<[(Vec<u32>, i32); 2]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig {
+        // More, when PROPTEST_CASES says so.
+        cases: ProptestConfig::default().cases.max(2_000),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn each_batch_once_and_in_order(window in 1..=5_usize, steps in vec(step(), 1..200)) {

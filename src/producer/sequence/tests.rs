@@ -159,6 +159,30 @@ fn what_may_linger_behind_a_hole_is_in_doubt() {
     assert!(told[0].1.clone().unwrap_err().possibly_written);
 }
 
+/// A broker that was started again does not know `b`; `c`, which could have proved it, is refused in doubt, and `d` will
+/// not be sent under its old numbers. So `b` is not sent again under others: it may be there.
+#[test]
+fn what_nothing_is_left_to_prove_beside_a_batch_in_doubt_is_in_doubt() {
+    let mut line = Line::known("abcd");
+    let [b, c, d] = [(); 3].map(|()| line.take().unwrap());
+    line.told(b.1, unknown());
+    line.told(c.1, unknown());
+    line.told(d.1, Verdict::NotWritten("too few replicas".into()));
+    let again = line.take().unwrap();
+    assert_eq!((again.0, again.2), ('b', (0, 10)));
+    assert!(line.told(again.1, Verdict::OutOfOrder).is_empty());
+    let again = line.take().unwrap();
+    assert_eq!((again.0, again.2), ('c', (0, 20)));
+    let told = line.told(again.1, too_large());
+    let in_doubt: Vec<_> = told
+        .into_iter()
+        .map(|(batch, result)| (batch, result.unwrap_err().possibly_written))
+        .collect();
+    assert_eq!(in_doubt, [('b', true), ('c', true)]);
+    let again = line.take().unwrap();
+    assert_eq!((again.0, again.2), ('d', (1, 0)));
+}
+
 #[test]
 fn a_batch_that_a_later_one_proves_written_is_no_failure() {
     let mut line = Line::known("abc");

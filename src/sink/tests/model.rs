@@ -211,3 +211,39 @@ fn names_that_a_start_goes_by_outlive_a_loss_of_power() {
         }
     }
 }
+
+/// A process is killed while it cuts back what another had appended, and the cut is not durable. The next finds the
+/// length right, closes the file or ends in peace, and then power is lost.
+#[test]
+fn a_length_that_a_start_goes_by_outlives_a_loss_of_power() {
+    let files = Files::parts(171);
+    for seed in 0..4 {
+        for appending in 0..30 {
+            for cutting in 0..9 {
+                let mut world = World::new(seed, vec![cutting, appending], false, &files);
+                world.step(&Step::Append {
+                    partition: 1,
+                    count: 2,
+                });
+                world.step(&Step::Flush);
+                world.step(&Step::Commit {
+                    lands: 0,
+                    told: 0,
+                    late: 7,
+                });
+                world.step(&Step::Kill { power: false });
+                world.step(&Step::Append {
+                    partition: 0,
+                    count: 2,
+                });
+                world.step(&Step::Tend { minutes: 0 });
+                world.step(&Step::Tend { minutes: 0 });
+                if seed % 2 == 1 {
+                    world.step(&Step::Close);
+                }
+                world.step(&Step::Kill { power: true });
+                world.finish();
+            }
+        }
+    }
+}

@@ -39,6 +39,18 @@ impl Files {
         }
     }
 
+    /// Days of the calendar in parts of so many bytes, and nothing else done with them.
+    pub(super) fn parts(bytes: u64) -> Self {
+        Self {
+            roll: Roll {
+                bytes: Some(bytes),
+                age: None,
+            },
+            file_date: FileDate::Processing,
+            ..Self::PLAIN
+        }
+    }
+
     /// Each form of closed files, by size and by age.
     pub(super) fn all() -> Vec<Self> {
         let mut all = Vec::new();

@@ -45,7 +45,7 @@ impl AlphaVantage {
     pub(super) fn read(
         &mut self,
         place: usize,
-        answer: &Answer,
+        mut answer: Answer,
         now: DateTime<Utc>,
     ) -> Result<Brought, Fault> {
         if let (300..400, Some(to)) = (answer.status, &answer.redirect) {
@@ -65,7 +65,7 @@ impl AlphaVantage {
             key: Some(self.client.key()),
         };
         let success = (200..300).contains(&answer.status);
-        let bars = match body::parse(&answer.body, &ask) {
+        let bars = match body::parse(&mut answer.body, &ask) {
             Ok(bars) if success => bars,
             // A notice explains more than a status does, but a page of HTML does not.
             Err(Refusal::Notice(notice))

@@ -102,7 +102,7 @@ pub struct Months {
     pub from: Month,
     /// The last.
     pub to: Month,
-    /// Where their events go: what was filled back elsewhere is not filled back here.
+    /// Where their events go: what was filled back elsewhere is not filled back here. `Source::goes_to` sets it.
     pub destination: String,
     /// Also what was filled back already.
     pub again: bool,

@@ -101,18 +101,23 @@ pub enum Refusal {
     SymbolMissing,
 }
 
-/// Reads a body.
+/// Reads a body. What is no UTF-8 in it is overwritten, because a copy would take several times its size.
 ///
 /// # Errors
 /// When it is no body of bars.
-pub fn parse(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
-    let body = body
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(body)
-        .trim_ascii();
+pub fn parse(body: &mut [u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
+    let start = if body.starts_with(b"\xef\xbb\xbf") {
+        3
+    } else {
+        0
+    };
+    let body = body.get_mut(start..).unwrap_or_default();
+    let blanks = body.len() - body.trim_ascii_start().len();
+    let end = body.trim_ascii_end().len().max(blanks);
+    let body = body.get_mut(blanks..end).unwrap_or_default();
     match body.first() {
         None => Err(Refusal::Unusable("it is empty".to_owned())),
-        Some(b'{') => parse_json(&String::from_utf8_lossy(body), ask),
+        Some(b'{') => parse_json(json::text_of(body), ask),
         Some(b'<') => Err(Refusal::Notice(Notice::wordless(NoticeKind::Html))),
         Some(_) if csv::is_csv(body) => parse_csv(body, ask),
         Some(_) if !is_text(body) => Err(Refusal::Unusable(
@@ -262,8 +267,8 @@ fn quotes(document: &Document<'_>, ask: &Ask<'_>) -> Option<Result<Bars, Refusal
 }
 
 fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
-    let rows = match csv::read(body) {
-        Rows::Bars(rows) => rows,
+    let (rows, broken) = match csv::read(body) {
+        Rows::Bars { rows, broken } => (rows, broken),
         Rows::Notice => return Err(Refusal::Notice(Notice::wordless(NoticeKind::CsvRow))),
         Rows::Headless(column) => {
             return Err(Refusal::Unusable(format!(
@@ -299,7 +304,7 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
     for row in &rows {
         collector.add(&row.start, row.texts.as_ref());
     }
-    Ok(collector.finish(None))
+    Ok(collector.finish(broken))
 }
 
 struct Collector<'a> {

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::bar::BarTexts;
+use super::json::MAX_BARS;
 
 /// One row: the bar's start and its fields.
 pub(super) struct Row {
@@ -16,7 +17,11 @@ pub(super) struct Row {
 
 /// What a CSV body held.
 pub(super) enum Rows {
-    Bars(Vec<Row>),
+    Bars {
+        rows: Vec<Row>,
+        /// Why not all of them were read.
+        broken: Option<String>,
+    },
     /// The first row is a notice's letters.
     Notice,
     /// The header lacks a column that is needed.
@@ -30,6 +35,9 @@ pub(super) fn is_csv(body: &[u8]) -> bool {
         .get(..9)
         .is_some_and(|word| word.eq_ignore_ascii_case(b"timestamp"))
 }
+
+/// The longest field that is taken as a time or a number.
+const MAX_FIELD_BYTES: usize = 1024;
 
 /// Reads the rows; broken ones stay in their places.
 pub(super) fn read(body: &[u8]) -> Rows {
@@ -45,15 +53,21 @@ pub(super) fn read(body: &[u8]) -> Rows {
         Ok(places) => places,
         Err(name) => return Rows::Headless(name),
     };
-    let mut rows = Vec::new();
+    let (mut rows, mut broken) = (Vec::new(), None);
     let mut record = csv::ByteRecord::new();
     // Reading from memory fails for no reason but lengths, which `flexible` allows.
     while let Ok(true) = reader.read_byte_record(&mut record) {
         if rows.is_empty() && is_letters(&record) {
             return Rows::Notice;
         }
+        if rows.len() >= MAX_BARS {
+            broken = Some("more bars than a body has".to_owned());
+            break;
+        }
         let field = |at: usize| {
-            let bytes = record.get(at)?;
+            let bytes = record
+                .get(at)
+                .filter(|bytes| bytes.len() <= MAX_FIELD_BYTES)?;
             Some(String::from_utf8_lossy(bytes).into_owned())
         };
         let whole = record.len() == columns.len();
@@ -66,7 +80,7 @@ pub(super) fn read(body: &[u8]) -> Rows {
             }),
         });
     }
-    Rows::Bars(rows)
+    Rows::Bars { rows, broken }
 }
 
 /// Where start, open, close and volume are; or the name of the first that is nowhere.

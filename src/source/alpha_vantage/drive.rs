@@ -21,6 +21,13 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// Of the 100 bars of a compact body, how many may pass between two polls.
 const COMPACT_BARS: i32 = 95;
 
+/// What became of a request.
+pub(super) struct Answered {
+    pub(super) place: usize,
+    pub(super) since: Instant,
+    pub(super) outcome: Result<Answer, Fault>,
+}
+
 /// A request that is under way.
 pub(super) struct InFlight {
     pub(super) place: usize,
@@ -29,8 +36,8 @@ pub(super) struct InFlight {
 }
 
 impl AlphaVantage {
+    /// Sends a request, if the budget has one still; the ledger is acquired.
     pub(super) fn ask(&mut self, place: usize, now: DateTime<Utc>) {
-        self.renew_key();
         let limits = self.limits();
         // Another process may have used what seemed to be left.
         let symbols = self.name(place);
@@ -79,7 +86,7 @@ impl AlphaVantage {
     }
 
     /// Looks the key up again, where it stands in a file that may have been replaced.
-    fn renew_key(&mut self) {
+    pub(super) fn renew_key(&mut self) {
         let Some(source) = &self.settings.key_source else {
             return;
         };
@@ -104,9 +111,15 @@ impl AlphaVantage {
         }
     }
 
-    pub(super) fn settle(&mut self, place: usize, since: Instant, outcome: Result<Answer, Fault>) {
+    /// Keeps the books of what became of a request; the ledger is acquired.
+    pub(super) fn settle(&mut self, answered: Answered) {
+        let Answered {
+            place,
+            since,
+            outcome,
+        } = answered;
         let now = self.clock.now();
-        let outcome = outcome.and_then(|answer| self.read(place, &answer, now));
+        let outcome = outcome.and_then(|answer| self.read(place, answer, now));
         let fault = outcome.as_ref().err();
         match fault {
             Some(fault @ (Fault::Unreachable { .. } | Fault::TimedOut { .. })) => {
@@ -255,20 +268,23 @@ impl AlphaVantage {
     }
 
     /// Everything that was handed out is on its topic: months among it need not be asked for again.
-    pub(super) fn note_filled(&mut self) {
+    pub(super) async fn note_filled(&mut self) {
         if self.unsettled.is_empty() || !self.ready.is_empty() {
             return;
         }
         let now = self.clock.now();
-        let mut done = std::mem::take(&mut self.unsettled);
-        done.retain(|(.., month)| month.is_over(now));
-        if !done.is_empty() {
-            self.ledger.update(|known| {
-                for (series, symbol, month) in done {
-                    let name = targets::filled_month(&symbol, month);
-                    known.filled.entry(series).or_default().insert(name);
-                }
-            });
+        self.unsettled.retain(|(.., month)| month.is_over(now));
+        if self.unsettled.is_empty() {
+            return;
         }
+        self.ledger.acquire().await;
+        let done = std::mem::take(&mut self.unsettled);
+        self.ledger.update(|known| {
+            for (series, symbol, month) in done {
+                let name = targets::filled_month(&symbol, month);
+                known.filled.entry(series).or_default().insert(name);
+            }
+        });
+        self.ledger.release();
     }
 }

@@ -18,8 +18,24 @@ const MAX_SMALL_VALUE_BYTES: usize = 16 * 1024;
 
 /// The most bars and the most quotes of a body: ten times what the longest real ones have (a month of minutes, 100
 /// quotes), so that a body made of nothing but the beginnings of bars cannot take many times its size.
-const MAX_BARS: usize = 250_000;
+pub(super) const MAX_BARS: usize = 250_000;
 const MAX_QUOTES: usize = 1_000;
+
+/// The bytes as text: what is no UTF-8 becomes question marks where it stands, so that it costs only its own bar.
+pub(super) fn text_of(bytes: &mut [u8]) -> &str {
+    let mut from = 0;
+    while let Some(rest) = bytes.get_mut(from..)
+        && let Err(error) = std::str::from_utf8(rest)
+    {
+        let begin = error.valid_up_to();
+        let end = error
+            .error_len()
+            .map_or(rest.len(), |length| begin + length);
+        rest.get_mut(begin..end).unwrap_or_default().fill(b'?');
+        from += end;
+    }
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
 
 /// What a document held.
 #[derive(Debug, Default)]

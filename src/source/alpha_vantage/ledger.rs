@@ -1,71 +1,39 @@
-//! What is known of a key between runs: requests used up, refusals learnt, months that were filled back. One small JSON
-//! file a key in `State.Directory`.
+//! Where is kept what is known of a key between runs (see `knowledge`): one small JSON file a key in `State.Directory`.
 //!
 //! Invariants: a request is written down before it goes out, so that a crash cannot use it twice; the file is replaced
 //! as a whole; processes that share a key and a directory share the count, because each reads the file under a lock
-//! before it adds to it. The key is not in the file, nor in its name: both carry a part of its digest. Where the
+//! before it adds to it. Whoever waits for that lock can be cancelled: a process that was stopped while it held it must not
+//! make others deaf. The key is not in the file, nor in its name: both carry a part of its digest. Where the
 //! directory cannot be written, that is said once, and the count lasts as long as the process.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::budget::Spent;
+use super::knowledge::Knowledge;
 
 /// The largest file that is taken as ours.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// For how long a refusal is believed: plans change.
-const REFUSAL_HOLDS: TimeDelta = TimeDelta::days(30);
+/// How often a lock that another process holds is tried.
+const TRY_EVERY: Duration = Duration::from_millis(50);
 
-/// What is known of one key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Knowledge {
-    /// Requests used up.
-    pub(super) spent: Spent,
-    /// The key has proved to be a paid one.
-    pub(super) paid: bool,
-    /// Functions and parameters that need a better plan, by name, and when that was learnt.
-    pub(super) refused: BTreeMap<String, DateTime<Utc>>,
-    /// When each symbol was asked for last.
-    pub(super) asked: BTreeMap<String, DateTime<Utc>>,
-    /// Months whose events are all on their topic: per destination and series, symbol and month.
-    pub(super) filled: BTreeMap<String, BTreeSet<String>>,
-}
-
-/// How many symbols are remembered.
-const MAX_ASKED: usize = 10_000;
-
-impl Knowledge {
-    /// Notes that the symbol is asked for.
-    pub(super) fn ask(&mut self, symbol: &str, now: DateTime<Utc>) {
-        if self.asked.len() >= MAX_ASKED {
-            self.asked.clear();
-        }
-        self.asked.insert(symbol.to_owned(), now);
-    }
-
-    /// When it was learnt that the key may not use this, unless that is too long ago to be believed.
-    pub(super) fn refused(&self, what: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.refused
-            .get(what)
-            .copied()
-            // Not from a clock that was ahead by more than a day, or it would be believed for years.
-            .filter(|at| (TimeDelta::days(-1)..REFUSAL_HOLDS).contains(&(now - *at)))
-    }
-}
+/// A wait for the lock is said when it is longer than this: who holds it writes a small file.
+const SAID: Duration = Duration::from_secs(2);
 
 /// The file of one key.
 #[derive(Debug)]
 pub(super) struct Ledger {
     path: Option<PathBuf>,
     known: Knowledge,
+    /// The lock, from [`Self::acquire`] to [`Self::release`].
+    held: Option<File>,
+    /// Since when the lock is waited for, and whether that was said.
+    waiting: Option<(Instant, bool)>,
 }
 
 impl Ledger {
@@ -75,6 +43,8 @@ impl Ledger {
         let mut ledger = Self {
             path,
             known: Knowledge::default(),
+            held: None,
+            waiting: None,
         };
         if let Some(path) = &ledger.path {
             match read(path) {
@@ -83,6 +53,67 @@ impl Ledger {
             }
         }
         ledger
+    }
+
+    /// Waits until no other process adds to the file, and reads what they have added. Safe to cancel. Follow it by changes and
+    /// [`Self::release`], without waiting for anything in between.
+    pub(super) async fn acquire(&mut self) {
+        let Some(path) = self.path.clone() else {
+            return;
+        };
+        let lock = match open_lock(&path) {
+            Ok(lock) => lock,
+            Err(error) => return self.lose(&error),
+        };
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => self.say_wait(&path),
+                Err(TryLockError::Error(error)) => return self.lose(&error),
+            }
+            tokio::time::sleep(TRY_EVERY).await;
+        }
+        if let Some((since, true)) = self.waiting.take() {
+            let seconds = since.elapsed().as_secs();
+            tracing::info!(seconds, "{} is free again", lock_of(&path).display());
+        }
+        match read(&path) {
+            Ok(Some(known)) => self.known = known,
+            // Somebody removed it: what is known here is what is left.
+            Ok(None) => {}
+            Err(error) => self.lose(&error),
+        }
+        self.held = Some(lock);
+    }
+
+    /// Lets others add to the file.
+    pub(super) fn release(&mut self) {
+        self.held = None;
+    }
+
+    /// Goes on without the file, because its lock is not to be had.
+    pub(super) fn give_up_the_lock(&mut self, after: Duration) {
+        if let Some(path) = &self.path {
+            let error = io::Error::other(is_held(path, after));
+            self.lose(&error);
+        }
+    }
+
+    /// Whose lock is not to be had, for an error.
+    pub(super) fn is_held(&self, after: Duration) -> String {
+        let path = self.path.as_deref();
+        path.map_or_else(String::new, |path| is_held(path, after))
+    }
+
+    fn say_wait(&mut self, path: &Path) {
+        let (since, said) = self.waiting.get_or_insert((Instant::now(), false));
+        if !*said && since.elapsed() >= SAID {
+            *said = true;
+            tracing::warn!(
+                "waiting, because {}; a State.Directory of its own keeps a process out of it",
+                is_held(path, SAID)
+            );
+        }
     }
 
     /// What was known when it was last looked at.
@@ -96,32 +127,17 @@ impl Ledger {
         self.path.as_deref()
     }
 
-    /// Changes what is known, as it stands in the file now, and keeps it.
+    /// Changes what is known, and keeps it; between [`Self::acquire`] and [`Self::release`].
     pub(super) fn update<T>(&mut self, change: impl FnOnce(&mut Knowledge) -> T) -> T {
-        let Some(path) = self.path.clone() else {
-            return change(&mut self.known);
-        };
-        let lock = match lock(&path) {
-            Ok(lock) => lock,
-            Err(error) => {
-                self.lose(&error);
-                return change(&mut self.known);
-            }
-        };
-        match read(&path) {
-            Ok(Some(known)) => self.known = known,
-            // Somebody removed it: what is known here is what is left.
-            Ok(None) => {}
-            Err(error) => self.lose(&error),
-        }
+        debug_assert!(self.held.is_some() || self.path.is_none(), "acquired");
         let before = self.known.clone();
         let outcome = change(&mut self.known);
-        if self.known != before
-            && let Err(error) = write(&path, &self.known)
+        if let Some(path) = &self.path
+            && self.known != before
+            && let Err(error) = write(path, &self.known)
         {
             self.lose(&error);
         }
-        drop(lock);
         outcome
     }
 
@@ -174,15 +190,26 @@ fn read(path: &Path) -> io::Result<Option<Knowledge>> {
     }
 }
 
-fn lock(path: &Path) -> io::Result<File> {
+/// The file whose lock keeps others out.
+fn lock_of(path: &Path) -> PathBuf {
+    path.with_extension("lock")
+}
+
+fn is_held(path: &Path, after: Duration) -> String {
+    format!(
+        "another process has held the lock {} (State.Directory) for {} s: is it stopped, or does its disk hang?",
+        lock_of(path).display(),
+        after.as_secs()
+    )
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
-    let path = path.with_extension("lock");
+    let path = lock_of(path);
     only_a_file(&path)?;
-    let file = File::options().create(true).append(true).open(path)?;
-    file.lock()?;
-    Ok(file)
+    File::options().create(true).append(true).open(path)
 }
 
 /// Replaces the file: whoever reads it, also after a loss of power, finds the old text or the new one.
@@ -198,97 +225,4 @@ fn write(path: &Path, known: &Knowledge) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::budget::{Limit, Limits};
-    use super::*;
-
-    const KEY: &str = "EXAMPLEKEY000001";
-
-    fn limits() -> Limits {
-        Limits::new(
-            1.0,
-            Limit::Unlimited,
-            Limit::Of(25),
-            false,
-            chrono_tz::America::New_York,
-        )
-    }
-
-    #[test]
-    fn processes_that_share_a_key_share_its_count() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let place = directory.path().join("state");
-        let now = Utc::now();
-        let mut first = Ledger::open(Some(&place), "http://a", KEY);
-        let mut second = Ledger::open(Some(&place), "http://a", KEY);
-        for ledger in [&mut first, &mut second] {
-            ledger.update(|known| known.spent.spend(&limits(), now));
-        }
-        assert_eq!(second.known().spent.left_today(&limits(), now), Some(23));
-        let again = Ledger::open(Some(&place), "http://a", KEY);
-        assert_eq!(again.known(), second.known());
-        for (service, key) in [("http://b", KEY), ("http://a", "another")] {
-            assert_eq!(
-                Ledger::open(Some(&place), service, key).known(),
-                &Knowledge::default()
-            );
-        }
-        for entry in fs::read_dir(&place).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            let text = fs::read_to_string(&path).expect("UTF-8");
-            assert!(
-                !text.contains(KEY) && !path.to_string_lossy().contains(KEY),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_believed_for_a_month() {
-        let mut known = Knowledge::default();
-        let now = Utc::now();
-        known.refused.insert("intraday".to_owned(), now);
-        assert_eq!(
-            known.refused("intraday", now + TimeDelta::days(29)),
-            Some(now)
-        );
-        assert_eq!(known.refused("intraday", now + TimeDelta::days(31)), None);
-        assert_eq!(known.refused("intraday", now - TimeDelta::days(9)), None);
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn a_pipe_in_place_of_a_file_is_not_waited_for() {
-        for extension in ["json", "lock", "json.new"] {
-            let directory = tempfile::tempdir().expect("a directory");
-            let pipe = directory.path().join(file_name("http://a", KEY));
-            let pipe = pipe.with_extension(extension);
-            rustix::fs::mkfifoat(rustix::fs::CWD, pipe, 0o600.into()).expect("a pipe");
-            let mut ledger = Ledger::open(Some(directory.path()), "http://a", KEY);
-            ledger.update(|known| known.paid = true);
-            assert!(
-                ledger.known().paid && ledger.path().is_none(),
-                "{extension}"
-            );
-        }
-    }
-
-    #[test]
-    fn without_a_place_it_lasts_as_long_as_the_process() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("file");
-        fs::write(&file, "x").expect("a file");
-        let mut ledger = Ledger::open(Some(&file.join("below")), "http://a", KEY);
-        ledger.update(|known| known.paid = true);
-        assert!(ledger.known().paid && ledger.path().is_none());
-        // A file that is none of ours is begun anew.
-        let mut ledger = Ledger::open(Some(directory.path()), "http://a", KEY);
-        fs::write(ledger.path().expect("a path"), "not JSON").expect("a file");
-        ledger.update(|known| known.paid = true);
-        assert!(
-            Ledger::open(Some(directory.path()), "http://a", KEY)
-                .known()
-                .paid
-        );
-    }
-}
+mod tests;

@@ -29,7 +29,9 @@ mod drive;
 mod fault;
 mod http;
 mod json;
+mod knowledge;
 mod ledger;
+mod limits;
 mod notice;
 mod outlook;
 mod plan;
@@ -42,7 +44,6 @@ mod tls;
 mod wait;
 
 use std::collections::{HashSet, VecDeque};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use compact_str::CompactString;
@@ -52,20 +53,19 @@ use tokio::time::Instant;
 
 use self::body::BadBar;
 use self::breaker::Breaker;
-use self::budget::Limits;
 use self::clock::Clock;
-use self::drive::InFlight;
+use self::drive::{Answered, InFlight};
 use self::http::Client;
 use self::ledger::Ledger;
+use self::limits::Limits;
 use self::plan::{Next, Plan};
 use self::targets::Target;
-use super::{BadCounts, Batch, Source, SourceError};
-use crate::event::symbol::is_symbol;
+use super::{BadCounts, Batch, Destination, Source, SourceError};
 
 pub use backfill::{Month, Months, NotAMonth};
 pub use bar::Series;
-pub use budget::Limit;
 pub use fault::Fault;
+pub use limits::Limit;
 pub use notice::{Notice, NoticeKind};
 pub use outlook::{Outlook, Probe, Window};
 pub use settings::{Function, Interval, KeySource, OutputSize, Settings, UnknownValue};
@@ -105,6 +105,12 @@ pub struct AlphaVantage {
     /// What `settings.function` means for this key.
     function: Function,
     in_flight: Option<InFlight>,
+    /// What came back, until the books can be kept of it.
+    answered: Option<Answered>,
+    /// What the destination of months was called by former versions, or when less was known of it.
+    former: Vec<String>,
+    /// Whether the targets are those that are left to be asked for: months are looked up with the first poll.
+    planned: bool,
     ready: VecDeque<Batch>,
     /// Comes after what is ready.
     error: Option<SourceError>,
@@ -165,7 +171,7 @@ impl AlphaVantage {
         clock: Clock,
         learnt: &dyn Fn(String),
     ) -> Result<Self, SourceError> {
-        check(&settings)?;
+        settings.check()?;
         let client = Client::new(
             &settings.base_url,
             settings.api_key.clone(),
@@ -204,14 +210,13 @@ impl AlphaVantage {
             settings.output_size = OutputSize::Compact;
         }
         let targets = targets::of(&settings, function, ledger.known(), now);
-        if settings.months.is_some() && targets.is_empty() {
-            targets::say_why_none(&settings, function, ledger.known(), now);
-        }
         let pause = TimeDelta::from_std(settings.circuit_breaker).unwrap_or(TimeDelta::hours(1));
         Ok(Self {
             plan: targets::plan(&settings, &targets, ledger.known(), now),
             breaker: Breaker::new(settings.circuit_breaker_failures, pause),
-            ended: settings.months.is_some() && targets.is_empty(),
+            planned: settings.months.is_none(),
+            former: Vec::new(),
+            ended: false,
             settings,
             clock,
             client,
@@ -219,6 +224,7 @@ impl AlphaVantage {
             targets,
             function,
             in_flight: None,
+            answered: None,
             ready: VecDeque::new(),
             error: None,
             unreachable: None,
@@ -268,6 +274,18 @@ impl AlphaVantage {
             if self.ended {
                 return Ok(None);
             }
+            if !self.planned {
+                self.look_up_months().await;
+                continue;
+            }
+            if self.answered.is_some() {
+                self.ledger.acquire().await;
+                if let Some(answered) = self.answered.take() {
+                    self.settle(answered);
+                }
+                self.ledger.release();
+                continue;
+            }
             if let Some(in_flight) = &mut self.in_flight {
                 let (place, since) = (in_flight.place, in_flight.since);
                 let outcome = tokio::select! {
@@ -279,7 +297,11 @@ impl AlphaVantage {
                     }
                 };
                 self.in_flight = None;
-                self.settle(place, since, outcome);
+                self.answered = Some(Answered {
+                    place,
+                    since,
+                    outcome,
+                });
                 continue;
             }
             let now = self.clock.now();
@@ -290,7 +312,12 @@ impl AlphaVantage {
                 ready = ready.max(at);
             }
             match self.plan.next(now, ready) {
-                Next::Ask(place) => self.ask(place, now),
+                Next::Ask(place) => {
+                    self.renew_key();
+                    self.ledger.acquire().await;
+                    self.ask(place, self.clock.now());
+                    self.ledger.release();
+                }
                 Next::Wait(until) => self.wait(until, hold, now).await,
                 Next::Ended => self.end(),
                 Next::NoneLeft => {
@@ -299,6 +326,20 @@ impl AlphaVantage {
                 }
             }
         }
+    }
+
+    /// Leaves out the months that were filled back already.
+    async fn look_up_months(&mut self) {
+        if self.ledger.known().keeps_as(&self.former) {
+            let months = self.settings.months.as_ref();
+            let name = months.map(|months| months.destination.clone());
+            self.ledger.acquire().await;
+            self.ledger
+                .update(|known| known.rename(&self.former, &name.unwrap_or_default()));
+            self.ledger.release();
+        }
+        self.planned = true;
+        self.replan(self.clock.now());
     }
 
     /// Everything that was wanted was asked for.
@@ -318,41 +359,6 @@ impl AlphaVantage {
     }
 }
 
-/// Refuses settings that cannot work.
-fn check(settings: &Settings) -> Result<(), SourceError> {
-    let refuse = |setting, problem: String| Err(SourceError::Setting { setting, problem });
-    if settings.symbols.is_empty() {
-        let problem = "no symbol is given; name at least one, IBM say";
-        return refuse("AlphaVantage.Symbols", problem.to_owned());
-    }
-    let bad = |symbol: &&CompactString| !is_symbol(symbol.as_bytes());
-    if let Some(bad) = settings.symbols.iter().find(bad) {
-        return refuse(
-            "AlphaVantage.Symbols",
-            format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}"),
-        );
-    }
-    let per_second = settings.requests_per_second;
-    let gap = Duration::try_from_secs_f64(per_second.recip());
-    if !(per_second > 0.0 && gap.is_ok()) {
-        return refuse(
-            "AlphaVantage.RequestsPerSecond",
-            "has to be above 0".to_owned(),
-        );
-    }
-    if let Some(months) = &settings.months {
-        if months.from > months.to {
-            let problem = format!("{} is after --to-month {}", months.from, months.to);
-            return refuse("--from-month", problem);
-        }
-        if matches!(settings.function, Function::Quote | Function::BulkQuotes) {
-            let problem = "quotes have no past; --from-month needs auto, intraday or daily";
-            return refuse("AlphaVantage.Function", problem.to_owned());
-        }
-    }
-    Ok(())
-}
-
 impl Source for AlphaVantage {
     fn poll(&mut self) -> BoxFuture<'_, Result<Option<Batch>, SourceError>> {
         Box::pin(self.advance())
@@ -366,8 +372,15 @@ impl Source for AlphaVantage {
         true
     }
 
-    fn settled(&mut self) {
-        self.note_filled();
+    fn goes_to(&mut self, destination: &Destination) {
+        if let Some(months) = &mut self.settings.months {
+            months.destination = destination.name();
+            self.former = destination.former_names();
+        }
+    }
+
+    fn settled(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.note_filled())
     }
 }
 

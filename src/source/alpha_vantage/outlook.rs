@@ -1,15 +1,20 @@
 //! What a key has left, when it runs out, and whether the service takes it: for `check`, and for whoever shows it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::cadence::Cadence;
 use super::clock::Clock;
-use super::drive::InFlight;
+use super::drive::{Answered, InFlight};
 use super::plan::Next;
 use super::settings::{Function, Settings};
 use super::wait::LONG_WAIT;
 use super::{AlphaVantage, Fault, react};
 use crate::source::SourceError;
+
+/// How long a look waits for another process that holds the ledger's lock.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One limit of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +99,17 @@ impl AlphaVantage {
             let hold = poller.ledger.known().spent.held(&poller.limits(), now);
             let ready = hold.map_or(now, |hold| hold.until);
             match poller.plan.next(now, ready) {
-                Next::Ask(place) => poller.ask(place, now),
+                Next::Ask(place) => {
+                    poller.renew_key();
+                    if !poller.acquire_soon().await {
+                        return Err(SourceError::Setting {
+                            setting: "State.Directory",
+                            problem: poller.ledger.is_held(PATIENCE),
+                        });
+                    }
+                    poller.ask(place, poller.clock.now());
+                    poller.ledger.release();
+                }
                 Next::Wait(until) => poller.wait(until, hold, now).await,
                 Next::Ended | Next::NoneLeft => return Err(SourceError::NoSymbolLeft),
             }
@@ -107,7 +122,16 @@ impl AlphaVantage {
         }) = poller.in_flight.take()
         {
             let outcome = answer.await;
-            poller.settle(place, since, outcome);
+            if !poller.acquire_soon().await {
+                // What was learnt is still worth saying.
+                poller.ledger.give_up_the_lock(PATIENCE);
+            }
+            poller.settle(Answered {
+                place,
+                since,
+                outcome,
+            });
+            poller.ledger.release();
         }
         let sent = !matches!(
             poller.error,
@@ -137,6 +161,11 @@ impl AlphaVantage {
             sent,
             outlook,
         })
+    }
+
+    async fn acquire_soon(&mut self) -> bool {
+        let acquired = tokio::time::timeout(PATIENCE, self.ledger.acquire());
+        acquired.await.is_ok()
     }
 
     fn look_ahead(&self, now: DateTime<Utc>) -> Outlook {

@@ -4,8 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::bar::Series;
-use super::budget::{FREE_DAY, FREE_MINUTE, Limit, next_day};
+use super::budget::next_day;
 use super::fault::{Reaction, reaction};
+use super::limits::{FREE_DAY, FREE_MINUTE, Limit};
 use super::notice::NoticeKind;
 use super::plan::backoff;
 use super::settings::{Function, OutputSize, Settings};

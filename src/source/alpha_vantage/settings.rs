@@ -12,7 +12,9 @@ use secrecy::SecretString;
 
 use super::backfill::Months;
 use super::body::MAX_BODY_BYTES;
-use super::budget::Limit;
+use super::limits::Limit;
+use crate::event::symbol::is_symbol;
+use crate::source::SourceError;
 
 /// The most symbols of one request for bulk quotes.
 pub(super) const MAX_BULK_SYMBOLS: usize = 100;
@@ -138,6 +140,41 @@ impl Settings {
             query.push(("entitlement", entitlement));
         }
         query
+    }
+
+    /// Refuses what cannot work.
+    pub(super) fn check(&self) -> Result<(), SourceError> {
+        let refuse = |setting, problem: String| Err(SourceError::Setting { setting, problem });
+        if self.symbols.is_empty() {
+            let problem = "no symbol is given; name at least one, IBM say";
+            return refuse("AlphaVantage.Symbols", problem.to_owned());
+        }
+        let bad = |symbol: &&CompactString| !is_symbol(symbol.as_bytes());
+        if let Some(bad) = self.symbols.iter().find(bad) {
+            return refuse(
+                "AlphaVantage.Symbols",
+                format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}"),
+            );
+        }
+        let per_second = self.requests_per_second;
+        let gap = Duration::try_from_secs_f64(per_second.recip());
+        if !(per_second > 0.0 && gap.is_ok()) {
+            return refuse(
+                "AlphaVantage.RequestsPerSecond",
+                "has to be above 0".to_owned(),
+            );
+        }
+        if let Some(months) = &self.months {
+            if months.from > months.to {
+                let problem = format!("{} is after --to-month {}", months.from, months.to);
+                return refuse("--from-month", problem);
+            }
+            if matches!(self.function, Function::Quote | Function::BulkQuotes) {
+                let problem = "quotes have no past; --from-month needs auto, intraday or daily";
+                return refuse("AlphaVantage.Function", problem.to_owned());
+            }
+        }
+        Ok(())
     }
 
     /// Whether delayed data are asked for.

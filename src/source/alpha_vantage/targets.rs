@@ -8,7 +8,7 @@ use compact_str::CompactString;
 use super::BadSeen;
 use super::backfill::{Month, Months};
 use super::calendar::{Market, US};
-use super::ledger::Knowledge;
+use super::knowledge::Knowledge;
 use super::plan::Plan;
 use super::react::full_of;
 use super::settings::{Function, MAX_BULK_SYMBOLS, Settings};

@@ -10,6 +10,7 @@ mod server;
 mod service;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::budget::{Cause, Hold};
+use super::cadence::Cadence;
 use super::{AlphaVantage, Fault};
 use crate::source::ErrorClass;
 
@@ -24,6 +25,8 @@ pub(super) struct Waits {
     /// Until when.
     day: Option<DateTime<Utc>>,
     service: Option<DateTime<Utc>>,
+    /// Nothing can be there before.
+    idle: Option<DateTime<Utc>>,
 }
 
 impl Waits {
@@ -68,6 +71,8 @@ impl AlphaVantage {
             if wait > SAID && self.said.waits.is_news(hold) {
                 self.say_hold(hold, now);
             }
+        } else if until - now > LONG_WAIT && self.breaker.ready_at() != Some(until) {
+            self.say_idle(until);
         }
         match (&self.unreachable, self.settings.unreachable_limit) {
             (Some((since, place, fault)), Some(limit)) => {
@@ -81,6 +86,26 @@ impl AlphaVantage {
             }
             _ => self.clock.sleep_towards(until).await,
         }
+    }
+
+    /// Nobody should have to guess why nothing comes for hours.
+    fn say_idle(&mut self, until: DateTime<Utc>) {
+        if self.said.waits.idle.replace(until) == Some(until) {
+            return;
+        }
+        let why = match self.cadence() {
+            Cadence::Days => "a new day's data come after its close",
+            Cadence::Bars { .. } => "no new bar can be there before, or the requests have to last",
+        };
+        // A command that ends by itself, though not after one poll of each symbol: --count.
+        let count = match self.settings.unreachable_limit {
+            Some(_) => "; --count waits for as many events, --once does not",
+            None => "",
+        };
+        tracing::info!(
+            "nothing is asked before {}: {why}{count}",
+            until.to_rfc3339()
+        );
     }
 
     fn say_hold(&self, hold: Hold, now: DateTime<Utc>) {

@@ -1,13 +1,14 @@
 //! Replays saved files: Alpha Vantage bodies (JSON or CSV) and newline-delimited TradeEvents, plain, gzip or zstd, told
 //! apart by content.
 //!
-//! Invariants: files go in their order, those of a directory in the order of their names; nothing is read before each of
-//! them was found; events of lines are streamed, so a file of any size takes little memory; every bar of a saved body
+//! Invariants: files go in their order, those of a directory in the order of their names, and by the times of their events
+//! where these set the pace; nothing is read before each of them was found; events of lines are streamed, so a file of any size takes little memory; every bar of a saved body
 //! counts as closed.
 
 mod form;
 mod inputs;
 mod lines;
+mod merge;
 mod pace;
 mod progress;
 mod reader;
@@ -19,6 +20,7 @@ use compact_str::CompactString;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::{Receiver, channel};
 
+use self::merge::merge_all;
 use self::pace::Pace;
 use self::reader::{Message, read_all};
 use super::alpha_vantage::{Interval, Notice};
@@ -159,7 +161,12 @@ impl Replay {
             // Not the runtime's blocking pool: a read of stdin may never return, and the runtime would wait for it.
             std::thread::Builder::new()
                 .name("replay".to_owned())
-                .spawn(move || read_all(&settings, &sender))
+                .spawn(
+                    move || match settings.speed.is_some() && settings.inputs.len() > 1 {
+                        true => merge_all(&settings, &sender),
+                        false => read_all(&settings, &sender),
+                    },
+                )
                 .map_err(|error| SourceError::Replay {
                     path: first,
                     fault: error.into(),

@@ -32,6 +32,11 @@ impl Progress {
         Self(bar)
     }
 
+    /// One that nobody sees.
+    pub(super) fn none() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
     /// Counts what is read.
     pub(super) fn count<R: Read>(&self, input: R) -> impl Read + use<R> {
         Counted {

@@ -24,19 +24,14 @@ const BUFFER_BYTES: usize = 256 * 1024;
 pub(super) type Message = Result<Batch, SourceError>;
 
 /// Nobody wants more.
-struct Gone;
+pub(super) struct Gone;
 
 /// Reads every input, until the end, an error, or until nobody listens any more.
 pub(super) fn read_all(settings: &Settings, out: &Sender<Message>) {
     let progress = Progress::of(&settings.inputs);
+    let send = |batch| out.blocking_send(Ok(batch)).map_err(|_| Gone);
     for path in &settings.inputs {
-        let reader = Reader {
-            path,
-            settings,
-            out,
-            progress: &progress,
-        };
-        match reader.read() {
+        match read(path, settings, &progress, &send) {
             Ok(Ok(())) => {}
             Ok(Err(Gone)) => return progress.end(),
             Err(fault) => {
@@ -56,21 +51,37 @@ pub(super) fn read_all(settings: &Settings, out: &Sender<Message>) {
 
 /// Whether it is open only when somebody writes into it.
 #[cfg(unix)]
-fn is_pipe(path: &str) -> bool {
+pub(super) fn is_pipe(path: &str) -> bool {
     use std::os::unix::fs::FileTypeExt as _;
     std::fs::metadata(path).is_ok_and(|kind| kind.file_type().is_fifo())
 }
 
 /// Whether it is open only when somebody writes into it.
 #[cfg(not(unix))]
-fn is_pipe(_: &str) -> bool {
+pub(super) fn is_pipe(_: &str) -> bool {
     false
+}
+
+/// Reads one input to its end, or until `out` wants no more; counts the bytes in `progress`.
+pub(super) fn read(
+    path: &str,
+    settings: &Settings,
+    progress: &Progress,
+    out: &dyn Fn(Batch) -> Result<(), Gone>,
+) -> Result<Result<(), Gone>, ReplayFault> {
+    let reader = Reader {
+        path,
+        settings,
+        out,
+        progress,
+    };
+    reader.read()
 }
 
 struct Reader<'a> {
     path: &'a str,
     settings: &'a Settings,
-    out: &'a Sender<Message>,
+    out: &'a dyn Fn(Batch) -> Result<(), Gone>,
     progress: &'a Progress,
 }
 
@@ -135,7 +146,7 @@ impl Reader<'_> {
             delayed: false,
             key: None,
         };
-        let bars = body::parse(&bytes, &ask).map_err(|refusal| match refusal {
+        let bars = body::parse(&mut bytes, &ask).map_err(|refusal| match refusal {
             Refusal::Notice(notice) => ReplayFault::Notice(notice),
             Refusal::Unusable(why) => ReplayFault::Unusable(why),
             Refusal::SymbolMissing => ReplayFault::SymbolMissing,
@@ -165,7 +176,7 @@ impl Reader<'_> {
         let bad = count_bad_bars(self.path, &bars.bad);
         let origin: Arc<str> = bars.series.origin().into();
         for batch in Batch::split(bars.events, &origin, bad) {
-            if self.out.blocking_send(Ok(batch)).is_err() {
+            if (self.out)(batch).is_err() {
                 return Ok(Err(Gone));
             }
         }
@@ -224,17 +235,13 @@ impl Reader<'_> {
                     bad: BadCounts::default(),
                     more: false,
                 };
-                if self
-                    .out
-                    .blocking_send(Ok(std::mem::replace(&mut batch, next)))
-                    .is_err()
-                {
+                if (self.out)(std::mem::replace(&mut batch, next)).is_err() {
                     return Ok(Err(Gone));
                 }
             }
         }
         if !batch.events.is_empty() || batch.bad.total() > 0 {
-            return Ok(self.out.blocking_send(Ok(batch)).map_err(|_| Gone));
+            return Ok((self.out)(batch));
         }
         Ok(Ok(()))
     }

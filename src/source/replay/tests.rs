@@ -254,3 +254,139 @@ async fn a_replay_by_the_events_own_times_keeps_their_distances() {
         began.elapsed()
     );
 }
+
+fn event_line(symbol: &str, second: u32) -> String {
+    format!(
+        "{{\"TradeId\":\"{symbol}-{second}\",\"Symbol\":\"{symbol}\",\"Side\":\"Buy\",\"Quantity\":1,\"Price\":1,\"Timestamp\":\"2025-11-06T20:{:02}:{:02}Z\"}}\n",
+        second / 60,
+        second % 60
+    )
+}
+
+/// As fast as possible, but in the order of a replay by the events' own times.
+async fn merged(inputs: &[&str]) -> (Vec<Batch>, Option<SourceError>) {
+    let fast = Settings {
+        speed: Some(1e12),
+        ..settings(inputs)
+    };
+    all(fast).await
+}
+
+fn ids(batches: &[Batch]) -> Vec<String> {
+    let events = batches.iter().flat_map(|batch| &batch.events);
+    events.map(|event| event.trade_id.to_string()).collect()
+}
+
+#[tokio::test]
+async fn files_are_merged_by_the_times_of_their_events() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_string_lossy().into_owned()
+    };
+    let lines = |symbol, seconds: &[u32]| -> String {
+        seconds.iter().map(|at| event_line(symbol, *at)).collect()
+    };
+    let files = [
+        // The 2 counts as being of the time of the 5 before it.
+        file("c.ndjson", lines("C", &[5, 2, 7])),
+        file("a.ndjson", lines("A", &[1, 4, 5, 9])),
+        file("b.ndjson", "no event\n".to_owned() + &lines("B", &[3, 4])),
+        file("late.ndjson", lines("L", &[100])),
+        file("empty.ndjson", String::new()),
+    ];
+    let paths: Vec<&str> = files.iter().map(String::as_str).collect();
+    let (batches, error) = merged(&paths).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(
+        ids(&batches),
+        [
+            "A-1", "B-3", "A-4", "B-4", "C-5", "C-2", "A-5", "C-7", "A-9", "L-100"
+        ]
+    );
+    let bad: u64 = batches.iter().map(|batch| batch.bad.total()).sum();
+    assert_eq!(bad, 1, "counted once, though it was looked into twice");
+
+    // A body's bars come newest first, and go oldest first; what they are made of stays with them.
+    let body = format!("{FIXTURES}intraday_ibm_1min.json");
+    let between = file("d.ndjson", event_line("D", 59 * 60 + 30 - 60));
+    let (batches, _) = merged(&[&body, &between]).await;
+    let times: Vec<_> = batches
+        .iter()
+        .flat_map(|batch| &batch.events)
+        .map(|event| event.timestamp.instant)
+        .collect();
+    assert!(times.len() == 101 && times.is_sorted(), "{times:?}");
+    for batch in &batches {
+        let made = batch.events.iter().all(|event| event.symbol == "IBM");
+        assert_eq!(made, batch.origin.as_ref() == "intraday/1min");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_data_is_said_before_any_of_a_merge() {
+    let (batches, error) = merged(&["intraday_ibm_1min.json", "information_premium.json"]).await;
+    assert!(batches.is_empty());
+    let said = error.expect("an error").to_string();
+    assert!(said.contains("information_premium.json"), "{said}");
+}
+
+#[tokio::test]
+async fn an_error_in_the_middle_of_a_merge_loses_nothing_before_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("cut.ndjson.gz");
+    let lines: String = (0..600).map(|second| event_line("A", second)).collect();
+    let text = lines.repeat(40);
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    out.write_all(text.as_bytes()).expect("memory");
+    let packed = out.finish().expect("memory");
+    std::fs::write(&path, &packed[..packed.len() - 20]).expect("a file");
+    let other = directory.path().join("b.ndjson");
+    std::fs::write(&other, event_line("B", 1)).expect("a file");
+    let paths = [path.to_string_lossy(), other.to_string_lossy()];
+    let (batches, error) = merged(&[&paths[0], &paths[1]]).await;
+    assert!(
+        error
+            .expect("an error")
+            .to_string()
+            .contains("cut.ndjson.gz")
+    );
+    assert!(
+        ids(&batches).len() > MAX_BATCH_EVENTS,
+        "{}",
+        ids(&batches).len()
+    );
+    assert!(ids(&batches).contains(&"B-1".to_owned()));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_merge_keeps_every_event_the_order_of_each_file_and_that_of_time(
+        files in proptest::collection::vec(proptest::collection::vec(0_u32..600, 0..40), 2..6),
+    ) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut paths = Vec::new();
+        let mut expected = Vec::new();
+        for (place, seconds) in files.iter().enumerate() {
+            let path = directory.path().join(format!("{place}.ndjson"));
+            let text: String = seconds.iter().map(|at| event_line(&format!("S{place}"), *at)).collect();
+            std::fs::write(&path, text).expect("a file");
+            paths.push(path.to_string_lossy().into_owned());
+            let mut latest = 0;
+            for (number, at) in seconds.iter().enumerate() {
+                latest = latest.max(*at);
+                expected.push((latest, place, number, format!("S{place}-{at}")));
+            }
+        }
+        expected.sort();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (batches, error) = runtime.block_on(merged(&paths));
+        proptest::prop_assert!(error.is_none());
+        let expected: Vec<String> = expected.into_iter().map(|(.., id)| id).collect();
+        proptest::prop_assert_eq!(ids(&batches), expected);
+    }
+}

@@ -200,3 +200,35 @@ fn topics_with_the_longest_names_have_a_ledger_each() {
     open("\u{e4}".repeat(60));
     open(format!("t{}", "\u{e4}".repeat(60)));
 }
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
+    let pipe = |path: PathBuf| {
+        rustix::fs::mkfifoat(rustix::fs::CWD, path, 0o600.into()).unwrap();
+    };
+    // Of a directory of its own, and of one that another process left behind.
+    for place in [0, 1] {
+        for (name, is_error) in [
+            ("lock", true),
+            ("manifest.json", false),
+            ("manifest.json.new", place == 0),
+        ] {
+            let state = tempfile::tempdir().unwrap();
+            let directory = subject().directories(state.path()).nth(place).unwrap();
+            fs::create_dir_all(&directory).unwrap();
+            pipe(directory.join(name));
+            match Ledger::open(state.path(), &subject()) {
+                Err(error) => {
+                    let said = error.to_string();
+                    assert!(is_error && said.contains(name), "{place} {name}: {said}");
+                    assert!(said.contains("no regular file"), "{said}");
+                }
+                Ok(ledger) => {
+                    assert!(!is_error, "{place} {name}");
+                    assert!(ledger.contains(1).is_ok_and(|known| !known));
+                }
+            }
+        }
+    }
+}

@@ -24,6 +24,10 @@ fn fixture(name: &str) -> Vec<u8> {
     .expect("a fixture")
 }
 
+fn parse(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
+    super::parse(&mut body.to_vec(), ask)
+}
+
 fn bars(name: &str) -> Bars {
     parse(&fixture(name), &ASK).unwrap_or_else(|refusal| panic!("{name}: {refusal:?}"))
 }

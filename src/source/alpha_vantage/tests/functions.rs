@@ -140,7 +140,7 @@ async fn months_are_filled_back_and_not_twice() {
         while let Some(batch) = source.poll().await.expect("no error") {
             events += batch.events.len();
             if acknowledged {
-                source.settled();
+                source.settled().await;
             }
         }
         events
@@ -193,4 +193,30 @@ async fn one_request_tells_what_a_key_may() {
         .expect("good settings");
     assert!(probe.finding.is_err() && probe.sent);
     assert_eq!((server.asked().len(), probe.outlook.day.used), (1, 1));
+}
+
+#[tokio::test]
+async fn a_quote_without_an_entitlement_is_asked_for_once_a_day() {
+    let server = Server::start(vec![Reply::File(200, "global_quote.json")]).await;
+    let quote = |entitlement: Option<&str>| {
+        let settings = Settings {
+            function: Function::Quote,
+            entitlement: entitlement.map(str::to_owned),
+            once: false,
+            ..settings(&server, &["IBM"])
+        };
+        AlphaVantage::with_clock(settings, clock("2025-11-06T15:00:00Z")).expect("good settings")
+    };
+    for (entitlement, again) in [
+        // The next trading day's data are final a quarter of an hour after its last session.
+        (None, "2025-11-07T01:15:00Z"),
+        (Some("realtime"), "2025-11-06T15:01:05Z"),
+    ] {
+        let mut source = quote(entitlement);
+        let batch = source.poll().await.expect("no error").expect("a batch");
+        assert_eq!(batch.events.len(), 1);
+        let due = source.plan.due(0);
+        let again: DateTime<Utc> = again.parse().expect("a time");
+        assert_eq!(due, again, "{entitlement:?}");
+    }
 }

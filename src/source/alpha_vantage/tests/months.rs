@@ -22,9 +22,9 @@ async fn run(settings: Settings, now: &str) -> (usize, usize) {
     let mut events = 0;
     while let Some(batch) = source.poll().await.expect("no error") {
         events += batch.events.len();
-        source.settled();
+        source.settled().await;
     }
-    source.settled();
+    source.settled().await;
     (events, source.empty_months)
 }
 
@@ -83,4 +83,84 @@ async fn months_out_of_reach_of_a_free_key_cost_it_no_request_twice() {
     assert_eq!(server.asked().len(), 3);
     assert_eq!(run(free("2024-01", "2025-11"), now).await, (0, 0));
     assert_eq!(server.asked().len(), 3, "a restart asks nothing");
+}
+
+#[tokio::test]
+async fn a_topic_made_anew_is_filled_again_and_other_brokers_of_its_cluster_are_not_others() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::start(vec![Reply::File(200, "intraday_full_day.json")]).await;
+    let to = |topic_id: Option<u128>, cluster_id: Option<&str>, bootstrap: &str| Destination {
+        topic: "trades".to_owned(),
+        topic_id: topic_id.map(uuid::Uuid::from_u128),
+        cluster_id: cluster_id.map(str::to_owned),
+        bootstrap: bootstrap.to_owned(),
+    };
+    let mut asked = 0;
+    for (destination, requests, why) in [
+        (to(None, None, "a:1"), 1, "nothing is known"),
+        (to(None, None, "a:1"), 0, "filled"),
+        (
+            to(Some(1), Some("x"), "a:1"),
+            0,
+            "what was kept before ids were known counts",
+        ),
+        (to(Some(1), Some("x"), "a:1,b:1"), 0, "the same cluster"),
+        (to(Some(2), Some("x"), "a:1"), 1, "the topic was made anew"),
+        (to(Some(1), Some("y"), "a:1"), 1, "another cluster"),
+        (to(Some(2), Some("x"), "b:1"), 0, "filled"),
+    ] {
+        let settings = fill(&server, directory.path(), "2025-11", "2025-11");
+        let now = clock("2026-01-15T12:00:00Z");
+        let mut source = AlphaVantage::with_clock(settings, now).expect("good settings");
+        source.goes_to(&destination);
+        while source.poll().await.expect("no error").is_some() {}
+        source.settled().await;
+        asked += requests;
+        assert_eq!(server.asked().len(), asked, "{why}: {destination:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_the_ledger_and_a_cancelled_poll_loses_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::start(vec![Reply::File(200, "intraday_full_day.json")]).await;
+    let settings = || Settings {
+        state_directory: Some(directory.path().to_owned()),
+        ..settings(&server, &["IBM"])
+    };
+    let mut source = AlphaVantage::new(settings()).expect("good settings");
+    let mut other = AlphaVantage::new(settings()).expect("good settings");
+    other.ledger.acquire().await;
+    let short = Duration::from_millis(150);
+    for _ in 0..3 {
+        let polled = tokio::time::timeout(short, source.poll()).await;
+        assert!(
+            polled.is_err() && server.asked().is_empty(),
+            "not counted, so not sent"
+        );
+    }
+    other.ledger.release();
+    // The request goes out; its answer meets a ledger that is held again.
+    while source.in_flight.is_none() && source.answered.is_none() {
+        let polled = tokio::time::timeout(Duration::from_millis(1), source.poll()).await;
+        assert!(polled.is_err(), "no event without an entry");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    other.ledger.acquire().await;
+    for _ in 0..3 {
+        let polled = tokio::time::timeout(short, source.poll()).await;
+        assert!(polled.is_err(), "the answer waits");
+    }
+    other.ledger.release();
+    let batch = source.poll().await.expect("no error").expect("a batch");
+    assert_eq!(batch.events.len(), 960);
+    assert_eq!(server.asked().len(), 1, "asked once");
+    assert_eq!(
+        source
+            .ledger
+            .known()
+            .spent
+            .used_today(chrono_tz::America::New_York, Utc::now()),
+        1
+    );
 }

@@ -103,6 +103,62 @@ fn a_body_of_bars_without_end_is_cut_off() {
     )
     .expect("bars");
     assert!(bars.bad.len() <= 250_000 && bars.broken.is_some_and(|why| why.contains("more bars")));
+    let rows = "2025-11-06,1,1,1,1,1\n".repeat(300_000);
+    let bars = parse(
+        format!("timestamp,open,high,low,close,volume\n{rows}").as_bytes(),
+        &Ask {
+            symbols: IBM,
+            ..ASK
+        },
+    )
+    .expect("bars");
+    assert!(bars.events.len() <= 250_000);
+    assert!(bars.broken.is_some_and(|why| why.contains("more bars")));
+}
+
+/// Of each kind, and of bars some.
+#[test]
+fn bodies_that_are_cut_at_any_byte_keep_their_good_bars() {
+    for name in [
+        "daily.json",
+        "intraday.csv",
+        "bulk_quotes.json",
+        "global_quote.json",
+        "global_quote_delayed.json",
+        "information_daily_limit.json",
+        "note_rate_minute.json",
+        "bars_with_bad_values.json",
+    ] {
+        let body = fixture(name);
+        let ask = Ask {
+            symbols: IBM,
+            key: Some("EXAMPLEKEY000001"),
+            ..ASK
+        };
+        let whole = parse(&body, &ask).map(|bars| bars.events);
+        let mut most = 0;
+        for cut in 0..=body.len() {
+            let part = match parse(&body[..cut], &ask) {
+                Ok(bars) => bars.events,
+                Err(refusal) => {
+                    assert!(
+                        !format!("{refusal:?}").contains("EXAMPLEKEY000001"),
+                        "{name} {cut}"
+                    );
+                    Vec::new()
+                }
+            };
+            // A number of CSV that is cut is another number: the last row may be a wrong one.
+            let csv = usize::from(name.ends_with(".csv"));
+            let wrong = match &whole {
+                Ok(whole) => part.iter().filter(|event| !whole.contains(event)).count(),
+                Err(_) => part.len(),
+            };
+            assert!(wrong <= csv, "{name} {cut}: {part:?}");
+            assert!(part.len() + csv >= most, "{name} {cut}: bars were lost");
+            most = most.max(part.len());
+        }
+    }
 }
 
 proptest! {

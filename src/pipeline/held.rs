@@ -1,0 +1,177 @@
+//! What this member has of the group, and how far it has come with that. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::progress::Waiting;
+
+/// What this member has of the group.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held {
+    /// The id of the topic that the output directory belongs to.
+    pub(super) topic_id: Option<Uuid>,
+    /// Whether the pending batch of the process before is resolved.
+    pub(super) recovered: bool,
+    /// Counts the memberships that were lost.
+    pub(super) tenure: u64,
+    /// Whether the group has said what this member may read.
+    pub(super) asked: bool,
+    /// Whether that was ever anything.
+    pub(super) assigned: bool,
+    /// The next offset of each partition that is being read.
+    positions: BTreeMap<i32, i64>,
+    /// Whether reading is to end.
+    wants_ends: bool,
+    /// Where it is to end, as far as that is known.
+    ends: BTreeMap<i32, i64>,
+    /// The partitions that are being read and have not come to their end, or whose end is not known.
+    unfinished: BTreeSet<i32>,
+    /// How many records wait.
+    pub(super) waiting: Waiting,
+    /// Whether the group has committed everything to its end, without this member.
+    pub(super) others_are_done: bool,
+    /// Whether it was said that a new directory begins in the middle.
+    pub(super) said_new: bool,
+}
+
+impl Held {
+    pub(super) fn new(topic_id: Option<Uuid>, recovered: bool) -> Self {
+        Self {
+            topic_id,
+            recovered,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn partitions(&self) -> BTreeSet<i32> {
+        self.positions.keys().copied().collect()
+    }
+
+    /// A partition has been read up to here.
+    pub(super) fn reached(&mut self, partition: i32, position: i64) {
+        self.positions.insert(partition, position);
+        self.look(partition, position);
+    }
+
+    fn look(&mut self, partition: i32, position: i64) {
+        if self.end(partition).is_some_and(|end| position >= end) {
+            self.unfinished.remove(&partition);
+        } else {
+            self.unfinished.insert(partition);
+        }
+    }
+
+    /// Reading is to end. Those of `partitions` whose end is not known yet.
+    pub(super) fn without_end(&mut self, partitions: impl IntoIterator<Item = i32>) -> Vec<i32> {
+        self.wants_ends = true;
+        let known = |partition: &i32| self.ends.contains_key(partition);
+        partitions.into_iter().filter(|of| !known(of)).collect()
+    }
+
+    /// Those that are being read, and whose end is to be asked for.
+    pub(super) fn endless(&mut self) -> Vec<i32> {
+        let unfinished = self.unfinished.clone();
+        self.without_end(unfinished)
+    }
+
+    /// Where partitions end.
+    pub(super) fn learned(&mut self, ends: BTreeMap<i32, i64>) {
+        self.ends.extend(ends);
+        for (partition, position) in self.positions.clone() {
+            self.look(partition, position);
+        }
+    }
+
+    /// Where a partition ends, once that was asked for.
+    pub(super) fn end(&self, partition: i32) -> Option<i64> {
+        self.ends.get(&partition).copied()
+    }
+
+    /// Whether everything was read to the ends that were asked for.
+    pub(super) fn is_at_end(&self) -> bool {
+        let done = self.others_are_done || self.assigned && self.unfinished.is_empty();
+        self.wants_ends && done
+    }
+
+    /// Whether reading is to end, and nothing was given to this member to read: there may be more members than
+    /// partitions, and nobody who gives one up.
+    pub(super) fn waits_for_others(&self) -> bool {
+        self.wants_ends && self.asked && !self.assigned
+    }
+
+    /// These partitions are not read any more.
+    pub(super) fn give_up(&mut self, partitions: &BTreeSet<i32>) {
+        self.positions.retain(|of, _| !partitions.contains(of));
+        self.unfinished.retain(|of| !partitions.contains(of));
+        self.waiting.retain(|of| !partitions.contains(&of));
+    }
+
+    /// The membership is lost, and with it all partitions; what is pending is to be judged.
+    pub(super) fn lose(&mut self) {
+        self.positions.clear();
+        self.unfinished.clear();
+        self.waiting.retain(|_| false);
+        self.recovered = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Reach(i32, i64),
+        Learn(i32, i64),
+        GiveUp(i32),
+        Lose,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0..4_i32, 0..5_i64).prop_map(|(partition, at)| Step::Reach(partition, at)),
+            3 => (0..4_i32, 0..5_i64).prop_map(|(partition, end)| Step::Learn(partition, end)),
+            1 => (0..4_i32).prop_map(Step::GiveUp),
+            1 => Just(Step::Lose),
+        ]
+    }
+
+    proptest! {
+        /// The end is where each partition that is being read has reached its own, and the ends that are missing are
+        /// asked for.
+        #[test]
+        fn the_end_is_where_all_are_at_theirs(steps in prop::collection::vec(step(), 0..40)) {
+            let mut held = Held { assigned: true, ..Held::default() };
+            let (mut positions, mut ends) = (BTreeMap::new(), BTreeMap::new());
+            for step in steps {
+                match step {
+                    Step::Reach(partition, at) => {
+                        held.reached(partition, at);
+                        positions.insert(partition, at);
+                    }
+                    Step::Learn(partition, end) => {
+                        held.learned([(partition, end)].into());
+                        ends.insert(partition, end);
+                    }
+                    Step::GiveUp(partition) => {
+                        held.give_up(&[partition].into());
+                        positions.remove(&partition);
+                    }
+                    Step::Lose => {
+                        held.lose();
+                        positions.clear();
+                    }
+                }
+                let endless = held.endless();
+                let missing: Vec<i32> = positions.keys().filter(|of| !ends.contains_key(of)).copied().collect();
+                prop_assert_eq!(endless, missing);
+                let at_end = positions.iter().all(|(of, at)| ends.get(of).is_some_and(|end| at >= end));
+                prop_assert_eq!(held.is_at_end(), at_end);
+                prop_assert_eq!(held.partitions(), positions.keys().copied().collect::<BTreeSet<_>>());
+            }
+        }
+    }
+}

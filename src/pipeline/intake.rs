@@ -1,0 +1,181 @@
+//! Takes in what was fetched: rows to the sink, positions to what this member has of the group.
+
+use std::{collections::VecDeque, time::Instant};
+
+use chrono::Utc;
+
+use super::{PipelineError, commits::Committed, session::Session, summary::Written};
+use crate::{
+    config::IsolationLevel,
+    consumer::Chunk,
+    sink::{Appended, InputRecord, RawHeaders, Sink},
+    wire::records::Scratch,
+};
+
+/// How many bytes of rows may wait for a flush before one is made ahead of time: what recovery may have to hold.
+const FLUSH_BYTES: u64 = 64 << 20;
+
+/// What became of chunks.
+#[derive(Default)]
+struct Taken {
+    counts: Appended,
+    /// How far each partition was read, and where it ends: what can be read of it now.
+    reached: Vec<(i32, i64, i64)>,
+    /// What was not taken in.
+    rest: VecDeque<Chunk>,
+    /// How many records may still be taken.
+    left: Option<u64>,
+    /// How many bytes of rows wait for a flush.
+    unflushed: u64,
+    /// Whether a file took its last row.
+    rolled: bool,
+}
+
+/// Hands chunks to the sink until a flush is due; at most `left` records of them, and nothing behind those.
+fn take_in(
+    sink: &mut Sink,
+    mut chunks: VecDeque<Chunk>,
+    scratch: &mut Scratch,
+    left: Option<u64>,
+    isolation: IsolationLevel,
+) -> Result<Taken, PipelineError> {
+    let mut taken = Taken {
+        left,
+        ..Taken::default()
+    };
+    while taken.left != Some(0)
+        && sink.unflushed_bytes() <= FLUSH_BYTES
+        && let Some(chunk) = chunks.pop_front()
+    {
+        let position = take_one(sink, &chunk, scratch, &mut taken)?;
+        // Where a consumer with this isolation can read to.
+        let end = match isolation {
+            IsolationLevel::ReadCommitted if chunk.last_stable_offset() >= 0 => {
+                chunk.last_stable_offset()
+            }
+            _ => chunk.high_watermark(),
+        };
+        taken.reached.push((chunk.partition(), position, end));
+    }
+    taken.rest = chunks;
+    taken.unflushed = sink.unflushed_bytes();
+    taken.rolled = sink.rolled();
+    Ok(taken)
+}
+
+/// Hands a chunk to the sink, batch by batch; where its partition stands then.
+fn take_one(
+    sink: &mut Sink,
+    chunk: &Chunk,
+    scratch: &mut Scratch,
+    taken: &mut Taken,
+) -> Result<i64, PipelineError> {
+    let now = Utc::now();
+    let partition = chunk.partition();
+    let mut position = chunk.from();
+    for batch in chunk.batches() {
+        if taken.left == Some(0) {
+            break;
+        }
+        let records = batch
+            .records(scratch)
+            .map_err(|error| chunk.unreadable(error))?;
+        let limit = taken.left.map_or(usize::MAX, |left| {
+            usize::try_from(left).unwrap_or(usize::MAX)
+        });
+        let mut unreadable = None;
+        let mut records_taken = 0u64;
+        let rows = records
+            .map_while(|record| record.map_err(|error| unreadable = Some(error)).ok())
+            .take(limit)
+            .map(|record| {
+                records_taken += 1;
+                position = record.offset + 1;
+                let (count, encoded) = record.headers.raw();
+                InputRecord {
+                    offset: record.offset,
+                    key: record.key,
+                    value: record.value,
+                    headers: RawHeaders { count, encoded },
+                }
+            });
+        // The position behind the records is told apart, because it depends on whether all of them were taken.
+        let appended = sink.append(partition, batch.leader_epoch(), rows, i64::MIN, now)?;
+        taken.counts.add(appended);
+        if let Some(error) = unreadable {
+            return Err(chunk.unreadable(error).into());
+        }
+        if let Some(left) = &mut taken.left {
+            *left -= records_taken;
+        }
+    }
+    if taken.left != Some(0) {
+        position = chunk.next_offset();
+        sink.append(partition, chunk.leader_epoch(), [], position, now)?;
+    }
+    Ok(position)
+}
+
+impl Session<'_> {
+    /// Takes chunks in, and makes durable and commits where that is due in between.
+    pub(super) async fn take_in(&mut self, chunks: Vec<Chunk>) -> Result<(), PipelineError> {
+        let mut chunks = VecDeque::from(chunks);
+        while !chunks.is_empty() {
+            let unflushed;
+            (chunks, unflushed) = self.append(chunks).await?;
+            if unflushed > FLUSH_BYTES && self.flush_or_judge().await? == Committed::Lost {
+                // They are read again, by whoever has the partitions now.
+                break;
+            }
+            if self.left == Some(0) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes chunks in; what of them is left, and how many bytes wait for a flush.
+    async fn append(
+        &mut self,
+        chunks: VecDeque<Chunk>,
+    ) -> Result<(VecDeque<Chunk>, u64), PipelineError> {
+        let limit = self.left;
+        let isolation = self.config.kafka.isolation_level;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let (appended, scratch) = self
+            .writer
+            .with(move |sink| {
+                let taken = take_in(sink, chunks, &mut scratch, limit, isolation);
+                (taken, scratch)
+            })
+            .await?;
+        self.scratch = scratch;
+        let Taken {
+            counts: total,
+            reached,
+            rest,
+            left,
+            unflushed,
+            rolled,
+        } = appended?;
+        self.left = left;
+        self.pace.took(Instant::now());
+        if rolled {
+            self.pace.hurry(Instant::now());
+        }
+        for (partition, position, end) in reached {
+            self.held.reached(partition, position);
+            self.held.waiting.note(partition, position, end);
+        }
+        self.tally.took(&Written {
+            rows: total.rows,
+            dead_letters: total.dead_letters,
+            tombstones: total.tombstones,
+            skipped: total.skipped,
+            reasons: total.reasons,
+            committed: 0,
+            lag: Some(self.held.waiting.total()),
+        });
+        Ok((rest, unflushed))
+    }
+}
