@@ -180,7 +180,7 @@ fn a_reset_after_a_kill_leaves_the_rows_that_counted() {
         let limit = Instant::now() + Duration::from_secs(60);
         let described = || {
             let described = bench.command(&["group", "describe", "--format", "json"]);
-            let output = { described }.output().expect("it runs");
+            let output = { described }.finish();
             output.status.success().then(|| last_json(&output))
         };
         let until = |what: &dyn Fn(&Value) -> bool| {
