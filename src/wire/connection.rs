@@ -198,7 +198,17 @@ impl Connection {
         )]));
         let mut response = self.request(&request, limit).await?;
         if ErrorCode(response.error_code) == ErrorCode::UNSUPPORTED_VERSION {
-            self.use_versions(HashMap::from([(ApiVersionsRequest::KEY, (0, 0))]));
+            // A broker says which versions it knows instead (KIP-511); those before 2.4 do not.
+            let known = response.api_keys.iter();
+            let newest = known
+                .filter(|api| api.api_key == ApiVersionsRequest::KEY)
+                .map(|api| api.max_version)
+                .find(|newest| *newest < ApiVersionsRequest::MAX_VERSION)
+                .unwrap_or(0);
+            self.use_versions(HashMap::from([(
+                ApiVersionsRequest::KEY,
+                (0, newest.max(0)),
+            )]));
             response = self.request(&request, limit).await?;
         }
         self.use_versions(ranges(&response));

@@ -1,6 +1,7 @@
-//! A topic that is deleted and made again while it is read: another topic under the same name.
+//! A topic that is deleted and made again while it is read or published to: another topic under the same name.
 
 use std::{
+    fs,
     process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -70,4 +71,77 @@ fn a_topic_that_is_made_anew_is_read_from_its_beginning() {
             );
         }
     }
+}
+
+/// What was published to the old topic is published again when the source gives it again, once; what somebody else has
+/// put on the new one meanwhile is not.
+#[test]
+fn a_topic_that_is_made_anew_is_published_to_once() {
+    for cluster in &clusters() {
+        for transactions in [false, true] {
+            // The embedded broker has no transactions.
+            if transactions && cluster.name != "Kafka" {
+                continue;
+            }
+            for there in [0, 100] {
+                published_to_once(cluster, transactions, there);
+            }
+        }
+    }
+}
+
+/// Replays the same hundred events three times, with the topic made anew before the second; `there` of them are on the
+/// new one then.
+fn published_to_once(cluster: &Cluster, transactions: bool, there: u64) {
+    let bench = Bench::new(cluster);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let make = || runtime.block_on(make_topic(&cluster.address, &bench.topic, 1, &[]));
+    make();
+    let input = fixture("intraday_ibm_1min.json");
+    let pipe = bench.directory.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|made| made.success()) {
+        return say("left out: named pipes, which mkfifo would make");
+    }
+    let replay = ["produce", "--source", "replay", "--format", "json"];
+    let mut command = bench.command(&replay);
+    for input in [&*input, "pipe", &*input] {
+        command.args(["--input", input]);
+    }
+    if transactions {
+        let id = format!("Kafka.TransactionalId={}", bench.topic);
+        command.args(["--set", &id]);
+    }
+    let mut producing = Running::start(command, bench.directory.path().join("log"));
+    let tail = ["tail", "--from", "earliest", "--count", "100"];
+    let tail = || bench.command(&tail).finish();
+    assert!(tail().status.success());
+
+    runtime.block_on(delete_topic(&cluster.address, &bench.topic));
+    // Longer than it takes until it is looked at again whether it is the same.
+    sleep(Duration::from_secs(3));
+    make();
+    if there > 0 {
+        let other = Bench {
+            directory: Directory::new(),
+            cluster,
+            topic: bench.topic.clone(),
+            group: bench.group.clone(),
+        };
+        let done = other.json(&["produce", "--source", "replay", "--input", &input]);
+        assert_eq!(done["published"], there, "{done}");
+    }
+    // It waits in the pipe, and reads it to its end.
+    fs::copy(&input, &pipe).expect("a reader of the pipe");
+    let status = wait(&mut producing.process, Duration::from_secs(120));
+    let said = producing.said();
+    let of = format!("{}, transactions: {transactions}: {said}", cluster.name);
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "{of}");
+    let done = said.lines().last().unwrap_or_default();
+    let done: serde_json::Value = serde_json::from_str(done).expect("JSON");
+    assert_eq!(done["published"], 200 - there, "{of}");
+    assert_eq!(done["duplicates_skipped"], 100 + there, "{of}");
+    assert!(said.contains("was deleted and made anew"), "{of}");
+    let read = bench.json(&["consume", "--until-end"]);
+    assert_eq!(read["rows_written"], 100, "{of}");
 }

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stockflow::wire::messages;
+use stockflow::wire::messages::{
+    AddPartitionsToTxnRequest, EndTxnRequest, ProduceRequest, Request,
+};
 
 use crate::{
     scripted::{Script, Scripted},
@@ -136,7 +138,7 @@ fn a_batch_that_is_too_large_is_split_down_to_the_event_that_is() {
     );
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(last_json(&output)["published"], 4);
-    assert!(broker.produced.lock().expect("no panic").len() > 2);
+    assert!(broker.seen.produced.lock().expect("no panic").len() > 2);
 }
 
 #[test]
@@ -156,12 +158,7 @@ fn a_topic_deleted_meanwhile_is_named_with_the_command_that_makes_it() {
                 true
             }
         });
-        let request = messages::DeleteTopicsRequest {
-            topic_names: vec![bench.topic.as_str().into()],
-            timeout_ms: 30_000,
-        };
-        let answer = runtime.block_on(client.request_any(&request));
-        assert_eq!(answer.expect("an answer").responses[0].error_code, 0);
+        runtime.block_on(delete_topic(&cluster.address, &bench.topic));
         let status = wait(&mut producing.process, Duration::from_secs(60));
         let text = producing.said();
         assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
@@ -220,6 +217,102 @@ fn a_transactional_id_without_a_coordinator_is_said_and_ends_a_one_shot_command(
     }
 }
 
+/// What is said of a transaction of which nobody says whether it is committed.
+const UNANSWERED: [&str; 6] = [
+    "WARN",
+    "asked again",
+    "transactional id zz (Kafka.TransactionalId)",
+    "has not said for",
+    "Kafka.MessageTimeoutMs",
+    "publishes again what is not",
+];
+
+#[test]
+fn a_commit_that_nobody_answers_ends_a_one_shot_command_in_its_time() {
+    // The coordinator says that it is none, or nothing at all.
+    for end in [Some(15), None] {
+        let script = Script {
+            end,
+            ..Script::default()
+        };
+        let started = Instant::now();
+        let (output, _, broker) = produce(script, &["--set", "Kafka.TransactionalId=zz"]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(started.elapsed() >= Duration::from_secs(4), "{text}");
+        assert!(started.elapsed() < Duration::from_secs(60), "{text}");
+        let code = end.map(|_| "COORDINATOR_NOT_AVAILABLE");
+        for part in UNANSWERED.iter().copied().chain(code) {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+        let ends = broker.asked(EndTxnRequest::KEY).len();
+        assert!(ends > 1, "asked {ends} times");
+    }
+}
+
+#[test]
+fn one_stop_is_enough_while_the_coordinator_is_away() {
+    let broker = Scripted::start(Script {
+        end: Some(15),
+        ..Script::default()
+    });
+    let cluster = Cluster::at(broker.address.clone());
+    let bench = Bench::new(&cluster);
+    let mut command = bench.command(&["produce", "--source", "simulated", "--rate", "50"]);
+    // It would be waited for as long as that.
+    command.args(["--set", "Kafka.TransactionalId=zz"]);
+    command.args(["--set", "Kafka.MessageTimeoutMs=600000"]);
+    command.args(["--set", "ShutdownTimeoutMs=600000"]);
+    let mut producing = Running::start(command, bench.directory.path().join("log"));
+    until("it says that there is no answer", || {
+        producing.said().contains("asked again")
+    });
+    signal(&producing.process, "INT");
+    let status = wait(&mut producing.process, Duration::from_secs(60));
+    let text = producing.said();
+    assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
+    for part in UNANSWERED {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+}
+
+/// KIP-890: the first batch adds its partition, and the end of a transaction raises the epoch.
+#[test]
+fn the_second_version_of_transactions_is_spoken_where_the_brokers_have_it() {
+    for (level, protocol, versions) in [
+        (2, "Second", 5..=5),
+        (1, "First", 0..=4),
+        (0, "First", 0..=4),
+    ] {
+        let script = Script {
+            transactions: level,
+            ..Script::default()
+        };
+        let more = ["-v", "--set", "Kafka.TransactionalId=zz"];
+        let (output, _, broker) = produce(script, &more);
+        let text = stderr(&output);
+        assert!(output.status.success(), "{text}");
+        let said = format!("protocol={protocol}");
+        assert!(text.contains(&said), "{said} is not in: {text}");
+        let ends = broker.asked(EndTxnRequest::KEY);
+        assert!(!ends.is_empty(), "no commit: {text}");
+        assert!(
+            ends.iter().all(|version| versions.contains(version)),
+            "{ends:?}"
+        );
+        let added = broker.asked(AddPartitionsToTxnRequest::KEY);
+        assert_eq!(added.is_empty(), protocol == "Second", "{added:?}");
+        // Older versions of Produce do not add a partition.
+        let produced = broker.asked(ProduceRequest::KEY);
+        let adds = |version: &i16| *version >= 12;
+        assert_eq!(
+            produced.iter().all(adds),
+            protocol == "Second",
+            "{produced:?}"
+        );
+    }
+}
+
 #[test]
 fn check_refuses_a_compacted_topic_as_produce_does() {
     let broker = Scripted::start(Script {
@@ -261,7 +354,7 @@ fn a_broker_that_asks_to_be_spared_is_spared() {
     let more = [&paced[..], &["--set", "Kafka.MaxInFlight=1"]].concat();
     let (output, _, broker) = produce(script, &more);
     assert!(output.status.success(), "{}", stderr(&output));
-    let produced = broker.produced.lock().expect("no panic");
+    let produced = broker.seen.produced.lock().expect("no panic");
     assert!(produced.len() > 1, "one request says nothing");
     for pair in produced.windows(2) {
         let pause = pair[1].duration_since(pair[0]);

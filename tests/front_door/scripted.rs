@@ -1,5 +1,5 @@
 //! A broker that answers what a test wants: for refusals and faults that a real one shows only when its disk is full or its
-//! administrator says no. It keeps no records.
+//! administrator says no, or when its coordinator is away. It keeps no records.
 
 use std::{
     io::{Read, Write},
@@ -11,12 +11,14 @@ use std::{
 
 use bytes::Bytes;
 use stockflow::wire::messages::{
-    self, ApiVersion, ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsRequest,
-    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
-    InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, MetadataResponse,
-    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
-    PartitionProduceResponse, ProduceRequest, ProduceResponse, Reader, Request, RequestHeader,
-    TopicProduceResponse,
+    self, AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
+    AddPartitionsToTxnTopicResult, ApiVersion, ApiVersionsRequest, ApiVersionsResponse,
+    Coordinator, DescribeConfigsRequest, DescribeConfigsResourceResult, DescribeConfigsResponse,
+    DescribeConfigsResult, EndTxnRequest, EndTxnResponse, FinalizedFeatureKey,
+    FindCoordinatorRequest, FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse,
+    MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
+    MetadataResponseTopic, PartitionProduceResponse, ProduceRequest, ProduceResponse, Reader,
+    Request, RequestHeader, TopicProduceResponse,
 };
 
 /// What it answers. Codes are Kafka's error codes, 0 is none.
@@ -32,6 +34,10 @@ pub(crate) struct Script {
     pub(crate) produce: fn(usize) -> i16,
     /// The topic's cleanup.policy in DescribeConfigs.
     pub(crate) policy: &'static str,
+    /// The level of transaction.version: 2 is KIP-890, 0 a broker that does not know it.
+    pub(crate) transactions: i16,
+    /// Of EndTxn; none closes the connection instead.
+    pub(crate) end: Option<i16>,
     /// How long clients are asked to stay away after a Produce request, in milliseconds.
     pub(crate) throttle_ms: i32,
 }
@@ -44,6 +50,8 @@ impl Default for Script {
             producer_id: 0,
             produce: |_| 0,
             policy: "delete",
+            transactions: 0,
+            end: Some(0),
             throttle_ms: 0,
         }
     }
@@ -52,45 +60,59 @@ impl Default for Script {
 /// A scripted broker; its threads end with the test's process.
 pub(crate) struct Scripted {
     pub(crate) address: String,
+    pub(crate) seen: Arc<Seen>,
+}
+
+/// What a scripted broker was asked.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
     /// When each Produce request came.
-    pub(crate) produced: Arc<Mutex<Vec<Instant>>>,
+    pub(crate) produced: Mutex<Vec<Instant>>,
+    /// Every request's key and version.
+    pub(crate) asked: Mutex<Vec<(i16, i16)>>,
 }
 
 impl Scripted {
     pub(crate) fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
-        let produced = Arc::new(Mutex::new(Vec::new()));
-        let of_threads = Arc::clone(&produced);
+        let seen = Arc::new(Seen::default());
+        let of_threads = Arc::clone(&seen);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let produced = Arc::clone(&of_threads);
+                let seen = Arc::clone(&of_threads);
                 let port = address.port();
-                thread::spawn(move || while serve(&stream, port, script, &produced).is_some() {});
+                thread::spawn(move || while serve(&stream, port, script, &seen).is_some() {});
             }
         });
         Self {
             address: address.to_string(),
-            produced,
+            seen,
         }
     }
 }
 
+impl Scripted {
+    /// The versions in which it was asked this.
+    pub(crate) fn asked(&self, key: i16) -> Vec<i16> {
+        let asked = self.seen.asked.lock().expect("no panic");
+        let of_key = asked.iter().filter(|asked| asked.0 == key);
+        of_key.map(|asked| asked.1).collect()
+    }
+}
+
 /// Answers one request; `None` when the client is gone or asks what is not in the script.
-fn serve(
-    mut stream: &TcpStream,
-    port: u16,
-    script: Script,
-    produced: &Mutex<Vec<Instant>>,
-) -> Option<()> {
+fn serve(mut stream: &TcpStream, port: u16, script: Script, seen: &Seen) -> Option<()> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).ok()?;
     let mut frame = vec![0; u32::from_be_bytes(length) as usize];
     stream.read_exact(&mut frame).ok()?;
     let mut reader = Reader::new(Bytes::from(frame));
     let header = RequestHeader::decode(&mut reader).ok()?;
+    let asked = (header.api_key, header.api_version);
+    seen.asked.lock().expect("no panic").push(asked);
     let answer = match header.api_key {
-        ApiVersionsRequest::KEY => answer_api_versions(&header),
+        ApiVersionsRequest::KEY => answer_api_versions(&header, script),
         MetadataRequest::KEY => {
             answer::<MetadataRequest>(&header, reader, |asked| metadata(&asked, port, script))?
         }
@@ -105,11 +127,26 @@ fn serve(
             answer::<DescribeConfigsRequest>(&header, reader, |asked| configs(asked, script))?
         }
         ProduceRequest::KEY => answer::<ProduceRequest>(&header, reader, |asked| {
-            let mut produced = produced.lock().expect("no panic");
+            let mut produced = seen.produced.lock().expect("no panic");
             produced.push(Instant::now());
             let code = (script.produce)(produced.len() - 1);
             of_produce(asked, code, produced.len() as i64, script.throttle_ms)
         })?,
+        FindCoordinatorRequest::KEY => {
+            answer::<FindCoordinatorRequest>(&header, reader, |asked| coordinators(asked, port))?
+        }
+        AddPartitionsToTxnRequest::KEY => {
+            answer::<AddPartitionsToTxnRequest>(&header, reader, added)?
+        }
+        EndTxnRequest::KEY => {
+            let error_code = script.end?;
+            answer::<EndTxnRequest>(&header, reader, |asked| EndTxnResponse {
+                error_code,
+                producer_id: asked.producer_id,
+                producer_epoch: asked.producer_epoch + 1,
+                ..Default::default()
+            })?
+        }
         _ => return None,
     };
     stream.write_all(&answer).ok()
@@ -138,7 +175,7 @@ fn framed(body: &[u8]) -> Vec<u8> {
 }
 
 /// In the version that was asked for, or in version 0 with the code that says so.
-fn answer_api_versions(header: &RequestHeader) -> Vec<u8> {
+fn answer_api_versions(header: &RequestHeader, script: Script) -> Vec<u8> {
     const UNSUPPORTED_VERSION: i16 = 35;
     const NEWEST: i16 = 3;
     let known = header.api_version <= NEWEST;
@@ -154,8 +191,21 @@ fn answer_api_versions(header: &RequestHeader) -> Vec<u8> {
             api(MetadataRequest::KEY, 9),
             api(InitProducerIdRequest::KEY, 4),
             api(DescribeConfigsRequest::KEY, 4),
-            api(ProduceRequest::KEY, 9),
+            // What comes with the second version of transactions is spoken only where their level is 2.
+            api(ProduceRequest::KEY, 12),
+            api(FindCoordinatorRequest::KEY, 4),
+            api(AddPartitionsToTxnRequest::KEY, 3),
+            api(EndTxnRequest::KEY, 5),
         ],
+        finalized_features_epoch: 1,
+        finalized_features: match script.transactions {
+            0 => Vec::new(),
+            level => vec![FinalizedFeatureKey {
+                name: "transaction.version".into(),
+                max_version_level: level,
+                min_version_level: level,
+            }],
+        },
         ..Default::default()
     };
     let mut body = Vec::new();
@@ -201,6 +251,41 @@ fn metadata(asked: &MetadataRequest, port: u16, script: Script) -> MetadataRespo
             .flatten()
             .map(|asked| topic(asked.name.clone()))
             .collect(),
+        ..Default::default()
+    }
+}
+
+/// It coordinates all of them.
+fn coordinators(asked: FindCoordinatorRequest, port: u16) -> FindCoordinatorResponse {
+    let coordinator = |key| Coordinator {
+        key,
+        node_id: 1,
+        host: "127.0.0.1".into(),
+        port: i32::from(port),
+        ..Default::default()
+    };
+    FindCoordinatorResponse {
+        coordinators: asked
+            .coordinator_keys
+            .into_iter()
+            .map(coordinator)
+            .collect(),
+        ..Default::default()
+    }
+}
+
+fn added(asked: AddPartitionsToTxnRequest) -> AddPartitionsToTxnResponse {
+    let partition = |partition_index| AddPartitionsToTxnPartitionResult {
+        partition_index,
+        ..Default::default()
+    };
+    let topics = asked.v3_and_below_topics.into_iter();
+    let results = topics.map(|topic| AddPartitionsToTxnTopicResult {
+        name: topic.name,
+        results_by_partition: topic.partitions.into_iter().map(partition).collect(),
+    });
+    AddPartitionsToTxnResponse {
+        results_by_topic_v3_and_below: results.collect(),
         ..Default::default()
     }
 }

@@ -195,6 +195,17 @@ pub(crate) async fn make_topic(
     assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
 }
 
+/// Deletes a topic.
+pub(crate) async fn delete_topic(address: &str, topic: &str) {
+    let request = messages::DeleteTopicsRequest {
+        topic_names: vec![topic.into()],
+        timeout_ms: 30_000,
+    };
+    let answer = client(address).request_any(&request).await;
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
+}
+
 /// A name that no other test has, nor this one when it runs again.
 pub(crate) fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);

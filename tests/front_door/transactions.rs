@@ -9,8 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stockflow::wire::{cluster, messages};
-
 use crate::{
     raw::{Raw, block_on, event, publish},
     support::*,
@@ -220,7 +218,7 @@ fn a_record_that_times_out_ends_even_a_command_without_an_end() {
     // Nobody takes its records any more.
     tokio::runtime::Runtime::new()
         .expect("a runtime")
-        .block_on(delete(&cluster.address, &bench.topic));
+        .block_on(delete_topic(&cluster.address, &bench.topic));
     let status = wait(&mut child, Duration::from_secs(60));
     if status.is_none() {
         child.kill().expect("a process");
@@ -257,7 +255,7 @@ fn offsets_without_a_record_are_confirmed_by_the_brokers() {
         "{report}"
     );
 
-    block_on(delete(&cluster.address, &bench.topic));
+    block_on(delete_topic(&cluster.address, &bench.topic));
     let asked = bench.command(&verify).args(["--format", "json"]).finish();
     let report = last_json(&asked);
     assert_eq!(asked.status.code(), Some(3), "{report}");
@@ -274,20 +272,22 @@ fn offsets_without_a_record_are_confirmed_by_the_brokers() {
     assert_eq!(unasked.status.code(), Some(0), "{}", stderr(&unasked));
 }
 
-async fn delete(address: &str, topic: &str) {
-    let cluster = cluster::Cluster::new(cluster::Settings {
-        bootstrap: vec![address.to_owned()],
-        client_id: "transactions".into(),
-        request_timeout: Duration::from_secs(30),
-        reconnect_backoff: Duration::from_millis(100),
-        reconnect_backoff_max: Duration::from_secs(1),
-        metadata_max_age: Duration::from_secs(300),
-        max_fetch_response_bytes: 1 << 20,
-    });
-    let request = messages::DeleteTopicsRequest {
-        topic_names: vec![topic.into()],
-        timeout_ms: 30_000,
+/// Kafka 4.0 and newer, where a cluster is not told otherwise, have the second version (KIP-890), as they have KIP-848.
+#[test]
+fn the_version_of_transactions_is_the_one_that_the_brokers_have() {
+    let Some(cluster) = kafka() else { return };
+    let protocol = match cluster.protocols().contains(&"consumer") {
+        true => "protocol=Second",
+        false => "protocol=First",
     };
-    let answer = cluster.request_any(&request).await.expect("an answer");
-    assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
+    let bench = Bench::new(&cluster);
+    let simulated = ["produce", "--source", "simulated", "--count", "10", "-v"];
+    let output = bench
+        .command(&simulated)
+        .args(["--set", &id(&bench)])
+        .finish();
+    let text = stderr(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains(protocol), "{protocol} is not in: {text}");
+    assert_eq!(read(&bench, "read_committed").len(), 10, "{text}");
 }
