@@ -129,7 +129,6 @@ fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::INVALID_SESSION_TIMEOUT => "; change Kafka.SessionTimeoutMs",
         ErrorCode::FENCED_INSTANCE_ID => "; give each process a Kafka.GroupInstanceId of its own",
         ErrorCode::INVALID_GROUP_ID => "; change Kafka.GroupId",
-        ErrorCode::GROUP_AUTHORIZATION_FAILED => "; the group needs the operation Read",
         _ => "",
     }
 }

@@ -85,8 +85,8 @@ error_codes! {
     27 REBALANCE_IN_PROGRESS None "the group is being rebalanced";
     28 INVALID_COMMIT_OFFSET_SIZE None "the committed offset's text is too long";
     29 TOPIC_AUTHORIZATION_FAILED None "not allowed for this topic (Kafka.Topic): an ACL is missing, READ or WRITE with DESCRIBE";
-    30 GROUP_AUTHORIZATION_FAILED None "not allowed for this group: an ACL is missing";
-    31 CLUSTER_AUTHORIZATION_FAILED None "not allowed in this cluster: an ACL is missing (before Kafka 2.8, exactly-once publishing needs IDEMPOTENT_WRITE on the cluster)";
+    30 GROUP_AUTHORIZATION_FAILED None "not allowed for this group (Kafka.GroupId): an ACL is missing, READ, or DELETE to delete it";
+    31 CLUSTER_AUTHORIZATION_FAILED None "not allowed in this cluster: an ACL is missing (exactly-once publishing needs WRITE on the topic, and before Kafka 2.8 IDEMPOTENT_WRITE on the cluster, too)";
     32 INVALID_TIMESTAMP None "the record's timestamp is out of the broker's range";
     33 UNSUPPORTED_SASL_MECHANISM None "the broker does not offer this SASL mechanism";
     34 ILLEGAL_SASL_STATE None "not authenticated as this listener wants it";

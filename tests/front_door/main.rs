@@ -1,6 +1,7 @@
 //! Tests through the front door: the real binary, in a directory of its own, against real brokers.
 
 mod alpha_vantage;
+mod authorizer;
 mod bench;
 mod chaos;
 mod config;

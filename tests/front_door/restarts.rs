@@ -145,3 +145,29 @@ fn what_retention_has_deleted_is_not_published_again() {
     let unremembered = without_memory(&bench).json(&replay);
     assert_eq!(unremembered["published"], 100, "{unremembered}");
 }
+
+/// Without a TradeId an event is known by what it says and by its line.
+#[test]
+fn events_without_an_identity_are_known_by_content_and_line() {
+    let event = |quantity: u32| {
+        format!(
+            "{{\"Symbol\":\"IBM\",\"Side\":\"Buy\",\"Quantity\":{quantity},\"Price\":1.5,\"Timestamp\":\"2025-11-06T20:59:00Z\"}}\n"
+        )
+    };
+    let two_equal = [event(1), event(1), event(2)].concat();
+    let one_in_front = event(3) + &two_equal;
+    for cluster in &clusters() {
+        let bench = Bench::new(cluster);
+        let replay = |name: &str, text: &str| {
+            fs::write(bench.directory.path().join(name), text).expect("a file");
+            let done = bench.json(&["produce", "--source", "replay", "--input", name]);
+            [&done["published"], &done["duplicates_skipped"]].map(|count| count.as_u64())
+        };
+        assert_eq!(replay("a.ndjson", &two_equal), [Some(3), Some(0)]);
+        assert_eq!(replay("b.ndjson", &two_equal), [Some(0), Some(3)]);
+        // Of these the second line alone is what it was.
+        assert_eq!(replay("c.ndjson", &one_in_front), [Some(3), Some(1)]);
+        let read = bench.json(&["consume", "--until-end"]);
+        assert_eq!(read["rows_written"], 6, "{}: {read}", cluster.name);
+    }
+}
