@@ -24,6 +24,7 @@
 //!   hole is reported as in doubt, since filling the hole late would let it in.
 
 mod entry;
+mod giving_up;
 mod judge;
 #[cfg(test)]
 mod model;
@@ -339,48 +340,6 @@ impl<B> PartitionSequence<B> {
         true
     }
 
-    /// Gives up what has waited beyond its deadline. A batch on its way is waited for: its request has a time limit.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<Completion<B>> {
-        let mut given_up = Vec::new();
-        while let Some(front) = self.queue.front()
-            && front.ends().is_some_and(|end| end <= now)
-            && matches!(front.state, State::Waiting)
-        {
-            let numbered = front.identity;
-            // The broker takes nothing out of turn: what it took behind this batch proves that it has this one.
-            let proven = numbered.is_some()
-                && self
-                    .queue
-                    .iter()
-                    .any(|entry| matches!(entry.state, State::Resolved(Ok(_))));
-            if let Some(front) = self.queue.front_mut() {
-                if proven {
-                    front.state = State::Resolved(Ok(None));
-                } else {
-                    front.give_up(None);
-                    self.blind |= numbered.is_some();
-                    self.hole |= numbered.is_some();
-                }
-            }
-            given_up.append(&mut self.settled());
-        }
-        self.judge();
-        given_up.append(&mut self.settled());
-        given_up
-    }
-
-    /// Gives up everything, on its way or not.
-    pub(super) fn abandon(&mut self) -> Vec<Completion<B>> {
-        self.hole = true;
-        for entry in &mut self.queue {
-            if !entry.is_resolved() {
-                entry.in_doubt |= matches!(entry.state, State::InFlight(_));
-                entry.give_up(None);
-            }
-        }
-        self.settled()
-    }
-
     /// Outcomes that can be told: those before which nothing is unresolved.
     fn settled(&mut self) -> Vec<Completion<B>> {
         let mut settled = Vec::new();
@@ -388,26 +347,6 @@ impl<B> PartitionSequence<B> {
             settled.extend(self.queue.pop_front().and_then(Entry::into_completion));
         }
         settled
-    }
-
-    /// Takes back the numbers of what certainly is not in the log; when nothing numbered is left, begins a new epoch.
-    fn close_hole(&mut self) {
-        for entry in &mut self.queue {
-            if entry.is_certainly_absent() {
-                entry.unnumber();
-            }
-        }
-        if self.queue.iter().any(Entry::is_numbered_and_unresolved) {
-            return;
-        }
-        (self.hole, self.blind) = (false, false);
-        self.acknowledged = None;
-        self.next_sequence = 0;
-        // Without another epoch a new producer id is needed.
-        self.producer = self.producer.and_then(|ProducerEpoch { id, epoch }| {
-            let epoch = epoch.checked_add(1)?;
-            Some(ProducerEpoch { id, epoch })
-        });
     }
 }
 
