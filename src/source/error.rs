@@ -52,6 +52,16 @@ pub enum SourceError {
         /// What happened.
         fault: ReplayFault,
     },
+    /// Of several files to be replayed, some could not be.
+    #[error(
+        "{lost} of {of} files were not replayed, or not all of them, for the reasons above; the others were"
+    )]
+    NotReplayed {
+        /// How many.
+        lost: usize,
+        /// Of how many.
+        of: usize,
+    },
     /// A setting that cannot work, found when the source was made.
     #[error("{setting}: {problem}")]
     Setting {
@@ -67,7 +77,10 @@ impl SourceError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::AlphaVantage { class, .. } => *class,
-            Self::NoSymbolLeft | Self::Incomplete { .. } | Self::Replay { .. } => ErrorClass::Stop,
+            Self::NoSymbolLeft
+            | Self::Incomplete { .. }
+            | Self::Replay { .. }
+            | Self::NotReplayed { .. } => ErrorClass::Stop,
             Self::Setting { .. } => ErrorClass::Configuration,
         }
     }

@@ -93,3 +93,48 @@ fn a_body_of_another_symbol_is_published_as_what_it_says_and_told() {
         "nothing was done, and nothing is summed up"
     );
 }
+
+/// What cannot be replayed does not stand in the way of the rest, and nobody takes the run for a whole one.
+#[test]
+fn a_file_that_cannot_be_replayed_is_passed_over_and_told() {
+    let cluster = embedded();
+    let bar = |number: u32| {
+        format!(
+            "{{\"TradeId\":\"{number}\",\"Symbol\":\"IBM\",\"Side\":\"Buy\",\"Quantity\":1,\"Price\":1.5,\"Timestamp\":\"2025-11-06T21:00:0{number}Z\"}}\n"
+        )
+    };
+    let body = fs::read_to_string(fixture("intraday_ibm_1min.json")).expect("a fixture");
+    let notice = fs::read_to_string(fixture("information_daily_limit.json")).expect("a fixture");
+    for speed in [&[][..], &["--speed", "1000000"]] {
+        let bench = Bench::new(&cluster);
+        let days = bench.directory.path().join("days");
+        fs::create_dir(&days).expect("a directory");
+        // Two bodies in one file: the second is no part of the first.
+        for (name, text) in [
+            ("a.json", bar(1)),
+            ("b.json", notice.clone()),
+            ("c.json", format!("{body}{body}")),
+            ("d.json", bar(2)),
+        ] {
+            fs::write(days.join(name), text).expect("a file");
+        }
+        let run = |input: &str| {
+            bench
+                .command(&["produce", "--source", "replay", "--input", input])
+                .args(["--format", "json"])
+                .args(speed)
+                .finish()
+        };
+        let output = run("days");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(last_json(&output)["published"], 102, "{said}");
+        for part in ["b.json", "c.json", "2 of 4 files"] {
+            assert!(said.contains(part), "{part} is not in: {said}");
+        }
+        let output = run("days/c.json");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("the body is broken"), "{said}");
+    }
+}

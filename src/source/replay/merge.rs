@@ -16,7 +16,7 @@ use tokio::sync::mpsc::Sender;
 use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::progress::Progress;
-use super::reader::{Gone, Message, is_pipe, read};
+use super::reader::{Gone, Lost, Message, is_pipe, read};
 use super::{STDIN, Settings};
 use crate::event::TradeEvent;
 use crate::source::{BadCounts, Batch, MAX_BATCH_EVENTS, SourceError};
@@ -25,14 +25,19 @@ use crate::source::{BadCounts, Batch, MAX_BATCH_EVENTS, SourceError};
 pub(super) fn merge_all(settings: &Settings, out: &Sender<Message>) {
     let progress = Progress::of(&settings.inputs);
     let settings = Arc::new(settings.clone());
-    let mut gathered = Gathered::new(out);
+    let mut gathered = Gathered::new(out, Lost::of(&settings.inputs));
     let outcome = merge(&settings, &progress, &mut gathered);
     progress.end();
     let outcome = match outcome {
         Ok(()) => gathered.flush(),
         Err(end) => gathered.flush().and(Err(end)),
     };
-    if let Err(End::Failed(error)) = outcome {
+    let error = match outcome {
+        Ok(()) => gathered.lost.error(),
+        Err(End::Gone) => None,
+        Err(End::Failed(error)) => Some(error),
+    };
+    if let Some(error) = error {
         // Nobody listens: nobody has to know.
         let _ = out.blocking_send(Err(error));
     }
@@ -52,7 +57,7 @@ fn merge(
     // Latest first, so that the next one is at the end.
     let mut closed: Vec<(DateTime<Utc>, usize)> = Vec::new();
     for (place, path) in settings.inputs.iter().enumerate() {
-        closed.push((first_time(path, settings)?, place));
+        closed.push((first_time(path, settings), place));
     }
     closed.sort_unstable();
     closed.reverse();
@@ -89,9 +94,9 @@ fn merge(
 }
 
 /// When the first event of a file was; the beginning of time where there is none, and for what can be read only once.
-fn first_time(path: &str, settings: &Settings) -> Result<DateTime<Utc>, End> {
+fn first_time(path: &str, settings: &Settings) -> DateTime<Utc> {
     if path == STDIN || is_pipe(path) {
-        return Ok(DateTime::<Utc>::MIN_UTC);
+        return DateTime::<Utc>::MIN_UTC;
     }
     let first = std::cell::Cell::new(None);
     let look = |batch: Batch| match batch.events.first() {
@@ -102,16 +107,10 @@ fn first_time(path: &str, settings: &Settings) -> Result<DateTime<Utc>, End> {
         None => Ok(()),
     };
     // What is to be said of it is said when it is replayed.
-    let looked = with_default(NoSubscriber::default(), || {
+    let _ = with_default(NoSubscriber::default(), || {
         read(path, settings, &Progress::none(), &look)
     });
-    match looked {
-        Ok(_) => Ok(first.get().unwrap_or(DateTime::<Utc>::MIN_UTC)),
-        Err(fault) => Err(End::Failed(SourceError::Replay {
-            path: path.to_owned(),
-            fault,
-        })),
-    }
+    first.get().unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
 /// A file that is being read, on a thread of its own.
@@ -161,7 +160,13 @@ impl Opened {
             let Some(message) = message else {
                 return Ok(false);
             };
-            let batch = message.map_err(End::Failed)?;
+            let batch = match message {
+                Ok(batch) => batch,
+                Err(error) => {
+                    gathered.lost.note(error);
+                    return Ok(false);
+                }
+            };
             gathered.count(&batch.bad);
             self.events = batch.events.into_iter();
             self.origin = batch.origin;
@@ -186,12 +191,14 @@ fn read_one(path: &str, settings: &Settings, progress: &Progress, out: &SyncSend
 struct Gathered<'a> {
     out: &'a Sender<Message>,
     batch: Batch,
+    lost: Lost,
 }
 
 impl<'a> Gathered<'a> {
-    fn new(out: &'a Sender<Message>) -> Self {
+    fn new(out: &'a Sender<Message>, lost: Lost) -> Self {
         Self {
             out,
+            lost,
             batch: nothing("".into()),
         }
     }

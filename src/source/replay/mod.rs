@@ -64,6 +64,14 @@ pub enum ReplayFault {
     /// It is nothing that can be replayed.
     #[error("it is no Alpha Vantage body and no TradeEvents, one a line: {0}")]
     Unusable(String),
+    /// It breaks off, or something stands behind it.
+    #[error("the body is broken ({why}); only the {bars} bars before the break are replayed")]
+    Broken {
+        /// What stands at the break.
+        why: String,
+        /// The bars before it.
+        bars: usize,
+    },
     /// It is CSV, and no symbol is given.
     #[error("CSV does not say which symbol it is of; give one by --symbol")]
     SymbolMissing,

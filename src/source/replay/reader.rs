@@ -26,27 +26,66 @@ pub(super) type Message = Result<Batch, SourceError>;
 /// Nobody wants more.
 pub(super) struct Gone;
 
-/// Reads every input, until the end, an error, or until nobody listens any more.
+/// Reads every input, until the end, or until nobody listens any more. What cannot be replayed is passed over, and said at
+/// the end, too.
 pub(super) fn read_all(settings: &Settings, out: &Sender<Message>) {
     let progress = Progress::of(&settings.inputs);
     let send = |batch| out.blocking_send(Ok(batch)).map_err(|_| Gone);
+    let mut lost = Lost::of(&settings.inputs);
     for path in &settings.inputs {
         match read(path, settings, &progress, &send) {
             Ok(Ok(())) => {}
             Ok(Err(Gone)) => return progress.end(),
             Err(fault) => {
-                let error = SourceError::Replay {
-                    path: path.clone(),
-                    fault,
-                };
-                progress.end();
-                // Nobody listens: nobody has to know.
-                let _ = out.blocking_send(Err(error));
-                return;
+                let path = path.clone();
+                lost.note(SourceError::Replay { path, fault });
             }
         }
     }
     progress.end();
+    if let Some(error) = lost.error() {
+        // Nobody listens: nobody has to know.
+        let _ = out.blocking_send(Err(error));
+    }
+}
+
+/// Files that could not be replayed, or not all of them.
+pub(super) struct Lost {
+    of: usize,
+    lost: usize,
+    last: Option<SourceError>,
+}
+
+impl Lost {
+    /// None yet of these.
+    pub(super) fn of(inputs: &[String]) -> Self {
+        Self {
+            of: inputs.len(),
+            lost: 0,
+            last: None,
+        }
+    }
+
+    /// Passes a file over, loudly when others come behind it.
+    pub(super) fn note(&mut self, error: SourceError) {
+        self.lost += 1;
+        if self.of > 1 {
+            tracing::error!("{error}; the other files are replayed");
+        }
+        self.last = Some(error);
+    }
+
+    /// What is to be said at the end.
+    pub(super) fn error(self) -> Option<SourceError> {
+        let last = self.last?;
+        Some(match self.of {
+            1 => last,
+            of => SourceError::NotReplayed {
+                lost: self.lost,
+                of,
+            },
+        })
+    }
 }
 
 /// Whether it is open only when somebody writes into it.
@@ -166,21 +205,18 @@ impl Reader<'_> {
                 event.symbol
             );
         }
-        if let Some(why) = &bars.broken {
-            tracing::warn!(
-                path = self.path,
-                bars = bars.events.len(),
-                "the body is broken ({why}); the bars before the break are replayed"
-            );
-        }
         let bad = count_bad_bars(self.path, &bars.bad);
         let origin: Arc<str> = bars.series.origin().into();
+        let whole = bars.events.len();
         for batch in Batch::split(bars.events, &origin, bad) {
             if (self.out)(batch).is_err() {
                 return Ok(Err(Gone));
             }
         }
-        Ok(Ok(()))
+        match bars.broken {
+            Some(why) => Err(ReplayFault::Broken { why, bars: whole }),
+            None => Ok(Ok(())),
+        }
     }
 
     fn events(&self, mut input: BufReader<impl Read>) -> Result<Result<(), Gone>, ReplayFault> {
