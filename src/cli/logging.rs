@@ -11,6 +11,8 @@ use crate::config::{Level, LogFormat, Logging};
 
 /// Standard error, a line of the log at a time. On a terminal a progress bar may stand on the line where the next one
 /// begins: it is wiped away, and drawn again behind.
+///
+/// A line that cannot be written is dropped: a full disk, or a reader of the log that has gone, ends nothing.
 struct Lines {
     terminal: bool,
 }
@@ -18,15 +20,17 @@ struct Lines {
 impl io::Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut stderr = io::stderr().lock();
-        if self.terminal {
-            stderr.write_all(b"\r\x1b[2K")?;
-        }
-        stderr.write_all(line)?;
+        let wiped = match self.terminal {
+            true => stderr.write_all(b"\r\x1b[2K"),
+            false => Ok(()),
+        };
+        let _ = wiped.and_then(|()| stderr.write_all(line));
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        let _ = io::stderr().flush();
+        Ok(())
     }
 }
 

@@ -54,6 +54,12 @@ impl Held {
         self.look(partition, position);
     }
 
+    /// The log was truncated, and is read from here: it ends elsewhere than it did.
+    pub(super) fn fell_back(&mut self, partition: i32, position: i64) {
+        self.ends.remove(&partition);
+        self.reached(partition, position);
+    }
+
     fn look(&mut self, partition: i32, position: i64) {
         if self.end(partition).is_some_and(|end| position >= end) {
             self.unfinished.remove(&partition);
@@ -125,6 +131,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Reach(i32, i64),
+        FallBack(i32, i64),
         Learn(i32, i64),
         GiveUp(i32),
         Lose,
@@ -133,6 +140,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             6 => (0..4_i32, 0..5_i64).prop_map(|(partition, at)| Step::Reach(partition, at)),
+            1 => (0..4_i32, 0..5_i64).prop_map(|(partition, at)| Step::FallBack(partition, at)),
             3 => (0..4_i32, 0..5_i64).prop_map(|(partition, end)| Step::Learn(partition, end)),
             1 => (0..4_i32).prop_map(Step::GiveUp),
             1 => Just(Step::Lose),
@@ -151,6 +159,11 @@ mod tests {
                     Step::Reach(partition, at) => {
                         held.reached(partition, at);
                         positions.insert(partition, at);
+                    }
+                    Step::FallBack(partition, at) => {
+                        held.fell_back(partition, at);
+                        positions.insert(partition, at);
+                        ends.remove(&partition);
                     }
                     Step::Learn(partition, end) => {
                         held.learned([(partition, end)].into());

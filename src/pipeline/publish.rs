@@ -101,6 +101,9 @@ pub(super) async fn publish_from(
         &topic_now,
     ));
     let state = config.state.directory.clone();
+    if repeats {
+        known::can_keep(&state)?;
+    }
     let known = repeats.then(|| Known::new(cluster, &topic, state, look_up));
     let id = sending.transactional_id;
     let mut half = Publisher::new(topic, producer, id, known, options.count, progress);

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::AutoOffsetReset,
     consumer::{self, Bound, ConsumeError, LostReason, Offset},
-    sink::{SinkError, Start},
+    sink::{Sink, SinkError, Start},
 };
 
 impl Session<'_> {
@@ -134,10 +134,18 @@ impl Session<'_> {
         for (partition, start) in starts {
             match start {
                 Start::At(offset) => {
-                    let epoch = committed
+                    let committed = committed
                         .get(&partition)
                         .filter(|committed| committed.offset == Some(offset))
                         .and_then(|committed| committed.leader_epoch);
+                    // Without it nobody notices that the log was truncated and has grown beyond the offset since.
+                    let epoch = match committed {
+                        Some(epoch) => Some(epoch),
+                        None => {
+                            let known = move |sink: &mut Sink| sink.leader_epoch(partition, offset);
+                            self.writer.with(known).await?
+                        }
+                    };
                     positions.insert(partition, (offset, epoch));
                 }
                 Start::Reset => fresh.push(partition),

@@ -113,14 +113,8 @@ impl Session<'_> {
         }
     }
 
+    /// The log does not hold the position any more; whoever fetches has said why.
     async fn moved(&mut self, partition: i32, from: i64, to: i64) -> Result<(), PipelineError> {
-        tracing::warn!(
-            topic = self.config.kafka.topic,
-            partition,
-            from,
-            to,
-            "reading of the partition goes on elsewhere"
-        );
         if self.flush_and_commit().await? == Committed::Lost {
             let reason = self.consumer.lost().await?;
             return self.judge_again(reason).await;
@@ -132,7 +126,11 @@ impl Session<'_> {
         self.writer
             .with(move |sink| sink.start_at(partition, to))
             .await??;
-        self.held.reached(partition, to);
+        if to < from {
+            self.held.fell_back(partition, to);
+        } else {
+            self.held.reached(partition, to);
+        }
         Ok(())
     }
 

@@ -111,6 +111,12 @@ impl Sink {
         held.is_some_and(|held| held.next > offset)
     }
 
+    /// The leader epoch of the record before `offset`, where the directory ends there and knows it (KIP-320).
+    pub fn leader_epoch(&self, partition: i32, offset: i64) -> Option<i32> {
+        let held = self.checkpoint.durable(partition)?;
+        held.epoch.filter(|_| held.next == offset)
+    }
+
     /// Begins a partition for which [`start_position`](Self::start_position) said [`Start::Reset`] at the offset that
     /// `Kafka.AutoOffsetReset` leads to.
     ///

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
 use super::Sink;
 use super::checkpoint::{FileState, Position, State};
@@ -175,6 +176,7 @@ impl Sink {
             let len = self.fs.len(&path).map_err(SinkError::io("read", &path))?;
             // Also when it is gone: who removed it may have been stopped before that was durable.
             work.removed += len.unwrap_or_default();
+            self.say_what_is_cut(&path, 0, len);
             work.steps.push(Step::Remove {
                 name: place.clone(),
             });
@@ -190,6 +192,12 @@ impl Sink {
             let place = form.place(name);
             let path = self.directory.join(&place);
             let len = self.fs.len(&path).map_err(SinkError::io("read", &path))?;
+            match target {
+                FilePlan::Keep(state) | FilePlan::Rewrite { file: state, .. } => {
+                    self.say_what_is_cut(&path, state.len, len);
+                }
+                FilePlan::Remove => {}
+            }
             match target {
                 FilePlan::Remove => {}
                 FilePlan::Keep(state) => {
@@ -249,6 +257,21 @@ impl Sink {
             work.write(name, end, &[]);
         }
         self.prepare_index(plan, work)
+    }
+
+    /// Bytes that no checkpoint covers are those of a process that was killed, whose records are read again; or somebody
+    /// else has appended since, and nobody can tell. Who did has to hear that it is gone, and from where.
+    fn say_what_is_cut(&self, path: &Path, known: u64, len: Option<u64>) {
+        let Some(len) = len.filter(|len| *len > known && !self.recovered) else {
+            return;
+        };
+        tracing::warn!(
+            file = %path.display(),
+            from = known,
+            bytes = len - known,
+            "the process before was killed, and the file has bytes that it had not made durable: they are cut away, and their \
+             records are read again; what somebody else has appended since is gone with them"
+        );
     }
 
     /// The index keeps the pending batch's line as far as the batch counts.

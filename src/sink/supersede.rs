@@ -1,5 +1,5 @@
-//! A deliberate reset backwards: a partition's rows from the target on leave their files for `.stockflow/superseded/`,
-//! and the partition is read again from there.
+//! Reading goes back, because the group's offset was set back on purpose or the log was truncated: a partition's rows
+//! from the target on leave their files for `.stockflow/superseded/`, and the partition is read again from there.
 //!
 //! Files and index are written anew beside the old ones first. Then one redo record says which of them take whose
 //! place; so a stop at any instant leaves all of it done, or nothing.
@@ -160,14 +160,6 @@ impl Sink {
         self.checkpoint = redo.checkpoint;
         self.unsaved = false;
         self.learn_parts()?;
-        tracing::warn!(
-            topic = self.checkpoint.topic,
-            partition,
-            to = target,
-            rows,
-            directory = %self.state_directory.join(SUPERSEDED).display(),
-            "the group's offset was set back; the rows that are read again were moved"
-        );
         Ok(Superseded {
             rows,
             files: names.len(),

@@ -1,9 +1,14 @@
 //! What the user is told when something is not there.
 
 use std::{
+    fs::File,
     io::Read,
     net::TcpListener,
     process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -137,4 +142,68 @@ fn a_missing_or_placeholder_key_is_told_before_any_socket_opens() {
             "{text}"
         );
     }
+}
+
+/// A log on a disk that is full, or whose reader has gone, ends nothing.
+#[test]
+fn a_log_that_nobody_takes_ends_nothing() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let arguments = [
+        "produce",
+        "--source",
+        "simulated",
+        "--count",
+        "50",
+        "-vv",
+        "--format",
+        "json",
+    ];
+    let full = File::options().write(true).open("/dev/full");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    for log in [Stdio::from(full.expect("the full device")), writer.into()] {
+        let output = bench.command(&arguments).stderr(log).finish();
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(last_json(&output)["published"], 50);
+    }
+}
+
+/// A request whose use cannot be noted is not made: it would be made again at each start.
+#[test]
+fn what_cannot_be_kept_is_not_asked_for() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let (url, asked) = counting();
+    let file = bench.directory.path().join("file");
+    std::fs::write(&file, "no directory").expect("a file");
+    let state = format!("State.Directory={}", file.display());
+    let base = format!("AlphaVantage.BaseUrl={url}");
+    let mut command = bench.command(&["produce", "--symbol", "IBM", "--once"]);
+    command.args(["--set", &state, "--set", &base]);
+    let output = command
+        .env("AlphaVantage__ApiKey", "EXAMPLEKEY000001")
+        .finish();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("State.Directory"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "{}", stderr(&output));
+}
+
+/// A service that counts connections and says nothing.
+fn counting() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            count.fetch_add(1, Ordering::SeqCst);
+            drop(connection);
+        }
+    });
+    (url, asked)
 }

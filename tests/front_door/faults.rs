@@ -269,3 +269,36 @@ fn what_somebody_else_edits_in_between_is_noticed() {
     fs::write(&path, good).expect("put back");
     assert_eq!(goes_on(&bench, 31_000), 1000);
 }
+
+/// What somebody appends to a file of a process that was killed cannot be told from its own last rows: it goes, and that
+/// is said.
+#[test]
+fn what_is_appended_behind_a_killed_consumer_is_cut_away_aloud() {
+    for cluster in &clusters() {
+        let bench = Bench::new(cluster);
+        produce(&bench, "1", "50");
+        let mut consumer = service(&bench);
+        until("all is committed", || {
+            rows_so_far(&bench.out()) == 50
+                && bench.json(&["group", "describe"])["lag"] == serde_json::json!(0)
+        });
+        consumer.kill().expect("it runs");
+        consumer.finish();
+        let files = fs::read_dir(bench.out()).expect("a directory");
+        let mut files = files.map(|entry| entry.expect("an entry").path());
+        let is_csv = |path: &PathBuf| path.extension().is_some_and(|of| of == "csv");
+        let file = files.find(is_csv).expect("a file of rows");
+        let opened = OpenOptions::new().append(true).open(&file);
+        let mut opened = opened.expect("a file");
+        opened.write_all(b"a note of mine\n").expect("a write");
+        let output = bench.command(&["consume", "--until-end"]).finish();
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        let name = file.file_name().and_then(|name| name.to_str());
+        let name = name.expect("UTF-8");
+        let told = said.lines().find(|line| line.contains("cut away"));
+        let told = told.unwrap_or_else(|| panic!("not a word: {said}"));
+        assert!(told.contains(name) && told.contains("bytes=15"), "{told}");
+        assert_eq!(goes_on(&bench, 50), 0);
+    }
+}

@@ -82,6 +82,42 @@ fn a_topic_that_grows_while_it_is_written_gets_events_in_its_new_partitions_and_
     assert!(moved > 0, "no symbol moved: {partitions:?}");
 }
 
+/// The group's leader sees that a topic grows, also one that came back and was told to leave the shares as they are
+/// (KIP-814).
+#[test]
+fn a_static_leader_that_was_started_again_sees_that_its_topic_grows() {
+    let Some(cluster) = kafka() else { return };
+    let bench = Bench::new(&cluster);
+    tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(make_topic(&cluster.address, &bench.topic, 1, &[]));
+    let produce = ["produce", "--source", "simulated", "--count", "200"];
+    bench.json(&[&produce[..], &["--symbol", "A,B,C,D,E,F,G,H"]].concat());
+    let start = |name: &str| {
+        let mut command = bench.command(&["consume"]);
+        command.args(["--set", "Kafka.GroupProtocol=classic"]);
+        command.args(["--set", "Kafka.GroupInstanceId=host-a"]);
+        command.args(["--set", "Kafka.MetadataMaxAgeMs=1000"]);
+        Running::start(command, bench.directory.path().join(name))
+    };
+    let before = start("before.log");
+    until("all is read", || rows_so_far(&bench.out()) == 200);
+    let (code, said) = before.stop();
+    assert_eq!(code, Some(0), "{said}");
+    let after = start("after.log");
+    until("it is assigned", || after.said().contains("assigned"));
+    let alter = ["--alter", "--topic", &bench.topic, "--partitions", "3"];
+    let topics = ["topics", "--bootstrap-server", &cluster.address];
+    run(SCRIPT, &[&topics[..], &alter[..]].concat(), "");
+    until("it has the new partitions", || {
+        after.said().contains("given=[1, 2]")
+    });
+    bench.json(&[&produce[..], &["--symbol", "A,B,C,D,E,F,G,H"]].concat());
+    until("all of them are read", || rows_so_far(&bench.out()) == 400);
+    let (code, said) = after.stop();
+    assert_eq!(code, Some(0), "{said}");
+}
+
 #[test]
 fn a_quota_slows_it_down_and_loses_nothing() {
     let Some(cluster) = kafka() else { return };

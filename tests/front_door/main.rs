@@ -37,4 +37,5 @@ mod support;
 mod tail;
 mod three_brokers;
 mod transactions;
+mod truncation;
 mod verify;

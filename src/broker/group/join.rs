@@ -140,7 +140,8 @@ impl Group {
     }
 
     /// A static member comes back under a new member id (KIP-345): whoever had its instance id is fenced, and a stable group
-    /// goes on as it is when the member is the same as before.
+    /// goes on as it is when its protocol stays the same. What the member tells under that protocol does not count, as with
+    /// Kafka: a sticky one tells what it owns, and one that was started again owns nothing.
     fn replace(
         &mut self,
         now: Instant,
@@ -153,7 +154,6 @@ impl Group {
             return;
         };
         dismiss(&mut member, ErrorCode::FENCED_INSTANCE_ID, replies);
-        let unchanged = member.protocols == join.protocols;
         member.id.clone_from(&join.new_member_id);
         member.describe(join, now);
         let led = self.leader == old;
@@ -164,12 +164,8 @@ impl Group {
             self.instances.insert(instance.clone(), member.id.clone());
         }
         let id = member.id.clone();
-        let stable = matches!(self.state, State::Stable { .. });
-        if !(stable && unchanged) {
-            member.joining = Some(ticket);
-        }
         self.members.insert(id.clone(), member);
-        if stable && unchanged {
+        if matches!(self.state, State::Stable { .. }) && self.vote() == self.protocol {
             // A leader shares out after every join. One that cannot be told not to must not learn that it leads.
             let leader = if led && !join.knows_skip_assignment {
                 old
@@ -179,6 +175,9 @@ impl Group {
             let joined = self.joined(&id, leader, led && join.knows_skip_assignment);
             replies.push((ticket, Reply::Join(Ok(joined))));
         } else {
+            if let Some(member) = self.members.get_mut(&id) {
+                member.joining = Some(ticket);
+            }
             self.rebalance(now, replies);
         }
     }

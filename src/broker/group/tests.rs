@@ -46,6 +46,16 @@ impl World {
     }
 
     fn join(&mut self, member: &str, instance: Option<&str>, protocols: &[&str]) -> Ticket {
+        self.join_telling(member, instance, protocols, b"metadata")
+    }
+
+    fn join_telling(
+        &mut self,
+        member: &str,
+        instance: Option<&str>,
+        protocols: &[&str],
+        metadata: &'static [u8],
+    ) -> Ticket {
         self.ids += 1;
         let join = Join {
             member_id: member.to_owned(),
@@ -62,7 +72,7 @@ impl World {
                 .iter()
                 .map(|name| Protocol {
                     name: (*name).to_owned(),
-                    metadata: Bytes::from_static(b"metadata"),
+                    metadata: Bytes::from_static(metadata),
                 })
                 .collect(),
         };
@@ -232,6 +242,10 @@ fn a_static_member_comes_back_without_a_rebalance() {
     let now = world.now;
     let fenced = world.group.heartbeat(now, "m1", Some("one"), 1);
     assert_eq!(fenced, Err(ErrorCode::FENCED_INSTANCE_ID));
+    // What it tells under a protocol is its own affair.
+    let back = world.join_telling("", Some("one"), &["range"], b"nothing owned");
+    assert_eq!(world.joined(back).generation, 1);
+    world.sync("m3", 1, &[]);
     let changed = world.join("", Some("one"), &["roundrobin"]);
     assert_eq!(world.joined(changed).generation, 2);
     world.step(|group, now, _, replies| {

@@ -146,7 +146,13 @@ impl Membership {
         watch: &mut Option<Task>,
     ) -> Result<Option<ErrorCode>, ConsumeError> {
         let leads = !round.members.is_empty();
-        let (shares, counted) = if leads {
+        let (shares, counted) = if round.shared_out {
+            // The shares stand, and growth is watched all the same (KIP-814).
+            (
+                BTreeMap::new(),
+                self.count(&subscribers(round), streak).await?,
+            )
+        } else if leads {
             self.assign(round, streak).await?
         } else {
             Default::default()
@@ -214,11 +220,19 @@ impl Membership {
         streak: &mut Streak,
     ) -> Result<(BTreeMap<Str, Share>, Counted), ConsumeError> {
         let assignor = round.protocol.as_deref().unwrap_or_default();
-        let subscribers: Vec<_> = round
-            .members
-            .iter()
-            .map(|member| subscriber(member, assignor))
-            .collect();
+        let subscribers = subscribers(round);
+        let counted = self.count(&subscribers, streak).await?;
+        let shares = assignor::assign(assignor, &subscribers, &counted)
+            .ok_or_else(|| self.refused("JoinGroup", ErrorCode::INCONSISTENT_GROUP_PROTOCOL))?;
+        Ok((shares, counted))
+    }
+
+    /// Counts the partitions of everything that anybody subscribed to.
+    async fn count(
+        &self,
+        subscribers: &[Subscriber],
+        streak: &mut Streak,
+    ) -> Result<Counted, ConsumeError> {
         let topics: BTreeSet<_> = subscribers
             .iter()
             .flat_map(|subscriber| &subscriber.topics)
@@ -233,9 +247,7 @@ impl Membership {
                 Err(error) => tracing::warn!(%topic, "not shared out among the group: {error}"),
             }
         }
-        let shares = assignor::assign(assignor, &subscribers, &counted)
-            .ok_or_else(|| self.refused("JoinGroup", ErrorCode::INCONSISTENT_GROUP_PROTOCOL))?;
-        Ok((shares, counted))
+        Ok(counted)
     }
 
     async fn count_partitions(
@@ -253,6 +265,12 @@ impl Membership {
             }
         }
     }
+}
+
+fn subscribers(round: &Round) -> Vec<Subscriber> {
+    let assignor = round.protocol.as_deref().unwrap_or_default();
+    let members = round.members.iter();
+    members.map(|member| subscriber(member, assignor)).collect()
 }
 
 fn subscriber(member: &Candidate, assignor: &str) -> Subscriber {
@@ -277,8 +295,9 @@ fn subscriber(member: &Candidate, assignor: &str) -> Subscriber {
 }
 
 fn round_of(answer: JoinGroupResponse) -> Round {
-    let leads = answer.leader == answer.member_id && !answer.skip_assignment;
+    let leads = answer.leader == answer.member_id;
     Round {
+        shared_out: leads && answer.skip_assignment,
         generation: answer.generation_id,
         member_id: answer.member_id,
         protocol: answer.protocol_name,

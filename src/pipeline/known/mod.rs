@@ -24,7 +24,7 @@ mod sealed;
 
 use std::{
     collections::HashSet,
-    io,
+    io::{self, Write as _},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -157,6 +157,22 @@ fn number(id: &TradeId) -> u128 {
         TradeId::Uuid(uuid) => uuid.as_u128(),
         TradeId::Text(text) => log::number(text),
     }
+}
+
+/// Tries whether what is published can be kept, before a source is asked for anything: where it cannot, what was asked for
+/// is not published, and a request of the key's budget is spent in vain.
+pub(super) fn can_keep(state: &std::path::Path) -> Result<(), PipelineError> {
+    let trial = state.join(format!("trial-{}", std::process::id()));
+    let keep = || {
+        std::fs::create_dir_all(state)?;
+        let mut file = std::fs::File::create(&trial)?;
+        file.write_all(&[0; 4096])?;
+        file.sync_all()
+    };
+    let kept = keep();
+    // Also when a part of it was written.
+    let _ = std::fs::remove_file(&trial);
+    kept.map_err(|source| failed(state, source))
 }
 
 fn failed(state: &std::path::Path, source: io::Error) -> PipelineError {

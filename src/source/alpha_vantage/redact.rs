@@ -9,8 +9,17 @@ const MAX_SHOWN_CHARS: usize = 300;
 /// Words after which a body, or a link in it, repeats the key.
 const BEFORE_A_KEY: [&str; 4] = ["api key as ", "apikey=", "apikey as ", "api key: "];
 
+/// What is shown of a text that spells the key out.
+const SPELLED_OUT: &str = "(not shown, because it spells the API key out)";
+
+/// Keys that are shorter are found in texts that have nothing to do with them, when all but letters is left out.
+const SHORTEST_SPELLED: usize = 8;
+
 /// The text on one line, shortened, without the key: neither `key` nor whatever stands where keys are quoted.
 pub(super) fn redact(text: &str, key: Option<&str>) -> String {
+    if spells_out(text, key) {
+        return SPELLED_OUT.to_owned();
+    }
     let mut text = mask_key(text, text.len(), key);
     for before in BEFORE_A_KEY {
         text = mask_after(&text, before);
@@ -30,7 +39,24 @@ pub(super) fn redact(text: &str, key: Option<&str>) -> String {
 pub(super) fn redact_beginning(text: &[u8], bytes: usize, key: Option<&str>) -> String {
     let most = bytes + LONGEST_FORM * key.map_or(0, str::len);
     let text = String::from_utf8_lossy(text.get(..most).unwrap_or(text));
+    if spells_out(&text, key) {
+        return SPELLED_OUT.to_owned();
+    }
     redact(&mask_key(&text, bytes, key), None)
+}
+
+/// Whether the key stands in the text with something between its letters, as in a notice that came as a row of CSV with
+/// one letter a column.
+fn spells_out(text: &str, key: Option<&str>) -> bool {
+    let letters = |text: &str| -> String {
+        text.chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|c| c.to_ascii_lowercase())
+            .collect()
+    };
+    let bare = mask_key(text, text.len(), key).replace(MASK, " ");
+    let key = letters(key.unwrap_or_default());
+    key.len() >= SHORTEST_SPELLED && letters(&bare).contains(&key)
 }
 
 /// The most bytes of a text that a byte of the key can take: a JSON escape.
@@ -139,6 +165,23 @@ mod tests {
             redact("s3cret, S3CRET!\r\n\tnext", Some("S3cret")),
             "[API key], [API key]! next"
         );
+    }
+
+    #[test]
+    fn a_text_that_spells_the_key_out_is_not_shown() {
+        let key = Some("SeCrEtK3Y9876ZQ");
+        for text in [
+            "k,e,y, ,a,s, ,S,e,C,r,E,t,K,3,Y,9,8,7,6,Z,Q, ,a,n,d",
+            "the key s-e-c-r-e-t-k-3-y-9876-zq is known",
+            "SeCrEtK3\u{200b}Y9876ZQ",
+        ] {
+            assert_eq!(redact(text, key), SPELLED_OUT);
+            assert_eq!(redact_beginning(text.as_bytes(), 20, key), SPELLED_OUT);
+        }
+        assert_eq!(redact("a key SeCrEtK3Y9876ZQ", key), "a key [API key]");
+        assert_eq!(redact("SeCrEt K3Y", key), "SeCrEt K3Y");
+        // What is short stands in many texts by chance.
+        assert_eq!(redact("d,e,m,o", Some("demo")), "d,e,m,o");
     }
 
     #[test]

@@ -15,8 +15,10 @@ pub(in crate::consumer::membership) struct Round {
     pub(in crate::consumer::membership) member_id: Str,
     /// The assignor that the group chose.
     pub(in crate::consumer::membership) protocol: Option<Str>,
-    /// Everybody's subscriptions, if we lead the group and have to assign.
+    /// Everybody's subscriptions, if we lead the group and have to assign, or to watch what is assigned.
     pub(in crate::consumer::membership) members: Vec<Candidate>,
+    /// We lead the group, and its partitions stay shared out as they are: a leader that is a static member came back.
+    pub(in crate::consumer::membership) shared_out: bool,
 }
 
 /// A member, as the coordinator describes it to the group's leader.

@@ -14,6 +14,7 @@ fn set(partitions: &[i32]) -> BTreeSet<i32> {
 
 fn round(generation: i32, member_id: &str, protocol: &str) -> Round {
     Round {
+        shared_out: false,
         generation,
         member_id: member_id.into(),
         protocol: Some(protocol.into()),
