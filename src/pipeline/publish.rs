@@ -111,6 +111,10 @@ pub(super) async fn publish_from(
         outcome = half.pump(source.as_mut(), stop) => outcome,
         lost = reach.watch() => Err(lost),
     };
+    let outcome = match outcome {
+        Ok(()) => half.settle_unless(stop).await,
+        failed => failed,
+    };
     // Whatever ended it: what was taken is sent, as far as the time allows.
     let drained = half.finish(stop.deadline(), outcome.is_ok()).await;
     if half.is_settled() {

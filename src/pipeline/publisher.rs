@@ -206,6 +206,20 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
+    /// Settles what came from a source that has ended, or up to the count; a stop that comes meanwhile decides how long that
+    /// may take.
+    pub(super) async fn settle_unless(&mut self, stop: &Stop) -> Result<(), PipelineError> {
+        // A part of a poll is taken back.
+        if self.open.is_some() && !self.whole {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = stop.requested() => Ok(()),
+            settled = self.settle() => settled,
+        }
+    }
+
     /// Waits until nothing is on its way any more.
     async fn settle(&mut self) -> Result<(), PipelineError> {
         if self.open.is_some() {

@@ -257,22 +257,26 @@ fn one_stop_is_enough_while_the_coordinator_is_away() {
         ..Script::default()
     });
     let cluster = Cluster::at(broker.address.clone());
-    let bench = Bench::new(&cluster);
-    let mut command = bench.command(&["produce", "--source", "simulated", "--rate", "50"]);
-    // It would be waited for as long as that.
-    command.args(["--set", "Kafka.TransactionalId=zz"]);
-    command.args(["--set", "Kafka.MessageTimeoutMs=600000"]);
-    command.args(["--set", "ShutdownTimeoutMs=600000"]);
-    let mut producing = Running::start(command, bench.directory.path().join("log"));
-    until("it says that there is no answer", || {
-        producing.said().contains("asked again")
-    });
-    signal(&producing.process, "INT");
-    let status = wait(&mut producing.process, Duration::from_secs(60));
-    let text = producing.said();
-    assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
-    for part in UNANSWERED {
-        assert!(text.contains(part), "{part} is not in: {text}");
+    // Also for what would end by itself, and commits when it is done.
+    for how_long in [["--rate", "50"], ["--count", "4"]] {
+        let bench = Bench::new(&cluster);
+        let mut command = bench.command(&["produce", "--source", "simulated"]);
+        command.args(how_long);
+        // It would be waited for as long as that.
+        command.args(["--set", "Kafka.TransactionalId=zz"]);
+        command.args(["--set", "Kafka.MessageTimeoutMs=600000"]);
+        command.args(["--set", "ShutdownTimeoutMs=600000"]);
+        let mut producing = Running::start(command, bench.directory.path().join("log"));
+        until("it says that there is no answer", || {
+            producing.said().contains("asked again")
+        });
+        signal(&producing.process, "INT");
+        let status = wait(&mut producing.process, Duration::from_secs(60));
+        let text = producing.said();
+        assert_eq!(status.and_then(|status| status.code()), Some(1), "{text}");
+        for part in UNANSWERED {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
     }
 }
 
