@@ -444,3 +444,32 @@ fn one_problem_is_one_line_however_often_it_comes() {
     assert_eq!(lines as u64, bad, "{said}");
     assert!(said.contains("all is well again"), "{said}");
 }
+
+#[test]
+fn months_that_a_free_key_lacks_are_had_once_its_plan_has_them() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let (url, asked) = serve(vec![
+        (200, body("information_premium.json")),
+        (200, body("information_premium_outputsize.json")),
+        (200, body("daily.json")),
+    ]);
+    // The clock is the machine's: these months are long out of reach of the latest 100 days.
+    let months = ["--from-month", "2025-10", "--to-month", "2025-11"];
+    let said = stderr(&produce(&bench, &url, &months).finish());
+    for words in [
+        "nothing is asked for: this API key gets the latest 100 days only",
+        "the same command asks again, when the key has one",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let said = stderr(&produce(&bench, &url, &months).finish());
+    assert!(!said.contains("nothing is asked for"), "{said}");
+    let said = stderr(&produce(&bench, &url, &months).finish());
+    assert!(said.contains("was filled back already"), "{said}");
+    assert_eq!(
+        asked.load(Ordering::SeqCst),
+        3,
+        "filled: nothing is asked for"
+    );
+}

@@ -9,6 +9,7 @@ use compact_str::CompactString;
 use super::backfill::Month;
 use super::bar::Series;
 use super::body::{self, Ask, Bars, Refusal};
+use super::calendar::Market;
 use super::http::Answer;
 use super::notice::{Notice, NoticeKind};
 use super::settings::{Function, OutputSize};
@@ -192,19 +193,38 @@ impl AlphaVantage {
         };
         let function = self.function.query_name();
         if !brought.months.is_empty() {
-            if let (true, Some((oldest, _))) = (self.is_compact_daily(), span.0) {
-                // No more will be had of these.
-                let beyond = |month: &Month| *month < Month::of(oldest);
-                brought.months.extend(months.each().filter(beyond));
+            let mut part = Vec::new();
+            let compact = self.settings.output_size == OutputSize::Compact;
+            if let (true, Some((oldest, _))) = (compact, span.0) {
+                // The latest 100 bars need not begin where a month does.
+                let market = Market::of(&symbol);
+                let oldest = market.day_of(oldest);
+                brought.months.retain(|month| {
+                    let whole = month.is_whole_from(oldest, &market);
+                    part.extend((!whole).then_some(*month));
+                    whole
+                });
             }
             let now = Month::of(self.clock.now());
-            let lacks = |month: &Month| *month < now && !brought.months.contains(month);
-            let lacking = months.each().filter(lacks).map(|month| month.to_string());
-            let lacking: Vec<String> = lacking.collect();
-            let whole = self.function == Function::Daily;
-            if whole && !lacking.is_empty() {
-                let of = lacking.join(", ");
-                tracing::warn!("no bars for {symbol} in {of}: the answer of {function} has none");
+            let lacks = |month: &Month| {
+                *month < now && !brought.months.contains(month) && !part.contains(month)
+            };
+            let names = |months: Vec<Month>| -> String {
+                let names: Vec<String> = months.iter().map(Month::to_string).collect();
+                names.join(", ")
+            };
+            let lacking = names(months.each().filter(lacks).collect());
+            if self.function == Function::Daily && !lacking.is_empty() {
+                tracing::warn!(
+                    "no bars for {symbol} in {lacking}: the answer of {function} has none; the same command asks for them again"
+                );
+            }
+            if let (false, Some((oldest, _))) = (part.is_empty(), span.0) {
+                tracing::warn!(
+                    "not all bars for {symbol} in {}: the answer of {function} begins on {}; the same command asks for the others again",
+                    names(part),
+                    oldest.date_naive()
+                );
             }
             return Ok(());
         }
@@ -250,7 +270,7 @@ impl AlphaVantage {
         if !std::mem::replace(&mut self.said.reach, true) {
             tracing::warn!(
                 symbol = %self.name(place),
-                "this API key gets the latest 100 days only (OutputSize=compact), which reach back to {}; what is before needs a premium key",
+                "this API key gets the latest 100 days only (OutputSize=compact), which reach back to {}; what is before needs a premium key (the same command asks again, when the key has one)",
                 oldest.date_naive()
             );
         }

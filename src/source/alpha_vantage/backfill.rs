@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
 
+use super::calendar::Market;
+
 /// The first month of which the service has bars.
 const FIRST: Month = Month {
     year: 2000,
@@ -47,6 +49,25 @@ impl Month {
                 month: self.month + 1,
             }
         }
+    }
+
+    /// Its first day.
+    pub(super) fn first_day(self) -> Option<NaiveDate> {
+        NaiveDate::from_ymd_opt(self.year, self.month, 1)
+    }
+
+    /// Whether its first day is before that day.
+    pub(super) fn begins_before(self, day: NaiveDate) -> bool {
+        self.first_day().is_some_and(|first| first < day)
+    }
+
+    /// Whether bars from that day on are all that the month has: none of its trading days is before it.
+    pub(super) fn is_whole_from(self, oldest: NaiveDate, market: &Market) -> bool {
+        self.first_day().is_some_and(|first| {
+            let mut before = first.iter_days().take_while(|day| *day < oldest);
+            // At most some days into the month one has traded.
+            !before.any(|day| market.trades_on(day))
+        })
     }
 
     /// Whether its last day is before that day.
@@ -124,6 +145,7 @@ impl Months {
 
 #[cfg(test)]
 mod tests {
+    use super::super::calendar::US;
     use super::*;
 
     #[test]
@@ -153,6 +175,18 @@ mod tests {
         // The last evening of a month in New York is the next month's morning in UTC.
         assert!(months.hold("2025-03-01T01:00:00Z".parse().expect("a time")));
         assert!(!months.hold("2025-03-01T05:00:00Z".parse().expect("a time")));
+        // 2025-09-01 is Labor Day; 2025-08-01 is a Friday.
+        for (text, oldest, whole) in [
+            ("2025-09", "2025-09-02", true),
+            ("2025-09", "2025-09-03", false),
+            ("2025-09", "2025-06-30", true),
+            ("2025-08", "2025-08-04", false),
+            ("2025-07", "2025-09-02", false),
+        ] {
+            let oldest = oldest.parse().expect("a day");
+            let is_whole = month(text).map(|month| month.is_whole_from(oldest, &US));
+            assert_eq!(is_whole, Ok(whole), "{text} from {oldest}");
+        }
         let over = |now: &str| months.to.is_over(now.parse().expect("a time"));
         assert!(!over("2025-03-02T12:00:00Z") && over("2025-03-03T12:00:00Z"));
     }

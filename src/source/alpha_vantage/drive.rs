@@ -205,8 +205,7 @@ impl AlphaVantage {
         }
         self.next_poll(place, now, brought.newest);
         if self.settings.months.is_some() {
-            let compact = self.settings.output_size == OutputSize::Compact;
-            let series = targets::filled_series(&self.settings, self.function, compact);
+            let series = targets::filled_series(&self.settings, self.function);
             let symbol = self.name(place);
             let filled = brought.months.iter();
             self.unsettled

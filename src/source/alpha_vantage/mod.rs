@@ -167,7 +167,7 @@ impl AlphaVantage {
 
     /// A poller that says what was learnt of the key before to `learnt`.
     fn telling(
-        mut settings: Settings,
+        settings: Settings,
         clock: Clock,
         learnt: &dyn Fn(String),
     ) -> Result<Self, SourceError> {
@@ -202,13 +202,6 @@ impl AlphaVantage {
             },
             function => function,
         };
-        let full = react::full_of(function);
-        if settings.output_size == OutputSize::Full && ledger.known().refused(full, now).is_some() {
-            learnt(format!(
-                "this API key gets no {full} bars, as was learnt before: going on with the latest 100"
-            ));
-            settings.output_size = OutputSize::Compact;
-        }
         let targets = targets::of(&settings, function, ledger.known(), now);
         let pause = TimeDelta::from_std(settings.circuit_breaker).unwrap_or(TimeDelta::hours(1));
         Ok(Self {
@@ -330,6 +323,22 @@ impl AlphaVantage {
 
     /// Leaves out the months that were filled back already.
     async fn look_up_months(&mut self) {
+        let (known, now) = (self.ledger.known(), self.clock.now());
+        let refusals = [Function::Daily, Function::Intraday].map(react::full_of);
+        if refusals
+            .iter()
+            .any(|what| known.refused(what, now).is_some())
+            && targets::doubts_refusal(&self.settings, known, now)
+        {
+            // Plans change: it is asked once more, and a refusal is learnt anew.
+            self.ledger.acquire().await;
+            self.ledger.update(|known| {
+                for what in refusals {
+                    known.refused.remove(what);
+                }
+            });
+            self.ledger.release();
+        }
         if self.ledger.known().keeps_as(&self.former) {
             let months = self.settings.months.as_ref();
             let name = months.map(|months| months.destination.clone());

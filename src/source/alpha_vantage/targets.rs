@@ -11,11 +11,14 @@ use super::calendar::{Market, US};
 use super::knowledge::Knowledge;
 use super::plan::Plan;
 use super::react::full_of;
-use super::settings::{Function, MAX_BULK_SYMBOLS, Settings};
+use super::settings::{Function, MAX_BULK_SYMBOLS, OutputSize, Settings};
 use crate::event::TradeId;
 
 /// Longer than 100 trading days: 20 weeks, and some holidays.
 const REACH: TimeDelta = TimeDelta::days(155);
+
+/// Not longer than 100 trading days: 20 weeks without a holiday, less the last weekend.
+const SURE_REACH: TimeDelta = TimeDelta::days(138);
 
 /// What one request asks for.
 #[derive(Debug, Default)]
@@ -104,18 +107,21 @@ fn is_wanted(
     symbol: &str,
     month: Month,
 ) -> bool {
-    let name = filled_month(symbol, month);
-    let done = |compact| {
-        let series = filled_series(settings, function, compact);
-        known
-            .filled
-            .get(&series)
-            .is_some_and(|filled| filled.contains(&name))
-    };
+    let filled = known.filled.get(&filled_series(settings, function));
+    let done = filled.is_some_and(|filled| filled.contains(&filled_month(symbol, month)));
     let again = settings.months.as_ref().is_some_and(|months| months.again);
     let compact = is_compact(function, known, now);
-    !(compact && month.ends_before(reach(now)))
-        && (again || !(done(false) || compact && done(true)))
+    !(compact && month.ends_before(reach(now))) && (again || !done)
+}
+
+/// Whether a refusal of more than the latest 100 bars, learnt in a former run, is put to the test once more: the run
+/// asks for more, or the key has proved to be a paid one.
+pub(super) fn doubts_refusal(settings: &Settings, known: &Knowledge, now: DateTime<Utc>) -> bool {
+    let sure = (now - SURE_REACH).date_naive();
+    let asks = |months: &Months| months.again || months.from.begins_before(sure);
+    known.paid
+        || settings.output_size == OutputSize::Full
+        || settings.months.as_ref().is_some_and(asks)
 }
 
 /// Whether the key is known to get no more than the latest 100 days.
@@ -139,7 +145,7 @@ pub(super) fn say_why_none(
     let beyond = |months: &Months| months.from.ends_before(reach);
     if is_compact(function, known, now) && settings.months.as_ref().is_some_and(beyond) {
         tracing::warn!(
-            "nothing is asked for: this API key gets the latest 100 days only (OutputSize=compact), which reach back to about {reach}; months before need a premium key, and those after were filled back already"
+            "nothing is asked for: this API key gets the latest 100 days only (OutputSize=compact), which reach back to about {reach}; months before need a premium key (the same command asks again, when the key has one), and those after were filled back already"
         );
     } else {
         tracing::info!(
@@ -170,16 +176,15 @@ pub(super) fn plan(
     plan
 }
 
-/// The name under which filled months are kept: where they went, and what they are made of; `compact` is whether they
-/// are filled only as far as the latest 100 days reach.
-pub(super) fn filled_series(settings: &Settings, function: Function, compact: bool) -> String {
+/// The name under which filled months are kept: where they went, and what they are made of. Former versions kept
+/// months that the latest 100 days held in part under `daily compact`, which is believed no more.
+pub(super) fn filled_series(settings: &Settings, function: Function) -> String {
     let destination = settings
         .months
         .as_ref()
         .map_or("", |months| &months.destination);
     if function == Function::Daily {
-        let size = if compact { " compact" } else { "" };
-        return format!("{destination} daily{size}");
+        return format!("{destination} daily");
     }
     let hours = if settings.extended_hours {
         "extended"

@@ -63,12 +63,19 @@ async fn of_two_months_the_one_that_came_is_filled() {
 }
 
 #[tokio::test]
-async fn months_out_of_reach_of_a_free_key_cost_it_no_request_twice() {
+async fn months_out_of_reach_of_a_free_key_cost_one_request_a_run_until_its_plan_has_them() {
     let directory = tempfile::tempdir().expect("a directory");
+    let refusal = Reply::File(200, "information_premium_outputsize.json");
+    let daily = Reply::File(200, "daily.json");
     let server = Server::start(vec![
         Reply::File(200, "information_premium.json"),
-        Reply::File(200, "information_premium_outputsize.json"),
-        Reply::File(200, "daily.json"),
+        refusal.clone(),
+        refusal.clone(),
+        refusal.clone(),
+        daily.clone(),
+        refusal,
+        daily.clone(),
+        daily,
     ])
     .await;
     let now = "2026-01-15T12:00:00Z";
@@ -77,12 +84,59 @@ async fn months_out_of_reach_of_a_free_key_cost_it_no_request_twice() {
     assert_eq!(run(free("2024-01", "2024-03"), now).await, (0, 0));
     assert_eq!(server.asked().len(), 2);
     assert_eq!(run(free("2024-01", "2024-03"), now).await, (0, 0));
-    assert_eq!(server.asked().len(), 2, "a restart asks nothing");
-    // What is within reach is asked for, and once.
+    assert_eq!(server.asked().len(), 3, "the plan may have changed");
+    // What is within reach is asked for; of 2025-10 its last day alone comes, so it is not filled.
     assert_eq!(run(free("2024-01", "2025-11"), now).await, (5, 0));
-    assert_eq!(server.asked().len(), 3);
-    assert_eq!(run(free("2024-01", "2025-11"), now).await, (0, 0));
-    assert_eq!(server.asked().len(), 3, "a restart asks nothing");
+    assert_eq!(server.asked().len(), 5);
+    assert_eq!(run(free("2025-11", "2025-11"), now).await, (0, 0));
+    assert_eq!(server.asked().len(), 5, "all of 2025-11 came");
+    assert_eq!(run(free("2024-01", "2025-10"), now).await, (1, 0));
+    assert_eq!(server.asked().len(), 7, "the others are asked for again");
+    // The plan is bought.
+    assert_eq!(run(free("2024-01", "2025-10"), now).await, (1, 0));
+    let asked = server.asked();
+    assert!(
+        asked.len() == 8 && asked[7].contains("outputsize=full"),
+        "{asked:?}"
+    );
+    assert_eq!(run(free("2025-10", "2025-11"), now).await, (0, 0));
+    assert_eq!(server.asked().len(), 8, "filled");
+}
+
+#[tokio::test]
+async fn a_refusal_is_put_to_the_test_again_and_wrong_notes_of_former_versions_hide_nothing() {
+    let now = "2026-01-15T12:00:00Z";
+    for (paid, again, requested) in [
+        (false, false, false),
+        (true, false, true),
+        (false, true, true),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let server = Server::start(vec![Reply::File(200, "daily.json")]).await;
+        let mut settings = fill(&server, directory.path(), "2025-10", "2025-10");
+        settings.function = Function::Daily;
+        if let Some(months) = &mut settings.months {
+            months.again = again;
+        }
+        let mut source =
+            AlphaVantage::with_clock(settings.clone(), clock(now)).expect("good settings");
+        source.ledger.acquire().await;
+        source.ledger.update(|known| {
+            known.paid = paid;
+            let at = now.parse().expect("a time");
+            known
+                .refused
+                .insert(react::full_of(Function::Daily).to_owned(), at);
+            let wrong = ["IBM 2025-10".to_owned()].into();
+            known
+                .filled
+                .insert("a topic daily compact".to_owned(), wrong);
+        });
+        source.ledger.release();
+        assert_eq!(run(settings, now).await, (1, 0), "asked for");
+        let asked = server.asked();
+        assert_eq!(asked[0].contains("outputsize=full"), requested, "{asked:?}");
+    }
 }
 
 #[tokio::test]
@@ -163,4 +217,27 @@ async fn an_answer_waits_for_the_ledger_and_a_cancelled_poll_loses_nothing() {
             .used_today(chrono_tz::America::New_York, Utc::now()),
         1
     );
+}
+
+#[tokio::test]
+async fn an_output_size_that_is_asked_for_is_tried_by_each_run() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::start(vec![
+        Reply::File(200, "information_premium_outputsize.json"),
+        Reply::File(200, "daily.json"),
+    ])
+    .await;
+    for sent in [2, 3] {
+        let full = Settings {
+            state_directory: Some(directory.path().to_owned()),
+            function: Function::Daily,
+            output_size: OutputSize::Full,
+            ..settings(&server, &["IBM"])
+        };
+        let (events, errors) = drain(full).await;
+        assert_eq!((events, errors.len()), (5, 0));
+        let asked = server.asked();
+        assert_eq!(asked.len(), sent);
+        assert_eq!(asked[sent - 1].contains("outputsize=full"), sent == 3);
+    }
 }
