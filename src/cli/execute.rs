@@ -3,6 +3,8 @@
 
 use std::io::{self, IsTerminal};
 
+use tokio::runtime::Builder;
+
 use super::{Command, Exit, Invocation, logging, output, watch};
 use crate::config::Config;
 use crate::pipeline::options::Format;
@@ -25,15 +27,9 @@ pub fn execute(invocation: &Invocation) -> Exit {
 
 /// All that can wait for a disk, a network or a reader.
 fn work(invocation: &Invocation, stop: &Stop) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match watch::runtime(&mut Builder::new_multi_thread()) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!("cannot start: {error}");
-            return Exit::Failed;
-        }
+        Err(exit) => return exit,
     };
     let exit = runtime.block_on(async {
         tokio::select! {

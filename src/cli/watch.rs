@@ -12,6 +12,7 @@
 
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -32,17 +33,19 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// What the first thread of a process has. The work has it too.
 const STACK_BYTES: usize = 8 << 20;
 
+/// A runtime, or the end that is due without one.
+pub(super) fn runtime(builder: &mut Builder) -> Result<Runtime, Exit> {
+    builder.enable_all().build().map_err(|error| {
+        tracing::error!("cannot start: {error}");
+        Exit::Failed
+    })
+}
+
 /// Runs `work` to its end, or to the end of the time that a stop leaves it.
 pub(super) fn run(stop: &Stop, work: impl FnOnce() -> Exit + Send + 'static) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime(&mut Builder::new_current_thread()) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!("cannot start: {error}");
-            return Exit::Failed;
-        }
+        Err(exit) => return exit,
     };
     let exit = runtime.block_on(async {
         if let Err(error) = stop.on_signals() {

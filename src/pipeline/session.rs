@@ -115,9 +115,8 @@ impl Session<'_> {
 
     /// The log does not hold the position any more; whoever fetches has said why.
     async fn moved(&mut self, partition: i32, from: i64, to: i64) -> Result<(), PipelineError> {
-        if self.flush_and_commit().await? == Committed::Lost {
-            let reason = self.consumer.lost().await?;
-            return self.judge_again(reason).await;
+        if self.flush_or_judge().await? == Committed::Lost {
+            return Ok(());
         }
         let holds = move |sink: &mut Sink| sink.holds_beyond(partition, to);
         if self.writer.with(holds).await? {

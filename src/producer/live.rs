@@ -267,34 +267,3 @@ async fn a_stop_gives_up_what_is_left_and_says_so() {
         Err(SendError::Closed { .. })
     ));
 }
-
-/// Not a test: `cargo test --release --lib producer::live -- --ignored --nocapture` prints what it costs.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn a_million_records() {
-    let Some(cluster) = kafka() else { return };
-    for codec in [Codec::None, Codec::Lz4] {
-        let topic = new_topic(&cluster, "million").await;
-        let producer = Producer::start(Arc::clone(&cluster), settings(&topic, codec))
-            .await
-            .unwrap();
-        let started = Instant::now();
-        let mut value = format!("{:08} {}", 0, "0123456789abcdef".repeat(9)).into_bytes();
-        for number in 0..1_000_000_u32 {
-            value[..8].copy_from_slice(format!("{number:08}").as_bytes());
-            let key = [b'A' + (number % 8) as u8];
-            let record = Record {
-                key: Some(&key),
-                value: Some(&value),
-                ..Record::default()
-            };
-            producer.send(&record).await.unwrap();
-        }
-        let sent = started.elapsed();
-        producer.flush().await;
-        println!(
-            "{codec}: 1,000,000 records of 154 bytes taken in {sent:.2?}, acknowledged in {:.2?}",
-            started.elapsed()
-        );
-    }
-}

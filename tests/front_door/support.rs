@@ -330,6 +330,15 @@ pub(crate) fn keep_secret_below(directory: &Path) {
     }
 }
 
+/// Runs `scripts/kafka`; what it prints.
+pub(crate) fn kafka_script(arguments: &[&str]) -> String {
+    let done = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"))
+        .args(arguments)
+        .finish();
+    assert!(done.status.success(), "{arguments:?}: {}", stderr(&done));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
 /// Runs a program to its end: the one way in which these tests do it, so that whatever a program says is searched for the
 /// key. A test of `secrets` sees to that.
 pub(crate) trait Finish {

@@ -16,14 +16,6 @@ fn number(name: &str) -> u64 {
     value.parse().expect("a number")
 }
 
-fn kafka(arguments: &[&str]) -> String {
-    let done = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"))
-        .args(arguments)
-        .finish();
-    assert!(done.status.success(), "{arguments:?}: {}", stderr(&done));
-    String::from_utf8_lossy(&done.stdout).into_owned()
-}
-
 /// The brokers' first port; one follows the other by ten.
 fn port() -> u64 {
     number("STOCKFLOW_STORM_PORT")
@@ -52,7 +44,7 @@ fn make(topic: &str, partitions: &str) {
     let of = ["--topic", topic, "--partitions", partitions];
     let copies = ["--replication-factor", "3"];
     let in_sync = ["--config", "min.insync.replicas=2"];
-    kafka(&[&create[..], &of[..], &copies[..], &in_sync[..]].concat());
+    kafka_script(&[&create[..], &of[..], &copies[..], &in_sync[..]].concat());
 }
 
 /// Kills each broker in turn, for long enough that another takes over its partitions, and in the end all at once.
@@ -60,19 +52,19 @@ fn kill_brokers(all: bool) {
     const BROKERS: [&str; 3] = ["1", "2", "3"];
     for broker in BROKERS {
         thread::sleep(Duration::from_millis(1_500));
-        kafka(&["kill", broker]);
+        kafka_script(&["kill", broker]);
         thread::sleep(Duration::from_secs(4));
-        kafka(&["revive", broker]);
+        kafka_script(&["revive", broker]);
     }
     if all {
         for broker in BROKERS {
-            kafka(&["kill", broker]);
+            kafka_script(&["kill", broker]);
         }
         thread::sleep(Duration::from_secs(2));
         // None is ready before two are.
         thread::scope(|scope| {
             for broker in BROKERS {
-                scope.spawn(move || kafka(&["revive", broker]));
+                scope.spawn(move || kafka_script(&["revive", broker]));
             }
         });
     }
@@ -130,7 +122,7 @@ fn a_tail_that_is_not_replicated_is_waited_for() {
     make(&bench.topic, "1");
     let bootstrap = format!("127.0.0.1:{}", port());
     let describe = ["topics", "--bootstrap-server", &bootstrap, "--describe"];
-    let described = kafka(&[&describe[..], &["--topic", &bench.topic]].concat());
+    let described = kafka_script(&[&describe[..], &["--topic", &bench.topic]].concat());
     let leader = described
         .split("Leader: ")
         .nth(1)

@@ -20,14 +20,6 @@ const FOLLOWER: &str = "2";
 const COLUMNS: &str =
     "Output.Columns=Symbol,Side,Quantity,Price,Timestamp,TradeId,Partition,Offset";
 
-fn kafka(arguments: &[&str]) -> String {
-    let done = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"))
-        .args(arguments)
-        .finish();
-    assert!(done.status.success(), "{arguments:?}: {}", stderr(&done));
-    String::from_utf8_lossy(&done.stdout).into_owned()
-}
-
 fn brokers() -> Cluster {
     let brokers = env::var("STOCKFLOW_TRUNCATION_BROKERS");
     Cluster::at(brokers.expect("scripts/truncation sets STOCKFLOW_TRUNCATION_BROKERS"))
@@ -39,7 +31,7 @@ fn make(bench: &Bench<'_>) {
     let on = ["--replica-assignment", "1:2,3:2"];
     let unclean = ["--config", "unclean.leader.election.enable=true"];
     let in_sync = ["--config", "min.insync.replicas=1"];
-    kafka(&[&to[..], &create[..], &on[..], &unclean[..], &in_sync[..]].concat());
+    kafka_script(&[&to[..], &create[..], &on[..], &unclean[..], &in_sync[..]].concat());
 }
 
 /// Publishes events that are later than those of all phases before; their ids begin with the phase.
@@ -135,7 +127,7 @@ fn elect_the_follower(bench: &Bench<'_>) {
     let wanted = format!("Partition: 0\tLeader: {FOLLOWER}");
     let end = Instant::now() + Duration::from_secs(180);
     loop {
-        let described = kafka(&[&["topics"], &bootstrap[..], &describe[..]].concat());
+        let described = kafka_script(&[&["topics"], &bootstrap[..], &describe[..]].concat());
         if described.contains(&wanted) {
             return;
         }
@@ -164,14 +156,14 @@ fn rows_that_an_unclean_election_took_are_superseded(while_it_runs: bool) -> Str
     publish(&bench, 'a', BEFORE);
     let member = start(&bench, "first.log");
     caught_up(&bench, BEFORE as usize, &member);
-    kafka(&["kill", FOLLOWER]);
+    kafka_script(&["kill", FOLLOWER]);
     publish(&bench, 'b', LOST);
     caught_up(&bench, (BEFORE + LOST) as usize, &member);
     let had = read(&bench.out());
     // Dropping it is a SIGKILL.
     let member = Some(member).filter(|_| while_it_runs);
-    kafka(&["kill", LEADER]);
-    kafka(&["revive", FOLLOWER]);
+    kafka_script(&["kill", LEADER]);
+    kafka_script(&["revive", FOLLOWER]);
     elect_the_follower(&bench);
     publish(&bench, 'c', after);
     let log = in_the_log(&bench);
@@ -214,7 +206,7 @@ fn rows_that_an_unclean_election_took_are_superseded(while_it_runs: bool) -> Str
     let verified = bench.json(&["verify", out.to_str().expect("UTF-8")]);
     assert_eq!(verified["verdict"], "proven", "{verified}");
     assert_eq!(verified["rows"], log.len(), "{verified}");
-    kafka(&["revive", LEADER]);
+    kafka_script(&["revive", LEADER]);
     format!(
         "{}: partition 0 from {from} back to {to}, {} rows superseded, {} rows are what the log holds",
         if while_it_runs {

@@ -152,7 +152,7 @@ impl<B> PartitionSequence<B> {
         let ended = !self.queue.iter().any(Entry::is_numbered_and_unresolved);
         if self.producer.is_some_and(|of| of != producer) && ended {
             self.producer = None;
-            self.hole = false;
+            (self.hole, self.blind) = (false, false);
             self.set_producer(producer);
         }
     }

@@ -327,6 +327,27 @@ fn in_a_transaction_a_lost_place_is_not_ours_to_mend() {
 }
 
 #[test]
+fn a_new_transaction_begins_at_0_in_its_epoch_when_nothing_of_the_old_one_is_left() {
+    let next = ProducerEpoch { id: 9, epoch: 1 };
+    let mut line = Line::known("abc");
+    let b = line.take().unwrap();
+    line.sequence.renew(next);
+    assert_eq!(line.take().unwrap().2, (0, 20), "`b` is on its way");
+    let mut line = Line::known("abc");
+    line.sequence.renew(PRODUCER);
+    let b_again = line.take().unwrap();
+    assert_eq!(b_again.2, b.2, "it is the same transaction");
+    line.told(b_again.1, too_large());
+    line.sequence.renew(next);
+    let c = line.take().unwrap();
+    assert_eq!((c.0, c.2), ('c', (1, 0)));
+    assert!(
+        line.take().is_none(),
+        "the broker does not know the epoch yet"
+    );
+}
+
+#[test]
 fn without_a_deadline_a_batch_in_doubt_keeps_its_numbers_until_brokers_may_forget_them() {
     let mut line = Line::known("");
     line.sequence.push('x', RECORDS, None);
