@@ -6,7 +6,7 @@ use crate::wire::cluster::{self, Lane};
 use crate::wire::messages::{
     CreatableTopic, CreateTopicsRequest, FetchPartition, FetchRequest, FetchTopic,
 };
-use crate::wire::records::{Batches, Scratch};
+use crate::wire::records::{Batches, Codec, Scratch};
 use std::time::SystemTime;
 
 const PARTITIONS: i32 = 3;

@@ -18,6 +18,7 @@ mod node;
 mod partitioner;
 mod sender;
 mod sequence;
+mod settings;
 mod split;
 mod transaction;
 mod verdict;
@@ -27,12 +28,12 @@ mod live;
 
 use crate::wire::cluster::{Cluster, ClusterError};
 use crate::wire::error::ErrorCode;
-use crate::wire::records::Codec;
 use accumulator::{Accumulator, Limits, Offered};
 pub use delivery::{Acknowledged, Delivery, DeliveryError};
 use parking_lot::Mutex;
 pub use partitioner::Scheme;
 use sender::Sender;
+pub use settings::{OnTimeout, Settings};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -43,50 +44,6 @@ pub use transaction::TransactionError;
 
 /// A record to be sent; see [`crate::wire::records::NewRecord`].
 pub use crate::wire::records::NewRecord as Record;
-
-/// What a [`Producer`] has to know.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The topic (`Kafka.Topic`).
-    pub topic: Arc<str>,
-    /// How batches are compressed (`Kafka.CompressionType`).
-    pub codec: Codec,
-    /// How keys find their partitions (`Kafka.Partitioner`).
-    pub partitioner: Scheme,
-    /// How long a batch waits for more records (`Kafka.LingerMs`).
-    pub linger: Duration,
-    /// Bytes, before compression, at which a batch is closed (`Kafka.BatchSize`).
-    pub batch_size: usize,
-    /// How long after its batch was begun a record may go without an acknowledgement (`Kafka.MessageTimeoutMs`).
-    pub message_timeout: Duration,
-    /// What happens to it then.
-    pub on_timeout: OnTimeout,
-    /// With it, records count only when [`Producer::commit`] says so, and others with the same id are fenced
-    /// (`Kafka.TransactionalId`).
-    pub transactional_id: Option<Arc<str>>,
-    /// Whether a record that is given up takes all that are behind it along and ends the producer, so that whoever offers
-    /// it again is not passed by later ones.
-    pub end_on_failure: bool,
-    /// Requests under way to one broker, 1 to 5 (`Kafka.MaxInFlight`).
-    pub max_in_flight: usize,
-    /// Bytes of all batches not done with (`Kafka.QueueBufferingMaxKbytes`).
-    pub buffer: usize,
-    /// How long a broker may take to answer (`Kafka.RequestTimeoutMs`).
-    pub request_timeout: Duration,
-    /// What keyless records are spread by.
-    pub seed: u64,
-}
-
-/// What becomes of a record that is not acknowledged in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnTimeout {
-    /// It is given up; the error says whether it may have been written.
-    GiveUp,
-    /// It is said aloud, again and again, and the very same batch is sent until a broker has answered. An attempt that
-    /// the network delivers late is then recognised by the brokers, which it would not be after the record was offered
-    /// anew. Only one that may have been written, and that the brokers could have forgotten since (12 hours), is given up.
-    KeepTrying,
-}
 
 /// Why a record was not taken. It was not written, and never will be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,7 +14,7 @@
 //! DIR/.stockflow/index                    which bytes are which records (index)
 //! DIR/.stockflow/closed                   files that do not change any more (closed)
 //! DIR/.stockflow/open/                    files that nobody is to see before they are closed (place)
-//! DIR/.stockflow/staged/                  files that are being compressed or written anew (packing, supersede)
+//! DIR/.stockflow/staged/                  files that are being compressed or written anew (packing, anew)
 //! DIR/.stockflow/redo                     a recovery that is being carried out (redo)
 //! DIR/.stockflow/superseded/              rows that are read again after a deliberate reset backwards (supersede)
 //! DIR/.stockflow/undecided/               rows of which nobody can tell whether they counted (recover)
