@@ -259,6 +259,34 @@ fn a_count_that_a_free_key_does_not_reach_today_says_what_it_waits_for() {
 }
 
 #[test]
+fn a_symbol_that_bulk_quotes_say_nothing_of_is_named() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let (url, _) = serve(vec![(200, body("bulk_quotes.json"))]);
+    let bulk = ["--set", "AlphaVantage.Function=bulk-quotes", "--once"];
+    let ask = |symbols: &str| {
+        let mut command = produce(&bench, &url, &bulk);
+        command.args(["--symbol", symbols]);
+        stderr(&command.finish())
+    };
+    let said = ask("MSFT,IBM,BRK.B,NOSUCH,TYPO");
+    assert!(said.contains("no good quote of NOSUCH, TYPO:"), "{said}");
+    let said = ask("MSFT,IBM");
+    assert!(!said.contains("no good quote"), "{said}");
+}
+
+#[test]
+fn certificates_that_are_not_there_are_named() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let mut command = produce(&bench, "https://127.0.0.1:1", &["--once"]);
+    command.env("SSL_CERT_FILE", "/nowhere/ca.pem");
+    let lines = says(command, "/nowhere/ca.pem");
+    let line = lines.last().expect("a line");
+    assert!(line.contains("SSL_CERT_FILE"), "{line}");
+}
+
+#[test]
 fn months_of_the_same_cluster_are_not_filled_twice_and_those_of_a_topic_made_anew_are() {
     for cluster in &clusters() {
         let bench = Bench::new(cluster);

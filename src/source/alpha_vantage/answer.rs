@@ -1,6 +1,6 @@
 //! What an answer is: its bars are handed out, or it is the fault that it stands for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,7 +13,9 @@ use super::calendar::Market;
 use super::http::Answer;
 use super::notice::{Notice, NoticeKind};
 use super::settings::{Function, OutputSize};
+use super::targets::Target;
 use super::{AlphaVantage, Fault, count_bad_bars};
+use crate::event::TradeEvent;
 use crate::source::Batch;
 
 /// Bad bars remembered per symbol; beyond it all are forgotten and counted again. A body of 100 bars cannot fill it.
@@ -152,6 +154,9 @@ impl AlphaVantage {
             return brought;
         };
         target.answered = true;
+        if bars.series == Series::BulkQuotes && !broken {
+            say_missing(target, &events);
+        }
         if let Some(asked) = target.month {
             brought.months.retain(|month| *month == asked);
         }
@@ -300,4 +305,22 @@ impl AlphaVantage {
             ),
         }
     }
+}
+
+/// One request asks for many symbols, and the service says nothing of those that it does not know.
+fn say_missing(target: &mut Target, events: &[TradeEvent]) {
+    let there: HashSet<&str> = events.iter().map(|event| event.symbol.as_str()).collect();
+    let asked = target.symbols.iter();
+    let missing: Vec<CompactString> = asked
+        .filter(|symbol| !there.contains(symbol.as_str()))
+        .cloned()
+        .collect();
+    if missing != target.missing && !missing.is_empty() {
+        tracing::warn!(
+            "no good quote of {}: the answer of {} has none; are they symbols of the service? (AlphaVantage.Symbols)",
+            missing.join(", "),
+            Function::BulkQuotes.query_name()
+        );
+    }
+    target.missing = missing;
 }

@@ -206,12 +206,32 @@ fn fault(error: reqwest::Error, address: &str, timeout: Duration) -> Fault {
         }
         cause = inner.source();
     }
+    why.push_str(advice(&why));
     Fault::Unreachable { address, why, sent }
+}
+
+/// What to do about a failure that a setting of the environment mends.
+fn advice(why: &str) -> &'static str {
+    if why.contains("UnknownIssuer") {
+        " (a CA of your own, as that of a proxy that looks into TLS, is trusted when SSL_CERT_FILE names its certificate)"
+    } else if why.contains("tunnel") {
+        " (that is the proxy, which HTTPS_PROXY names)"
+    } else {
+        ""
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_environment_can_mend_is_named() {
+        let error = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert!(advice(&error.to_string()).contains("SSL_CERT_FILE"));
+        assert!(advice("tunnel error: unsuccessful").contains("HTTPS_PROXY"));
+        assert_eq!(advice("connection refused"), "");
+    }
 
     #[test]
     fn retry_after_is_a_number_or_a_date() {

@@ -35,6 +35,8 @@ pub(super) struct Target {
     pub(super) handed_out: HashSet<TradeId>,
     /// An answer was had.
     pub(super) answered: bool,
+    /// Symbols of which the last answer had nothing, of those that one request asks for together.
+    pub(super) missing: Vec<CompactString>,
 }
 
 impl Target {

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
 
+/// The environment's settings for certificates of one's own.
+const NAMES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
 /// Why TLS is not to be had here.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsError {
@@ -27,8 +30,16 @@ pub(super) fn client_config(native: bool) -> Result<ClientConfig, TlsError> {
     };
     if native {
         let found = rustls_native_certs::load_native_certs();
+        let named = NAMES.iter().any(|name| std::env::var_os(name).is_some());
         for error in &found.errors {
-            tracing::debug!(%error, "a root certificate of this machine cannot be read");
+            if named {
+                tracing::warn!(
+                    "certificates that are to be trusted ({}) cannot be read: {error}",
+                    NAMES.join(", ")
+                );
+            } else {
+                tracing::debug!(%error, "a root certificate of this machine cannot be read");
+            }
         }
         roots.add_parsable_certificates(found.certs);
     }
