@@ -88,7 +88,8 @@ fn body<R: Request>(header: &RequestHeader, mut reader: Reader) -> Result<R, Ref
     if R::version(version).flexible {
         RequestHeader::skip_tagged(&mut reader).map_err(Refused::Header)?;
     }
-    messages::decode(reader.into_rest(), R::version(version)).map_err(|source| Refused::Body {
+    // Bytes behind the body are ignored, as Kafka does: librdkafka sends some in Metadata and ListGroups requests.
+    R::decode(&mut reader, R::version(version)).map_err(|source| Refused::Body {
         api,
         version,
         source,

@@ -88,6 +88,25 @@ async fn every_version_is_answered() {
     all_versions::<InitProducerIdRequest>().await;
 }
 
+/// librdkafka's `list_topics`, ListGroups and ApiVersions send such bytes, and Kafka ignores them.
+#[tokio::test]
+async fn bytes_behind_a_request_are_ignored() {
+    async fn answered<R: Request + Default>() {
+        for number in R::MIN_VERSION..=R::MAX_VERSION {
+            let version = R::version(number);
+            let mut body = Vec::new();
+            encode(&R::default(), version, &mut body);
+            body.extend([0; 5]);
+            let frame = request_frame(R::KEY, number, version.flexible, &body);
+            let answer = api::answer(&shared(), &somebody(), frame).await;
+            assert!(matches!(answer, Ok(Some(_))), "{} {number}", R::NAME);
+        }
+    }
+    answered::<MetadataRequest>().await;
+    answered::<ListGroupsRequest>().await;
+    answered::<ApiVersionsRequest>().await;
+}
+
 #[tokio::test]
 async fn a_newer_client_learns_the_versions() {
     let frame = request_frame(ApiVersionsRequest::KEY, 99, true, b"whatever it has become");
