@@ -177,6 +177,15 @@ impl Coordinator {
         outcome
     }
 
+    /// Drops every group's offsets on a topic that was deleted.
+    pub(super) fn forget_topic(&self, topic: &str) {
+        let mut groups = self.groups.lock();
+        groups.by_id.retain(|_, entry| {
+            entry.offsets.forget(topic);
+            !(entry.group.is_deserted() && entry.offsets.is_empty())
+        });
+    }
+
     /// Looks at a group, if there is one.
     pub(super) fn look<T>(&self, id: &str, look: impl FnOnce(Option<&GroupEntry>) -> T) -> T {
         look(self.groups.lock().by_id.get(id))

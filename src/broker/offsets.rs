@@ -52,6 +52,11 @@ impl Offsets {
         Ok(())
     }
 
+    /// Drops what was committed on a topic.
+    pub(super) fn forget(&mut self, topic: &str) {
+        self.topics.remove(topic);
+    }
+
     /// What was committed last.
     pub(super) fn committed(&self, topic: &str, partition: i32) -> Option<&Committed> {
         self.topics.get(topic)?.get(&partition)
@@ -89,6 +94,10 @@ mod tests {
                 }
             }
             prop_assert_eq!(offsets.is_empty(), model.is_empty());
+            let mut without_a = offsets.clone();
+            without_a.forget("a");
+            prop_assert_eq!(without_a.all().map(|(topic, _)| topic).collect::<Vec<_>>(),
+                offsets.all().map(|(topic, _)| topic).filter(|topic| *topic != "a").collect::<Vec<_>>());
             prop_assert_eq!(offsets.all().map(|(_, partitions)| partitions.len()).sum::<usize>(), model.len());
             for ((topic, partition), committed) in &model {
                 prop_assert_eq!(offsets.committed(topic, *partition), Some(committed));

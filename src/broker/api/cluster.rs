@@ -239,14 +239,17 @@ pub(super) async fn create_topics(
     }
 }
 
-/// Deletes topics by name; what they held is gone at once.
+/// Deletes topics by name: their records and what groups committed on them are gone at once, so that a group reads a
+/// topic that is created again under the name from its own beginning.
 pub(super) async fn delete_topics(
     context: &Context<'_>,
     request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
-    let mut topics = context.shared.topics.lock();
     let responses = request.topic_names.into_iter().map(|name| {
-        let deleted = topics.delete(&name);
+        let deleted = context.shared.topics.lock().delete(&name);
+        if deleted.is_ok() {
+            context.shared.coordinator.forget_topic(&name);
+        }
         DeletableTopicResult {
             name,
             error_code: code_of(&deleted),

@@ -315,3 +315,60 @@ fn addresses_to_advertise() {
         assert_eq!(parse(wrong), None, "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn a_deleted_topic_takes_its_committed_offsets_along() {
+    let broker = start(1 << 20).await;
+    let cluster = client(&broker);
+    cluster.make_topic("trades").await.unwrap();
+    cluster.make_topic("quotes").await.unwrap();
+    let of = |name: &str| OffsetCommitRequestTopic {
+        name: name.into(),
+        partitions: vec![OffsetCommitRequestPartition {
+            committed_offset: 2,
+            ..Default::default()
+        }],
+    };
+    let commit = OffsetCommitRequest {
+        group_id: "readers".into(),
+        topics: vec![of("trades"), of("quotes")],
+        ..Default::default()
+    };
+    cluster
+        .request(NODE_ID, Lane::Group, &commit)
+        .await
+        .unwrap();
+    let delete = DeleteTopicsRequest {
+        topic_names: vec!["trades".into()],
+        ..Default::default()
+    };
+    cluster.request_any(&delete).await.unwrap();
+    cluster.make_topic("trades").await.unwrap();
+
+    let fetch = OffsetFetchRequest {
+        groups: vec![OffsetFetchRequestGroup {
+            group_id: "readers".into(),
+            topics: Some(
+                ["trades", "quotes"]
+                    .map(|name| OffsetFetchRequestTopics {
+                        name: name.into(),
+                        partition_indexes: vec![0],
+                    })
+                    .into(),
+            ),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let fetched = cluster.request(NODE_ID, Lane::Group, &fetch).await.unwrap();
+    let offsets: Vec<_> = fetched.groups[0]
+        .topics
+        .iter()
+        .map(|topic| topic.partitions[0].committed_offset)
+        .collect();
+    assert_eq!(
+        offsets,
+        [-1, 2],
+        "the new topic has no offset, the other keeps its own"
+    );
+}
