@@ -10,7 +10,8 @@ use crate::pipeline::options::{ResetTo, TailFrom, TailOptions};
 const EXAMPLES: &str = "\
 Examples:
   stockflow tail                                   the last 10 events, then what comes
-  stockflow tail --count 3                         the last 3, then stop
+  stockflow tail -n 3                              the last 3 that are there
+  stockflow tail -n 3 -p 0 -f                      the last 3 of partition 0, then what comes
   stockflow tail --from 2025-11-06T20:59:00Z --count 100
   stockflow tail --from earliest --format json | head
   stockflow tail --dead-letters --out trades       what was no trade, and why
@@ -18,7 +19,7 @@ Examples:
 
 /// Show the last events and follow
 ///
-/// Shows the last 10 events of the topic, then those that come. Reads outside of any group and commits nothing. Records
+/// Shows the last 10 events of the topic, then those that come; with --count, what is there now. Reads outside of any group and commits nothing. Records
 /// that are no trades are shown as such.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -26,9 +27,15 @@ pub(super) struct Arguments {
     /// Begin at earliest, latest, an offset, or a time: 2025-11-06, 2025-11-06T20:59:00Z (UTC where it has no zone)
     #[arg(long, value_name = "WHERE", value_parser = from)]
     from: Option<TailFrom>,
-    /// Show N, then stop: the last N, or with --from the first N from there
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Show N of what is there now, or all where there are fewer, and end: the last N, or with --from the first N from there
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// Follow: go on with what comes, also after --count
+    #[arg(short, long)]
+    follow: bool,
+    /// Show this partition alone; of dead letters, those of records that were in it
+    #[arg(short, long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Option<i32>,
     /// Show dead letters: those in the files of --out, and those on Output.DeadLetterTopic where it is set; of files, a time
     /// given with --from counts by the day
     #[arg(long)]
@@ -64,6 +71,8 @@ impl Arguments {
         TailOptions {
             from: self.from,
             count: self.count,
+            follow: self.follow,
+            partition: self.partition,
             dead_letters: self.dead_letters,
             format: self.format.get(),
         }

@@ -93,8 +93,12 @@ pub struct DemoOptions {
 pub struct TailOptions {
     /// Where to begin; `None` is at the last few.
     pub from: Option<TailFrom>,
-    /// Stop after so many lines; at least 1.
+    /// Show so many of what is there, at least 1, and end; `None` shows the last few and follows.
     pub count: Option<u64>,
+    /// Follow although there is a count.
+    pub follow: bool,
+    /// The only partition to show; of dead letters, the one that the record was in.
+    pub partition: Option<i32>,
     /// Dead letters instead of events.
     pub dead_letters: bool,
     /// How they are printed.

@@ -52,6 +52,11 @@ fn the_last_ones_are_shown_from_wherever_it_is_asked_for() {
         assert_eq!(numbers(&bench, &first), [0, 1]);
         let at = ["--from", "20", "--count", "2"];
         assert_eq!(numbers(&bench, &at), [20, 21]);
+        // Fewer than asked for are shown, and it ends all the same.
+        let all: Vec<u64> = (0..25).collect();
+        assert_eq!(numbers(&bench, &["-n", "100"]), all);
+        assert_eq!(numbers(&bench, &["--from", "24", "-n", "100"]), [24]);
+        assert_eq!(numbers(&bench, &["--from", "latest", "-n", "1"]), [0; 0]);
         let time = ["--from", "2020-01-01", "--count", "1"];
         assert_eq!(numbers(&bench, &time), [0]);
         let text = lines(&bench, &["--count", "1"]);
@@ -96,6 +101,51 @@ fn the_last_ones_are_shown_from_wherever_it_is_asked_for() {
 }
 
 #[test]
+fn one_partition_is_shown_and_followed_behind_a_count() {
+    for cluster in &clusters() {
+        let bench = Bench::new(cluster);
+        let address = &cluster.address;
+        // Of two partitions, murmur2 puts IBM into 1 and MSFT into 0.
+        let in_partition_0 = |range: std::ops::Range<u64>| {
+            range.map(|number| Raw::new(b"MSFT", Some(event(number).as_bytes())))
+        };
+        block_on(async {
+            make_topic(address, &bench.topic, 2, &[]).await;
+            publish(address, &bench.topic, None, in_partition_0(0..3)).await;
+            publish(address, &bench.topic, None, events(10..13)).await;
+        });
+        assert_eq!(numbers(&bench, &["-p", "1", "-n", "2"]), [11, 12]);
+        let first = ["-p", "0", "--from", "earliest", "-n", "100"];
+        assert_eq!(numbers(&bench, &first), [0, 1, 2]);
+        let none = bench.command(&["tail", "-p", "7", "-n", "1"]).finish();
+        assert_eq!(none.status.code(), Some(78));
+        assert!(stderr(&none).contains("partition 7 does not exist"));
+
+        let mut child = bench
+            .command(&["tail", "-f", "-n", "1", "-p", "1", "--format", "json"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut output = BufReader::new(child.stdout.take().expect("its output"));
+        let mut next = || {
+            let mut line = String::new();
+            output.read_line(&mut line).expect("a line");
+            let json: Value = serde_json::from_str(&line).expect("JSON");
+            json["event"]["Quantity"].as_u64().expect("a quantity")
+        };
+        assert_eq!(next(), 12);
+        block_on(async {
+            publish(address, &bench.topic, None, in_partition_0(3..4)).await;
+            publish(address, &bench.topic, None, events(13..14)).await;
+        });
+        assert_eq!(next(), 13);
+        drop(output);
+        block_on(publish(address, &bench.topic, None, events(14..15)));
+        wait(&mut child, Duration::from_secs(60)).expect("it ends");
+    }
+}
+
+#[test]
 fn what_is_no_trade_is_shown_as_such_and_cannot_harm_the_terminal() {
     let cluster = embedded();
     let bench = Bench::new(&cluster);
@@ -117,7 +167,7 @@ fn what_is_no_trade_is_shown_as_such_and_cannot_harm_the_terminal() {
 
     // Dead letters of files, as a file that can be repaired.
     bench.json(&["consume", "--until-end"]);
-    let text = lines(&bench, &["--dead-letters", "--count", "1"]);
+    let text = lines(&bench, &["--dead-letters", "--count", "5"]);
     let wanted = format!(
         r"dead letter  topic {}, partition 0, offset 1: the value is not JSON: \u{{1b}}[2Jgone",
         bench.topic

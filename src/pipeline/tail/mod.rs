@@ -1,6 +1,7 @@
 //! `tail`: what is at the end of the topic, and what comes; or dead letters, from their files and their topic.
 //!
-//! Reads outside of any group and commits nothing.
+//! Reads outside of any group and commits nothing. With a count it shows what is there at the start and ends, unless it was
+//! told to follow.
 
 mod files;
 mod show;
@@ -44,21 +45,36 @@ const LOOK: Duration = Duration::from_millis(300);
 /// Where lines go, and when they are enough.
 struct Printer<'a> {
     style: Style,
+    /// How many more are shown; `None` is no limit.
     left: Option<u64>,
+    /// The only partition that is shown.
+    partition: Option<i32>,
+    /// Whether somebody still reads the lines.
+    read: bool,
     /// Takes lines; false when nobody reads them any more.
     print: &'a dyn Fn(&str) -> bool,
 }
 
 impl Printer<'_> {
+    /// Whether its partition was asked for.
+    fn wants(&self, shown: &Shown) -> bool {
+        self.partition
+            .is_none_or(|partition| partition == shown.partition)
+    }
+
     /// Whether there is room for more.
     fn wants_more(&self) -> bool {
         self.left != Some(0)
     }
 
-    /// Shows one; false when it was the last.
+    /// Shows one, unless its partition was not asked for; false when it was the last.
     fn show(&mut self, topic: &str, shown: &Shown) -> bool {
+        if !self.wants(shown) {
+            return true;
+        }
         if !(self.print)(&self.style.line(topic, shown)) {
             self.left = Some(0);
+            self.read = false;
         }
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(1);
@@ -85,6 +101,8 @@ pub async fn tail(
             colour: colour && options.format == Format::Text,
         },
         left: options.count,
+        partition: options.partition,
+        read: true,
         print,
     };
     let topic = if options.dead_letters {
@@ -104,16 +122,22 @@ pub async fn tail(
             )));
         }
     }
-    if let Some(files) = &mut files
-        && !first(files, options, &mut printer).map_err(unread(directory))?
-    {
-        return Ok(());
+    if let Some(files) = &mut files {
+        let more = first(files, options, &mut printer).map_err(unread(directory))?;
+        if !more && !(options.follow && printer.read) {
+            return Ok(());
+        }
     }
+    let ends = options.count.is_some() && !options.follow;
     let Some(topic) = topic else {
+        if ends {
+            return Ok(());
+        }
+        printer.left = None;
         return follow_files(files, directory, &mut printer, stop).await;
     };
     let cluster = settings::connect(config);
-    let reach = Reach::new(&cluster, options.count.is_some());
+    let reach = Reach::new(&cluster, ends);
     let topic: Arc<str> = topic.into();
     let mut reading = Topic {
         cluster: &cluster,
@@ -125,9 +149,10 @@ pub async fn tail(
     };
     let read = async {
         let positions = reading.begin(options, &reach).await?;
-        if !reading.printer.wants_more() {
+        if ends || !reading.printer.read {
             return Ok(());
         }
+        reading.printer.left = None;
         reading.follow(positions, files, directory).await
     };
     tokio::select! {
@@ -167,6 +192,9 @@ fn first(
             let room = usize::try_from(printer.left.unwrap_or(LAST)).unwrap_or(usize::MAX);
             let mut last = VecDeque::new();
             files.poll(None, |shown| {
+                if !printer.wants(&shown) {
+                    return true;
+                }
                 if last.len() == room {
                     last.pop_front();
                 }
@@ -228,12 +256,23 @@ impl Topic<'_, '_> {
     ) -> Result<BTreeMap<i32, i64>, PipelineError> {
         let (cluster, topic) = (self.cluster, Arc::clone(&self.topic));
         let described = reach.ask(|| cluster.refresh_topic(&topic)).await?;
-        let partitions: Vec<i32> = (0..).take(described.partitions.len()).collect();
+        let mut partitions: Vec<i32> = (0..).take(described.partitions.len()).collect();
+        if let Some(wanted) = options.partition
+            && !self.letters
+        {
+            if !partitions.contains(&wanted) {
+                return Err(PipelineError::Setting(format!(
+                    "topic {topic} has {} partitions, numbered from 0; partition {wanted} does not exist (-p)",
+                    partitions.len()
+                )));
+            }
+            partitions = vec![wanted];
+        }
         let starts = self.bounds(&partitions, Bound::Earliest).await?;
         let ends = self.bounds(&partitions, Bound::Latest).await?;
-        Ok(match options.from {
+        let from = match options.from {
             Some(TailFrom::Earliest) => starts,
-            Some(TailFrom::Latest) => ends,
+            Some(TailFrom::Latest) => ends.clone(),
             Some(TailFrom::Offset(offset)) => {
                 let at = |(partition, start): (&i32, &i64)| {
                     let end = ends.get(partition).copied().unwrap_or(*start);
@@ -251,9 +290,36 @@ impl Topic<'_, '_> {
             }
             None => {
                 self.show_last(&starts, &ends).await?;
-                ends
+                return Ok(ends);
             }
-        })
+        };
+        if options.count.is_none() {
+            return Ok(from);
+        }
+        if self.printer.wants_more() {
+            self.show_first(&from, &ends).await?;
+        }
+        Ok(ends)
+    }
+
+    /// The records from `from` on and before `ends`, as many as there is room for.
+    async fn show_first(
+        &mut self,
+        from: &BTreeMap<i32, i64>,
+        ends: &BTreeMap<i32, i64>,
+    ) -> Result<(), PipelineError> {
+        let topic = Arc::clone(&self.topic);
+        let mut reader = Reader::start(self.cluster, &topic, self.isolation, from, ends);
+        while let Some(chunk) = reader.next().await? {
+            let end = ends.get(&chunk.partition()).copied().unwrap_or_default();
+            let more = self.each(&chunk, |printer, shown, offset| {
+                offset >= end || printer.show(&topic, &shown)
+            })?;
+            if !more {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// The records with the latest timestamps before `ends`, in the order of these.
@@ -278,8 +344,8 @@ impl Topic<'_, '_> {
             let mut reader = Reader::start(self.cluster, &self.topic, self.isolation, &from, ends);
             while let Some(chunk) = reader.next().await? {
                 let end = ends.get(&chunk.partition()).copied().unwrap_or_default();
-                self.each(&chunk, |_, shown, offset| {
-                    if offset < end {
+                self.each(&chunk, |printer, shown, offset| {
+                    if offset < end && printer.wants(&shown) {
                         last.push(Reverse(shown));
                         if last.len() > room {
                             last.pop();
