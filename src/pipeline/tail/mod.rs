@@ -124,7 +124,7 @@ pub async fn tail(
     }
     if let Some(files) = &mut files {
         let more = first(files, options, &mut printer).map_err(unread(directory))?;
-        if !more && !(options.follow && printer.read) {
+        if !(more || options.follow && printer.read) {
             return Ok(());
         }
     }
