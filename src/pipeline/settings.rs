@@ -28,6 +28,7 @@ pub(super) fn cluster(config: &Config) -> cluster::Settings {
         reconnect_backoff: kafka.reconnect_backoff,
         reconnect_backoff_max: kafka.reconnect_backoff_max,
         metadata_max_age: kafka.metadata_max_age,
+        connections_max_idle: kafka.connections_max_idle,
         max_fetch_response_bytes: to_usize(kafka.fetch_max_bytes.saturating_add(LARGEST_BATCH)),
     }
 }

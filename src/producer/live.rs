@@ -23,6 +23,7 @@ fn kafka() -> Option<Arc<Cluster>> {
         reconnect_backoff: Duration::from_millis(10),
         reconnect_backoff_max: Duration::from_millis(200),
         metadata_max_age: Duration::from_secs(300),
+        connections_max_idle: Duration::from_secs(540),
         max_fetch_response_bytes: 64 << 20,
     }))
 }

@@ -8,9 +8,16 @@
 //! [`Bytes`] of which the message's strings and records are views. `Messenger` then finds 0 of 0 bytes read, so its own check
 //! for left-over bytes is off; [`messages::decode`] does it instead.
 
-use std::{collections::HashMap, io::Cursor, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io::Cursor,
+    marker::PhantomData,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rskafka::{
     messenger::{Messenger, RequestError},
     protocol::{
@@ -132,6 +139,32 @@ pub struct Connection {
     address: String,
     versions: HashMap<i16, (i16, i16)>,
     features: Features,
+    activity: Mutex<Activity>,
+}
+
+/// What tells an idle connection from a used one.
+#[derive(Debug)]
+struct Activity {
+    in_flight: usize,
+    last: Instant,
+}
+
+/// One request that counts as under way until this is dropped.
+struct InFlight<'a>(&'a Mutex<Activity>);
+
+impl<'a> InFlight<'a> {
+    fn begin(activity: &'a Mutex<Activity>) -> Self {
+        activity.lock().in_flight += 1;
+        Self(activity)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let mut activity = self.0.lock();
+        activity.in_flight -= 1;
+        activity.last = Instant::now();
+    }
 }
 
 impl Connection {
@@ -162,6 +195,10 @@ impl Connection {
             address: address.to_owned(),
             versions: HashMap::new(),
             features: Features::default(),
+            activity: Mutex::new(Activity {
+                in_flight: 0,
+                last: Instant::now(),
+            }),
         };
         connection
             .learn_versions(settings.connect_timeout)
@@ -258,6 +295,12 @@ impl Connection {
         self.switch.close();
     }
 
+    /// How long nothing has been asked; `None` while an answer is waited for.
+    pub(super) fn idle_for(&self, now: Instant) -> Option<Duration> {
+        let activity = self.activity.lock();
+        (activity.in_flight == 0).then(|| now.saturating_duration_since(activity.last))
+    }
+
     /// Sends one request and waits for its answer, at most `limit`.
     ///
     /// Requests go out in the order in which their futures are first polled, and the broker answers them in that order.
@@ -268,6 +311,7 @@ impl Connection {
         request: &R,
         limit: Duration,
     ) -> Result<R::Response, CallError> {
+        let _in_flight = InFlight::begin(&self.activity);
         match timeout(limit, self.messenger.request(Outgoing(request))).await {
             Ok(Ok(Incoming { body, version })) => {
                 tracing::trace!(address = %self.address, api = R::NAME, version, "answered");

@@ -176,6 +176,7 @@ fn an_offset_of_a_topic_that_is_gone_is_not_believed() {
         reconnect_backoff: std::time::Duration::from_millis(100),
         reconnect_backoff_max: std::time::Duration::from_secs(1),
         metadata_max_age: std::time::Duration::from_secs(300),
+        connections_max_idle: std::time::Duration::from_secs(540),
         max_fetch_response_bytes: 1 << 20,
     });
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

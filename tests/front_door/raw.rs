@@ -42,6 +42,7 @@ fn connect(address: &str) -> Arc<cluster::Cluster> {
         reconnect_backoff: Duration::from_millis(100),
         reconnect_backoff_max: Duration::from_secs(1),
         metadata_max_age: Duration::from_secs(300),
+        connections_max_idle: Duration::from_secs(540),
         max_fetch_response_bytes: 128 << 20,
     })
 }

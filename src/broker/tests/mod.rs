@@ -47,15 +47,20 @@ async fn start(max_bytes: usize) -> Running {
 }
 
 fn client(broker: &Running) -> Arc<Cluster> {
-    Cluster::new(ClusterSettings {
+    Cluster::new(settings(broker))
+}
+
+fn settings(broker: &Running) -> ClusterSettings {
+    ClusterSettings {
         bootstrap: vec![broker.address.to_string()],
         client_id: "test".into(),
         request_timeout: Duration::from_secs(30),
         reconnect_backoff: Duration::from_millis(10),
         reconnect_backoff_max: Duration::from_millis(100),
         metadata_max_age: Duration::from_secs(60),
+        connections_max_idle: Duration::from_secs(540),
         max_fetch_response_bytes: 64 << 20,
-    })
+    }
 }
 
 fn produce(records: Bytes) -> ProduceRequest {
@@ -371,4 +376,28 @@ async fn a_deleted_topic_takes_its_committed_offsets_along() {
         [-1, 2],
         "the new topic has no offset, the other keeps its own"
     );
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_when_nothing_was_asked_for_too_long() {
+    let broker = start(1 << 20).await;
+    let cluster = Cluster::new(ClusterSettings {
+        connections_max_idle: Duration::from_millis(200),
+        ..settings(&broker)
+    });
+    cluster.make_topic("trades").await.unwrap();
+    let idle = cluster.connection(NODE_ID, Lane::Group).await.unwrap();
+    let fetching = cluster.connection(NODE_ID, Lane::Fetch).await.unwrap();
+    // What waits for an answer, however long, is not idle.
+    tokio::select! {
+        polled = poll(&cluster, 0, 30_000) => panic!("nothing was produced: {polled:?}"),
+        () = tokio::time::sleep(Duration::from_millis(400)) => {
+            assert!(!idle.is_closed(), "nobody looked");
+            cluster.connection(NODE_ID, Lane::Produce).await.unwrap();
+            assert!(idle.is_closed(), "it was idle for 400 ms");
+            assert!(!fetching.is_closed(), "it waits for an answer");
+        }
+    }
+    let again = cluster.connection(NODE_ID, Lane::Group).await.unwrap();
+    assert!(!again.is_closed());
 }

@@ -59,6 +59,8 @@ pub struct Settings {
     pub reconnect_backoff_max: Duration,
     /// After how long what is known of a topic is asked anew (`Kafka.MetadataMaxAgeMs`).
     pub metadata_max_age: Duration,
+    /// After how long without a request a connection is closed (`Kafka.ConnectionsMaxIdleMs`).
+    pub connections_max_idle: Duration,
     /// The largest Fetch response that is read, in bytes: above `Kafka.FetchMaxBytes` plus the largest batch (KIP-74).
     pub max_fetch_response_bytes: usize,
 }

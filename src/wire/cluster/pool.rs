@@ -1,4 +1,5 @@
-//! Connections by address and lane: made when first needed, made again when they broke, with a pause after failures.
+//! Connections by address and lane: made when first needed, made again when they broke, with a pause after failures, and
+//! closed when nothing was asked for `Kafka.ConnectionsMaxIdleMs`, before a broker or a firewall drops them.
 
 use std::{
     collections::HashMap,
@@ -31,6 +32,7 @@ type Slots = HashMap<(String, Lane), Arc<AsyncMutex<Slot>>>;
 pub(super) struct Pool {
     settings: ConnectionSettings,
     max_fetch_response_bytes: usize,
+    max_idle: Duration,
     backoff: Backoff,
     slots: Mutex<Slots>,
     /// Since when every attempt has failed.
@@ -43,6 +45,7 @@ impl Pool {
         Self {
             settings: settings.into(),
             max_fetch_response_bytes: settings.max_fetch_response_bytes,
+            max_idle: settings.connections_max_idle,
             backoff: Backoff::new(settings.reconnect_backoff, settings.reconnect_backoff_max),
             slots: Mutex::default(),
             unreachable_since: Mutex::default(),
@@ -77,6 +80,7 @@ impl Pool {
         address: &str,
         lane: Lane,
     ) -> Result<Arc<Connection>, CallError> {
+        self.close_idle(Instant::now());
         let slot = self.slot(address, lane);
         let mut slot = slot.lock().await;
         if let Some(open) = slot.connection.take().filter(|open| !open.is_closed()) {
@@ -88,6 +92,23 @@ impl Pool {
             sleep_until(moment.into()).await;
         }
         self.connect(address, lane, &mut slot).await
+    }
+
+    /// Closes what nobody has used for too long. Metadata is asked for at least every `Kafka.MetadataMaxAgeMs`, so this runs
+    /// as often in a process that is idle itself.
+    fn close_idle(&self, now: Instant) {
+        let slots = self.slots.lock();
+        for ((address, lane), slot) in slots.iter() {
+            // Whoever holds the lock is connecting.
+            let Ok(slot) = slot.try_lock() else { continue };
+            let Some(open) = slot.connection.as_ref().filter(|open| !open.is_closed()) else {
+                continue;
+            };
+            if open.idle_for(now).is_some_and(|idle| idle >= self.max_idle) {
+                tracing::debug!(%address, ?lane, "closed an idle connection");
+                open.close();
+            }
+        }
     }
 
     async fn connect(
