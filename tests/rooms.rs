@@ -549,6 +549,36 @@ fn a_room_that_the_table_does_not_know_is_found() {
     );
 }
 
+/// A setting that nothing reads is a promise that is not kept.
+#[test]
+fn every_setting_is_read_outside_of_config() {
+    let sources = sources_below(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+    let is_config = |source: &&Source| source.0.starts_with("config");
+    let table = sources
+        .iter()
+        .find(|source| source.0.ends_with("config/sections.rs"))
+        .expect("the table of settings");
+    let fields = table.1.lines().filter_map(|line| {
+        let (field, _) = line.trim().strip_prefix("now ")?.split_once(':')?;
+        Some(field)
+    });
+    let elsewhere: String = sources
+        .iter()
+        .filter(|source| !is_config(source))
+        .map(|source| source.1.as_str())
+        .collect();
+    let is_read = |field: &&str| {
+        let access = format!(".{field}");
+        elsewhere.match_indices(&access).any(|(at, _)| {
+            !elsewhere[at + access.len()..]
+                .starts_with(|next: char| next.is_alphanumeric() || next == '_')
+        })
+    };
+    let unread: Vec<&str> = fields.filter(|field| !is_read(field)).collect();
+    // Nothing but `true` is accepted, so there is nothing to read.
+    assert_eq!(unread, ["enable_idempotence"]);
+}
+
 #[test]
 fn the_table_has_no_circle() {
     let table: BTreeMap<&str, &[&str]> = MAY_CALL.iter().copied().collect();

@@ -178,7 +178,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     (
         "Kafka",
         "TransactionTimeoutMs",
-        "it belongs to transactions, which this version does not have",
+        "a transaction may take twice Kafka.MessageTimeoutMs",
     ),
     ("Kafka", "ApiVersionRequest", VERSIONS),
     ("Kafka", "ApiVersionRequestTimeoutMs", VERSIONS),
