@@ -46,7 +46,7 @@ pub(super) fn redact_beginning(text: &[u8], bytes: usize, key: Option<&str>) -> 
 }
 
 /// Whether the key stands in the text with something between its letters, as in a notice that came as a row of CSV with
-/// one letter a column.
+/// one letter a column, or in hex or Base64.
 fn spells_out(text: &str, key: Option<&str>) -> bool {
     let letters = |text: &str| -> String {
         text.chars()
@@ -54,13 +54,36 @@ fn spells_out(text: &str, key: Option<&str>) -> bool {
             .map(|c| c.to_ascii_lowercase())
             .collect()
     };
-    let bare = mask_key(text, text.len(), key).replace(MASK, " ");
-    let key = letters(key.unwrap_or_default());
-    key.len() >= SHORTEST_SPELLED && letters(&bare).contains(&key)
+    let bare = letters(&mask_key(text, text.len(), key).replace(MASK, " "));
+    let key = key.unwrap_or_default();
+    let plain = letters(key);
+    if plain.len() < SHORTEST_SPELLED {
+        return false;
+    }
+    let cases = [key.to_owned(), key.to_lowercase(), key.to_uppercase()];
+    bare.contains(&plain)
+        || cases.iter().any(|key| {
+            let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
+            bare.contains(&hex)
+                || (0..3).any(|before| bare.contains(&letters(&base64_behind(before, key))))
+        })
 }
 
-/// The most bytes of a text that a byte of the key can take: a JSON escape.
-const LONGEST_FORM: usize = 6;
+/// What Base64 makes of the key alone where so many bytes (below 3) come before it: the characters that hold neither
+/// those nor what follows.
+fn base64_behind(before: usize, key: &str) -> String {
+    use base64::Engine as _;
+    let bytes = [&vec![0; before], key.as_bytes()].concat();
+    let encoded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(&bytes);
+    let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+    encoded.get(first..end).unwrap_or_default().to_owned()
+}
+
+/// The most bytes of a text that a byte of the key can take: percent-encoded [`PERCENT_ROUNDS`] times.
+const LONGEST_FORM: usize = 9;
+
+/// How often a key is found percent-encoded on top of itself (`%41`, `%2541`, `%252541`, `%25252541`).
+const PERCENT_ROUNDS: usize = 4;
 
 /// The text up to the byte `end`, with the key masked wherever it begins before, in whatever case and form.
 fn mask_key(text: &str, end: usize, key: Option<&str>) -> String {
@@ -85,8 +108,8 @@ fn mask_key(text: &str, end: usize, key: Option<&str>) -> String {
 }
 
 /// What follows the key at the beginning of a text. A service may quote the query as it came, so each character may
-/// stand as it is, percent-encoded (RFC 3986, section 2.1) or as in a form (a space as `+`); and in a JSON object that is
-/// shown as it stands, escaped (RFC 8259, section 7).
+/// stand as it is, percent-encoded (RFC 3986, section 2.1), also more than once, or as in a form (a space as `+`); in a JSON
+/// object that is shown as it stands, escaped (RFC 8259, section 7); and in HTML, as a character reference.
 fn after_key<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let Some(wanted) = key.chars().next() else {
         return Some(text);
@@ -98,10 +121,14 @@ fn after_key<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     // A letter that is encoded may be of the other case too.
     let cases = [wanted.to_ascii_lowercase(), wanted.to_ascii_uppercase()];
     let percent = cases.iter().find_map(|c| {
-        c.encode_utf8(&mut [0; 4])
-            .bytes()
-            .try_fold(text, |rest, byte| hex(rest, "%", 2, byte.into()))
+        (0..PERCENT_ROUNDS).find_map(|again| {
+            let before = format!("%{}", "25".repeat(again));
+            c.encode_utf8(&mut [0; 4])
+                .bytes()
+                .try_fold(text, |rest, byte| hex(rest, &before, 2, byte.into()))
+        })
     });
+    let reference = character_reference(text, &cases);
     let escaped = cases.iter().find_map(|c| {
         c.encode_utf16(&mut [0; 2])
             .iter()
@@ -115,10 +142,32 @@ fn after_key<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let same = text.strip_prefix(|found: char| found.eq_ignore_ascii_case(&wanted));
     let left = key.get(wanted.len_utf8()..).unwrap_or_default();
     // Each of them: a key may hold what looks like the beginning of an encoding.
-    [percent, escaped, quoted, plus, same]
+    [percent, reference, escaped, quoted, plus, same]
         .into_iter()
         .flatten()
         .find_map(|rest| after_key(rest, left))
+}
+
+/// What follows a reference to one of the characters (HTML, section 13.5).
+fn character_reference<'a>(text: &'a str, any_of: &[char]) -> Option<&'a str> {
+    let (reference, after) = text.strip_prefix('&')?.split_once(';')?;
+    let found = match reference {
+        "amp" => '&',
+        "lt" => '<',
+        "gt" => '>',
+        "quot" => '"',
+        "apos" => '\'',
+        reference => {
+            let number = reference.strip_prefix('#')?;
+            let hex = number.strip_prefix(['x', 'X']);
+            let code = match hex {
+                Some(hex) => u32::from_str_radix(hex, 16),
+                None => number.parse(),
+            };
+            char::from_u32(code.ok()?)?
+        }
+    };
+    any_of.contains(&found).then_some(after)
 }
 
 /// Masks the word that follows each `before` (lower case).
@@ -201,6 +250,35 @@ mod tests {
             "x=\\u004b~e*y a\\u00E9\\\"\\/\\\\+%1",
         ] {
             assert_eq!(redact(form, Some(key)), "x=[API key]", "{form}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_hidden_in_every_encoding_that_a_service_may_echo() {
+        let key = "SeCrEtK3Y9876ZQ";
+        let each = |form: fn(u8) -> String| key.bytes().map(form).collect::<String>();
+        for form in [
+            each(|byte| format!("%25{byte:02X}")),
+            each(|byte| format!("%252525{byte:02x}")),
+            each(|byte| format!("&#{byte};")),
+            each(|byte| format!("&#x{byte:x};")),
+        ] {
+            assert_eq!(redact(&format!("x={form}!"), Some(key)), "x=[API key]!");
+        }
+        assert_eq!(redact("a&amp;b", Some("A&B")), "[API key]");
+        use base64::Engine as _;
+        use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+        let mut forms = vec![
+            each(|byte| format!("{byte:02x}")),
+            each(|byte| format!("{byte:02X} ")),
+        ];
+        for before in ["", "a", "ab", "key: "] {
+            forms.push(STANDARD.encode(format!("{before}{key}")));
+            forms.push(URL_SAFE.encode(format!("{before}{key}?&x")));
+            forms.push(STANDARD.encode(format!("{before}{}", key.to_lowercase())));
+        }
+        for form in forms {
+            assert_eq!(redact(&format!("it said {form}."), Some(key)), SPELLED_OUT);
         }
     }
 
