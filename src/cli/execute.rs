@@ -13,6 +13,9 @@ use crate::pipeline::{self, Fault, Outcome, PipelineError, Proof, Report, Stop};
 /// Runs a command to its end, prints its result, and says how the program is to end.
 pub fn execute(invocation: &Invocation) -> Exit {
     let Invocation { config, command } = invocation;
+    // A core file would hold the API key. Where the system cannot do it, there is nothing to be done about it.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     logging::init(&config.logging);
     for warning in config.warnings() {
         tracing::warn!("{warning}");

@@ -15,7 +15,7 @@ pub enum Exit {
     Undecided,
     /// Wrong configuration (`EX_CONFIG` of sysexits.h).
     Configuration,
-    /// Stopped at once by a second Ctrl-C (128 + SIGINT).
+    /// Stopped at once by a second Ctrl-C or SIGTERM (128 + SIGINT).
     Interrupted,
 }
 

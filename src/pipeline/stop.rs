@@ -1,7 +1,7 @@
-//! A stop that was asked for: by Ctrl-C, SIGTERM or a key, or by the part of the program that is done first.
+//! A stop that was asked for: by Ctrl-C, SIGTERM, SIGHUP or a key, or by the part of the program that is done first.
 //!
 //! ```text
-//!  running ── Ctrl-C, SIGTERM, key ──► stopping (drain, until the deadline) ── Ctrl-C ──► interrupted
+//!  running ── Ctrl-C, SIGTERM, SIGHUP, key ──► stopping (drain, until the deadline) ── Ctrl-C, second SIGTERM ──► interrupted
 //! ```
 
 use std::{
@@ -62,7 +62,7 @@ impl Stop {
         self.wait(|state| *state != State::Running).await;
     }
 
-    /// Waits for a second Ctrl-C.
+    /// Waits for a second Ctrl-C or SIGTERM.
     pub async fn interrupted(&self) {
         self.wait(|state| *state == State::Interrupted).await;
     }
@@ -91,7 +91,7 @@ impl Stop {
         let _ = state.wait_for(reached).await;
     }
 
-    /// Listens for Ctrl-C and SIGTERM from now on.
+    /// Listens for Ctrl-C, SIGTERM and SIGHUP from now on; SIGHUP stays ignored where it was (`nohup`).
     ///
     /// # Errors
     /// When the system does not let us listen.
@@ -100,8 +100,14 @@ impl Stop {
         let mut terminate = signal(SignalKind::terminate())?;
         // A file that may not become longer (`ulimit -f`) is an error of writing, not the end of the process.
         let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
+        let mut hangup = if ignores_hangup() {
+            None
+        } else {
+            Some(signal(SignalKind::hangup())?)
+        };
         let stop = self.clone();
         tokio::spawn(async move {
+            let mut terminated = false;
             loop {
                 tokio::select! {
                     _ = interrupt.recv() => {
@@ -111,13 +117,32 @@ impl Stop {
                         }
                         say("stopping; press Ctrl-C again to stop without draining").await;
                     }
-                    _ = terminate.recv() => say("stopping (SIGTERM)").await,
+                    _ = terminate.recv() => {
+                        if terminated {
+                            stop.state.send_replace(State::Interrupted);
+                            return;
+                        }
+                        terminated = true;
+                        say("stopping (SIGTERM); a second one stops without draining").await;
+                    }
+                    Some(_) = async { hangup.as_mut()?.recv().await } => say("stopping (SIGHUP)").await,
                 }
                 stop.request();
             }
         });
         Ok(())
     }
+}
+
+/// Whether whoever started the process had SIGHUP ignored, as `nohup` does; where the kernel does not say, it had not.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = rustix::process::Signal::HUP.as_raw() - 1;
+    ignored.is_some_and(|mask| mask >> bit & 1 == 1)
 }
 
 /// Logs it, at most so long: who listens for signals must not wait for a standard error that nobody reads.

@@ -31,6 +31,7 @@ mod replay;
 mod restarts;
 mod scripted;
 mod secrets;
+mod signals;
 mod storm;
 mod stuck;
 mod support;

@@ -110,17 +110,19 @@ fn a_pipe_that_nobody_reads_does_not_hold_up_a_stop() {
 }
 
 #[test]
-fn a_second_ctrl_c_ends_what_is_stuck_at_once() {
+fn a_second_signal_ends_what_is_stuck_at_once() {
     let cluster = embedded();
     let bench = Bench::new(&cluster);
     bench.json(&["produce", "--source", "simulated", "--count", "20000"]);
-    let mut child = stuck_tail(&bench, 600_000);
-    signal(&child, "INT");
-    std::thread::sleep(Duration::from_secs(1));
-    assert!(child.try_wait().expect("a child").is_none(), "it is stuck");
-    signal(&child, "INT");
-    let status = wait(&mut child, LIMIT).expect("it ends");
-    assert_eq!(status.code(), Some(130), "{}", stderr_of(&mut child));
+    for name in ["INT", "TERM"] {
+        let mut child = stuck_tail(&bench, 600_000);
+        signal(&child, name);
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(child.try_wait().expect("a child").is_none(), "it is stuck");
+        signal(&child, name);
+        let status = wait(&mut child, LIMIT).expect("it ends");
+        assert_eq!(status.code(), Some(130), "{}", stderr_of(&mut child));
+    }
 }
 
 /// What a program that has ended said.
