@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::common::{FormatArgument, KafkaArguments};
+use super::common::{FormatArgument, KafkaArguments, one};
 use crate::config::Override;
 use crate::pipeline::options::CheckOptions;
 
@@ -22,6 +22,9 @@ pub(super) struct Arguments {
     /// Look at the configuration alone, without any connection
     #[arg(long)]
     offline: bool,
+    /// Directory of the CSV files [Output.Directory]
+    #[arg(long, value_name = "DIR")]
+    out: Option<String>,
     #[command(flatten)]
     kafka: KafkaArguments,
     #[command(flatten)]
@@ -37,6 +40,7 @@ impl Arguments {
     }
 
     pub(super) fn overrides(&self) -> Vec<Override> {
-        self.kafka.overrides().collect()
+        let out = one("Output.Directory", "--out", self.out.as_ref());
+        out.into_iter().chain(self.kafka.overrides()).collect()
     }
 }

@@ -246,7 +246,25 @@ fn check_says_what_is_there_and_what_is_not() {
         "{report}"
     );
 
-    let (code, report) = check("127.0.0.1:1", &["--set", "Output.Directory=/dev/null/x"]);
+    // Nothing listens there, and nothing answers there.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = format!(
+        "AlphaVantage.BaseUrl=http://{}",
+        silent.local_addr().expect("its address")
+    );
+    for base in ["AlphaVantage.BaseUrl=http://127.0.0.1:1", &silent] {
+        let slow = ["--set", "AlphaVantage.TimeoutSeconds=1", "--set", base];
+        let (code, report) = check(&cluster.address, &slow);
+        assert_eq!(code, Some(1), "{report}");
+        assert_eq!(
+            outcome(&report, "API key").as_deref(),
+            Some("failed"),
+            "{report}"
+        );
+        assert!(report.to_string().contains("see AlphaVantage."), "{report}");
+    }
+
+    let (code, report) = check("127.0.0.1:1", &["--out", "/dev/null/x"]);
     assert_eq!(code, Some(1), "{report}");
     for (name, expected) in [
         ("brokers", "failed"),

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     config::{Config, SourceKind},
-    consumer, sink,
+    consumer,
+    sink::{self, SinkError},
     source::alpha_vantage::{AlphaVantage, Outlook},
     wire::cluster::{Cluster, ClusterError, Topic},
 };
@@ -27,6 +28,12 @@ pub use self::report::CheckReport;
 
 /// How long one question to the brokers may take: long enough for any that can be worked with.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The pause between two questions for a coordinator.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How often a coordinator is asked for again: within [`PATIENCE`], so that the last answer is the one that is shown.
+const TRIES: u32 = 40;
 
 /// The check of the directory that files are written to.
 const OUTPUT: &str = "output directory";
@@ -118,7 +125,7 @@ async fn brokers(config: &Config, report: &mut CheckReport) -> Option<String> {
             },
         );
     }
-    let found = in_time(cluster.coordinator(&kafka.group_id)).await;
+    let found = in_time(coordinator(&cluster, &kafka.group_id)).await;
     let coordinated = report.note(
         "group",
         found.map(|node| format!("{}: broker {node} coordinates it", kafka.group_id)),
@@ -143,6 +150,17 @@ async fn brokers(config: &Config, report: &mut CheckReport) -> Option<String> {
         report.note("offsets", committed);
     }
     cluster.cluster_id()
+}
+
+/// The group's coordinator, as soon as there is one: a fresh Kafka first creates the topic __consumer_offsets.
+async fn coordinator(cluster: &Cluster, group: &str) -> Result<i32, ClusterError> {
+    for _ in 0..TRIES {
+        match cluster.coordinator(group).await {
+            Err(error) if error.is_retriable() => tokio::time::sleep(PAUSE).await,
+            found => return found,
+        }
+    }
+    cluster.coordinator(group).await
 }
 
 /// Whether `produce` would look up in the topic what was published: a source whose events are new each time does not.
@@ -222,6 +240,18 @@ fn output(config: &Config, cluster_id: Option<&str>, report: &mut CheckReport) {
     let (kafka, path) = (&config.kafka, &config.output.directory);
     match sink::peek(path, cluster_id, &kafka.topic, &kafka.group_id) {
         Ok(()) => directory(OUTPUT, "Output.Directory", path, report),
+        // A healthy consumer is not a fault; whoever wants to start a second one reads where it cannot.
+        Err(SinkError::Locked { holder, .. }) => {
+            let holder = holder.map_or_else(String::new, |id| format!(" (process id {id})"));
+            report.add(
+                OUTPUT,
+                Outcome::Ok,
+                format!(
+                    "{}: a running stockflow process{holder} writes into it; another consumer needs another directory (--out)",
+                    path.display()
+                ),
+            );
+        }
         Err(error) => report.add(
             OUTPUT,
             Outcome::Failed,

@@ -7,11 +7,12 @@ use chrono::{DateTime, Utc};
 use super::cadence::Cadence;
 use super::clock::Clock;
 use super::drive::{Answered, InFlight};
+use super::fault::{Reaction, reaction};
 use super::plan::Next;
 use super::settings::{Function, Settings};
 use super::wait::LONG_WAIT;
 use super::{AlphaVantage, Fault, react};
-use crate::source::SourceError;
+use crate::source::{ErrorClass, SourceError};
 
 /// How long a look waits for another process that holds the ledger's lock.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -115,6 +116,7 @@ impl AlphaVantage {
             }
         }
         let began = poller.function;
+        let mut unanswered = None;
         if let Some(InFlight {
             place,
             since,
@@ -122,6 +124,12 @@ impl AlphaVantage {
         }) = poller.in_flight.take()
         {
             let outcome = answer.await;
+            // A run would try again later; whoever checks wants to know now.
+            unanswered = outcome
+                .as_ref()
+                .err()
+                .filter(|fault| !matches!(reaction(fault), Reaction::NoData))
+                .cloned();
             if !poller.acquire_soon().await {
                 // What was learnt is still worth saying.
                 poller.ledger.give_up_the_lock(PATIENCE);
@@ -132,6 +140,14 @@ impl AlphaVantage {
                 outcome,
             });
             poller.ledger.release();
+        }
+        let changed = poller.function != began;
+        if let (None, false, Some(fault)) = (&poller.error, changed, unanswered) {
+            poller.error = Some(SourceError::AlphaVantage {
+                symbol: poller.name(0),
+                fault,
+                class: ErrorClass::Stop,
+            });
         }
         let sent = !matches!(
             poller.error,
