@@ -1,5 +1,5 @@
-//! Waiting for a cluster that cannot be reached: the first failure is said at once, then it is tried for ever; a
-//! one-shot command gives up.
+//! Waiting for a cluster that cannot be reached, or for a topic that does not exist yet: the first failure is said at
+//! once, then it is tried for ever; a one-shot command gives up.
 
 use std::{
     future::Future,
@@ -86,11 +86,15 @@ impl Reach {
         let started = Instant::now();
         let mut failed = false;
         let mut refused: Option<Instant> = None;
+        let mut missing = false;
         loop {
             let error = match question().await {
                 Ok(answer) => {
                     if failed && self.told.found() {
                         tracing::info!(brokers = %self.bootstrap(), "Kafka can be reached");
+                    }
+                    if missing {
+                        tracing::info!("the topic exists now");
                     }
                     if refused.is_some() {
                         tracing::info!(
@@ -108,6 +112,14 @@ impl Reach {
                     if let Some(after) = self.limit.filter(|limit| started.elapsed() > *limit) {
                         let source = error;
                         return Err(PipelineError::NoCoordinator { after, source });
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                // A deployment may start before its topic is created.
+                Err(error @ ClusterError::UnknownTopic { .. }) if self.limit.is_none() => {
+                    if !std::mem::replace(&mut missing, true) {
+                        tracing::warn!("{error}; waiting for it");
                     }
                     tokio::time::sleep(PAUSE).await;
                     continue;

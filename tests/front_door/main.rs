@@ -19,6 +19,7 @@ mod logs;
 mod made_anew;
 mod market_data;
 mod members;
+mod missing_topic;
 mod mixed_groups;
 mod own_ca;
 mod pipeline;
