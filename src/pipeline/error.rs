@@ -39,15 +39,13 @@ pub enum PipelineError {
     },
     /// No broker could be reached for too long.
     #[error(
-        "no broker of {bootstrap} (Kafka.BootstrapServers) could be reached for {} s: {reason}; is Kafka running there? Without one, `stockflow demo` shows how all works",
+        "no broker could be reached for {} s: {reason}",
         after.as_secs()
     )]
     Unreachable {
-        /// The bootstrap servers.
-        bootstrap: String,
         /// For how long.
         after: Duration,
-        /// What the last attempt said.
+        /// What the last attempt said, and what to look at.
         reason: String,
     },
     /// The transactional id had no coordinator for too long.

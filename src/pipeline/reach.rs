@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::PipelineError;
-use crate::wire::cluster::{Cluster, ClusterError};
+use crate::wire::{
+    cluster::{Cluster, ClusterError, Outage},
+    error::CallError,
+};
 
 /// How long a one-shot command tries to reach a cluster or an API.
 pub(super) const ONE_SHOT_LIMIT: Duration = Duration::from_secs(30);
@@ -127,17 +130,34 @@ impl Reach {
                 Err(error) if error.is_retriable() => error,
                 Err(error) => return Err(error.into()),
             };
+            let hint = match &error {
+                ClusterError::Call(CallError::Connect { address, .. }) => self.hint(address),
+                _ => self.hint(""),
+            };
             if !std::mem::replace(&mut failed, true) && self.told.lost() {
-                tracing::warn!(
-                    "{error}; trying again{}. Kafka.BootstrapServers is {}; without a Kafka, `stockflow demo` shows how all works",
-                    self.patience(),
-                    self.bootstrap(),
-                );
+                tracing::warn!("{error}; trying again{}. {hint}", self.patience());
             }
             if let Some(limit) = self.limit.filter(|limit| started.elapsed() > *limit) {
-                return Err(self.unreachable(limit, error.to_string()));
+                return Err(PipelineError::Unreachable {
+                    after: limit,
+                    reason: format!("{error}. {hint}"),
+                });
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What to look at when `address` cannot be reached.
+    fn hint(&self, address: &str) -> String {
+        let bootstrap = self.bootstrap();
+        if address.is_empty() || bootstrap.split(',').any(|each| each == address) {
+            format!(
+                "Kafka.BootstrapServers is {bootstrap}; without a Kafka, `stockflow demo` shows how all works"
+            )
+        } else {
+            format!(
+                "{bootstrap} (Kafka.BootstrapServers) can be reached, and names this broker {address}: this machine must resolve and reach that address, or the broker's advertised.listeners must name another one"
+            )
         }
     }
 
@@ -149,33 +169,29 @@ impl Reach {
         }
     }
 
-    fn unreachable(&self, after: Duration, reason: String) -> PipelineError {
-        PipelineError::Unreachable {
-            bootstrap: self.bootstrap(),
-            after,
-            reason,
-        }
-    }
-
     /// Says when the cluster is lost and when it is back, while a pipeline runs; ends only for a one-shot command whose
     /// cluster stays away.
     pub(super) async fn watch(&self) -> PipelineError {
         let mut lost = false;
         loop {
             tokio::time::sleep(LOOK).await;
-            match self.cluster.unreachable_since() {
-                Some(since) => {
+            match self.cluster.outage() {
+                Some(Outage {
+                    since,
+                    address,
+                    reason,
+                }) => {
                     if !std::mem::replace(&mut lost, true) && self.told.lost() {
                         tracing::warn!(
-                            brokers = %self.bootstrap(),
-                            "no broker can be reached (Kafka.BootstrapServers); trying again, nothing is lost"
+                            "no broker can be reached: {reason}; trying again, nothing is lost. {}",
+                            self.hint(&address)
                         );
                     }
                     if let Some(limit) = self.limit.filter(|limit| since.elapsed() > *limit) {
-                        return self.unreachable(
-                            limit,
-                            "the connections broke and cannot be made again".to_owned(),
-                        );
+                        return PipelineError::Unreachable {
+                            after: limit,
+                            reason: format!("{reason}. {}", self.hint(&address)),
+                        };
                     }
                 }
                 None => {

@@ -67,7 +67,7 @@ error_codes! {
     8 BROKER_NOT_AVAILABLE RefreshMetadata "the broker is not available";
     9 REPLICA_NOT_AVAILABLE RefreshMetadata "the replica is not available";
     10 MESSAGE_TOO_LARGE None "larger than the broker or topic allows (max.message.bytes)";
-    12 OFFSET_METADATA_TOO_LARGE None "the text that goes with a committed offset is too long";
+    12 OFFSET_METADATA_TOO_LARGE None "the metadata of a committed offset is longer than the broker's offset.metadata.max.bytes (by default 4,096): raise it";
     13 NETWORK_EXCEPTION RefreshMetadata "the broker lost a connection of its own";
     14 COORDINATOR_LOAD_IN_PROGRESS Retry "the coordinator is still loading its state";
     15 COORDINATOR_NOT_AVAILABLE FindCoordinator "no coordinator at the moment";

@@ -48,6 +48,27 @@ fn a_one_shot_command_gives_up_on_a_broker_that_is_not_there() {
 }
 
 #[test]
+fn an_advertised_address_that_does_not_resolve_is_blamed_and_not_the_bootstrap_servers() {
+    let cluster = embedded_as(Some("kafka.invalid:9092"));
+    let bench = Bench::new(&cluster);
+    let mut command = bench.command(&["produce", "--source", "simulated", "--rate", "10"]);
+    command.args(["--set", "Kafka.ReconnectBackoffMaxMs=500"]);
+    let producing = Running::start(command, bench.directory.path().join("log"));
+    until("it is said", || {
+        producing.said().contains("advertised.listeners")
+    });
+    let said = producing.said();
+    for part in [
+        "cannot connect to kafka.invalid:9092",
+        "can be reached, and names this broker kafka.invalid:9092",
+        &cluster.address,
+    ] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    assert!(!said.contains("stockflow demo"), "{said}");
+}
+
+#[test]
 fn the_others_say_so_at_once_and_try_for_ever() {
     let cluster = nowhere();
     let bench = Bench::new(&cluster);

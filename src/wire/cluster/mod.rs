@@ -18,6 +18,7 @@ use std::{
 use parking_lot::RwLock;
 
 pub use backoff::Backoff;
+pub use pool::Outage;
 pub use topology::{Broker, Partition, Topic};
 
 use self::{pool::Pool, topology::Topology};
@@ -172,9 +173,9 @@ impl Cluster {
         &self.settings
     }
 
-    /// Since when no broker at all could be reached; `None` while one can, or before the first try.
-    pub fn unreachable_since(&self) -> Option<Instant> {
-        self.pool.unreachable_since()
+    /// The outage in which no broker at all can be reached; `None` while one can, or before the first try.
+    pub fn outage(&self) -> Option<Outage> {
+        self.pool.outage()
     }
 
     /// The cluster's id, once metadata was read; brokers before 0.10.1 have none.

@@ -26,6 +26,17 @@ struct Slot {
     not_before: Option<Instant>,
 }
 
+/// A time in which every attempt to connect to any broker failed.
+#[derive(Clone, Debug)]
+pub struct Outage {
+    /// When the first attempt failed.
+    pub since: Instant,
+    /// `HOST:PORT` of the last attempt.
+    pub address: String,
+    /// Why that one failed.
+    pub reason: String,
+}
+
 type Slots = HashMap<(String, Lane), Arc<AsyncMutex<Slot>>>;
 
 #[derive(Debug)]
@@ -35,8 +46,7 @@ pub(super) struct Pool {
     max_idle: Duration,
     backoff: Backoff,
     slots: Mutex<Slots>,
-    /// Since when every attempt has failed.
-    unreachable_since: Mutex<Option<Instant>>,
+    outage: Mutex<Option<Outage>>,
     features: Mutex<Features>,
 }
 
@@ -48,13 +58,13 @@ impl Pool {
             max_idle: settings.connections_max_idle,
             backoff: Backoff::new(settings.reconnect_backoff, settings.reconnect_backoff_max),
             slots: Mutex::default(),
-            unreachable_since: Mutex::default(),
+            outage: Mutex::default(),
             features: Mutex::default(),
         }
     }
 
-    pub(super) fn unreachable_since(&self) -> Option<Instant> {
-        *self.unreachable_since.lock()
+    pub(super) fn outage(&self) -> Option<Outage> {
+        self.outage.lock().clone()
     }
 
     /// What the brokers have agreed on, as far as those that were connected to knew.
@@ -128,7 +138,7 @@ impl Pool {
                 }
                 slot.backoff.reset();
                 slot.not_before = None;
-                *self.unreachable_since.lock() = None;
+                *self.outage.lock() = None;
                 self.features.lock().learn(connection.features());
                 let connection = Arc::new(connection);
                 slot.connection = Some(Arc::clone(&connection));
@@ -138,7 +148,13 @@ impl Pool {
                 let now = Instant::now();
                 let pause = slot.backoff.next_pause(rand::random());
                 slot.not_before = Some(now + pause);
-                self.unreachable_since.lock().get_or_insert(now);
+                let mut outage = self.outage.lock();
+                *outage = Some(Outage {
+                    since: outage.as_ref().map_or(now, |outage| outage.since),
+                    address: address.to_owned(),
+                    reason: error.to_string(),
+                });
+                drop(outage);
                 tracing::debug!(%address, ?lane, %error, pause_ms = pause.as_millis(), "cannot connect");
                 Err(error)
             }
