@@ -52,15 +52,31 @@ pub enum BadRecord {
     /// The value holds bytes that are not UTF-8.
     #[error("the value is not UTF-8")]
     NotUtf8,
+    /// The value is not UTF-8, and looks like UTF-16.
+    #[error("the value is not UTF-8 but UTF-16; let its producer write UTF-8")]
+    Utf16,
     /// The value is not JSON (RFC 8259).
     #[error("the value is not JSON")]
     NotJson,
+    /// The value is not JSON (RFC 8259, section 8.1), because a byte order mark stands before it.
+    #[error(
+        "the value is not JSON: a byte order mark stands before it; let its producer write UTF-8 without one"
+    )]
+    ByteOrderMark,
+    /// The value is not JSON, because it has the header of Confluent's wire format: a 0 and a schema id.
+    #[error(
+        "the value is not JSON: it begins with 0 and the schema id {0}, as serializers of a Schema Registry write it, which this version does not read; let its producer write plain JSON"
+    )]
+    SchemaRegistry(u32),
     /// The value is JSON, but a number, a list, …
     #[error("the value is JSON but not an object")]
     NotAnObject,
     /// A field that every trade has is not there.
     #[error("the field {0} is missing")]
     MissingField(&'static str),
+    /// A field that every trade has is there in another case only.
+    #[error("the field {0} is missing: it is there in another case, and names count to the letter")]
+    OtherCase(&'static str),
     /// A field of ours stands there twice, so that readers would differ on which one counts.
     #[error("the field {0} is there twice")]
     DuplicateField(&'static str),
@@ -71,13 +87,13 @@ pub enum BadRecord {
     #[error("Symbol is not 1 to 32 of letters, digits and .^:_=-")]
     BadSymbol,
     /// Side is neither `Buy` nor `Sell`.
-    #[error("Side is neither Buy nor Sell")]
+    #[error("Side is neither Buy nor Sell (as a text, to the letter)")]
     BadSide,
     /// Quantity is not an integer of 0 or more.
-    #[error("Quantity is not an integer of 0 or more")]
+    #[error("Quantity is not an integer of 0 or more (as a number, without quotes)")]
     BadQuantity,
     /// Price is not a JSON number.
-    #[error("Price is not a number")]
+    #[error("Price is not a number (without quotes)")]
     BadPrice,
     /// Timestamp is not a date and a time of day.
     #[error("Timestamp is not a date and time")]
@@ -103,10 +119,10 @@ impl BadRecord {
     /// A short fixed name, for the label of a metric.
     pub const fn label(self) -> &'static str {
         match self {
-            Self::NotUtf8 => "not_utf8",
-            Self::NotJson => "not_json",
+            Self::NotUtf8 | Self::Utf16 => "not_utf8",
+            Self::NotJson | Self::ByteOrderMark | Self::SchemaRegistry(_) => "not_json",
             Self::NotAnObject => "not_an_object",
-            Self::MissingField(_) => "missing_field",
+            Self::MissingField(_) | Self::OtherCase(_) => "missing_field",
             Self::DuplicateField(_) => "duplicate_field",
             Self::BadTradeId => "bad_trade_id",
             Self::BadSymbol => "bad_symbol",
@@ -123,10 +139,27 @@ impl BadRecord {
 /// # Errors
 /// The first reason found why the bytes are not a good trade.
 pub fn read_trade(value: &[u8]) -> Result<Trade<'_>, BadRecord> {
-    let text = std::str::from_utf8(value).map_err(|_| BadRecord::NotUtf8)?;
+    let Ok(text) = std::str::from_utf8(value) else {
+        return Err(encoding(value).unwrap_or(BadRecord::NotUtf8));
+    };
     match fast(text) {
         Some(trade) => Ok(trade),
         None => slow(text),
+    }
+}
+
+/// What the first bytes of a value that is not JSON say about who wrote it.
+#[cold]
+fn encoding(value: &[u8]) -> Option<BadRecord> {
+    match value {
+        [0xef, 0xbb, 0xbf, ..] => Some(BadRecord::ByteOrderMark),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', 0, ..] => {
+            Some(BadRecord::Utf16)
+        }
+        [0, a, b, c, d, _, ..] => Some(BadRecord::SchemaRegistry(u32::from_be_bytes([
+            *a, *b, *c, *d,
+        ]))),
+        _ => None,
     }
 }
 
@@ -251,7 +284,7 @@ fn is_symbol(text: &str) -> bool {
 }
 
 /// Anything that is a JSON object.
-fn slow(text: &str) -> Result<Trade<'_>, BadRecord> {
+fn slow<'a>(text: &'a str) -> Result<Trade<'a>, BadRecord> {
     let mut json = serde_json::Deserializer::from_str(text);
     let fields = match json.deserialize_map(FieldsVisitor) {
         Ok(fields) if json.end().is_ok() => fields,
@@ -263,13 +296,21 @@ fn slow(text: &str) -> Result<Trade<'_>, BadRecord> {
             return Err(if json_at_all && !object {
                 BadRecord::NotAnObject
             } else {
-                BadRecord::NotJson
+                encoding(text.as_bytes()).unwrap_or(BadRecord::NotJson)
             });
         }
     };
     if let Some(name) = fields.duplicate {
         return Err(BadRecord::DuplicateField(name));
     }
+    let other_case = fields.other_case;
+    let needed = |field: Option<&'a RawValue>, name| {
+        field.ok_or(if other_case.contains(&Some(name)) {
+            BadRecord::OtherCase(name)
+        } else {
+            BadRecord::MissingField(name)
+        })
+    };
     let [trade_id, symbol, side, quantity, price, timestamp] = fields.raw;
     let symbol = unquote(needed(symbol, "Symbol")?).ok_or(BadRecord::BadSymbol)?;
     let side = unquote(needed(side, "Side")?).ok_or(BadRecord::BadSide)?;
@@ -314,10 +355,6 @@ fn slow(text: &str) -> Result<Trade<'_>, BadRecord> {
     })
 }
 
-fn needed<'a>(field: Option<&'a RawValue>, name: &'static str) -> Result<&'a RawValue, BadRecord> {
-    field.ok_or(BadRecord::MissingField(name))
-}
-
 /// The text of a JSON string, borrowed when it has no escape; `None` when it is another kind of value.
 fn unquote(raw: &RawValue) -> Option<Cow<'_, str>> {
     let raw = raw.get();
@@ -343,6 +380,8 @@ const NAMES: [&str; 6] = [
 struct Fields<'a> {
     raw: [Option<&'a RawValue>; NAMES.len()],
     duplicate: Option<&'static str>,
+    /// The names that stand there in another case, in the order of [`NAMES`].
+    other_case: [Option<&'static str>; NAMES.len()],
 }
 
 struct FieldsVisitor;
@@ -356,7 +395,19 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
         let mut fields = Fields::default();
-        while let Some(Key(name)) = map.next_key()? {
+        while let Some(key) = map.next_key()? {
+            let name = match key {
+                Key::Ours(place) => Some(place),
+                Key::OtherCase(place) => {
+                    if let (Some(slot), Some(name)) =
+                        (fields.other_case.get_mut(place), NAMES.get(place))
+                    {
+                        *slot = Some(name);
+                    }
+                    None
+                }
+                Key::Foreign => None,
+            };
             match name.and_then(|i| Some((fields.raw.get_mut(i)?, NAMES.get(i)?))) {
                 Some((slot, name)) => {
                     if slot.replace(map.next_value()?).is_some() {
@@ -372,8 +423,13 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// A key's place in [`NAMES`]: comparing it needs no copy of it.
-struct Key(Option<usize>);
+/// A key, by its place in [`NAMES`]: comparing it needs no copy of it.
+enum Key {
+    Ours(usize),
+    /// One of ours but for its case.
+    OtherCase(usize),
+    Foreign,
+}
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -386,7 +442,14 @@ impl<'de> Deserialize<'de> for Key {
             }
 
             fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-                Ok(Key(NAMES.iter().position(|name| *name == key)))
+                let place = NAMES.iter().position(|name| name.eq_ignore_ascii_case(key));
+                Ok(match place {
+                    Some(place) if NAMES.get(place).is_some_and(|name| *name == key) => {
+                        Key::Ours(place)
+                    }
+                    Some(place) => Key::OtherCase(place),
+                    None => Key::Foreign,
+                })
             }
         }
         deserializer.deserialize_str(KeyVisitor)

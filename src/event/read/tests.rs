@@ -68,8 +68,34 @@ fn every_bad_record_has_its_reason() {
         (b"{}".to_vec(), BadRecord::MissingField("Symbol")),
         (
             GOOD.replace("\"Price\"", "\"price\"").into_bytes(),
+            BadRecord::OtherCase("Price"),
+        ),
+        (
+            GOOD.replace("\"Price\"", "\"Cost\"").into_bytes(),
             BadRecord::MissingField("Price"),
         ),
+        (
+            format!("\u{feff}{GOOD}").into_bytes(),
+            BadRecord::ByteOrderMark,
+        ),
+        (
+            GOOD.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            BadRecord::Utf16,
+        ),
+        (
+            GOOD.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            BadRecord::Utf16,
+        ),
+        (b"\xff\xfe{\0}\0".to_vec(), BadRecord::Utf16),
+        (
+            [b"\0\0\0\x01\x02", GOOD.as_bytes()].concat(),
+            BadRecord::SchemaRegistry(258),
+        ),
+        (
+            b"\0\0\0\0\x07\xff\x02avro".to_vec(),
+            BadRecord::SchemaRegistry(7),
+        ),
+        (b"\0\0\0\0\x07".to_vec(), BadRecord::NotJson),
         (
             with("Side", r#""Buy","Side":"Buy""#).into_bytes(),
             BadRecord::DuplicateField("Side"),
