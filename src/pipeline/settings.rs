@@ -53,7 +53,6 @@ pub(super) fn producer(config: &Config) -> producer::Settings {
         message_timeout: kafka.message_timeout,
         on_timeout: producer::OnTimeout::GiveUp,
         transactional_id: kafka.transactional_id.as_deref().map(Into::into),
-        end_on_failure: true,
         max_in_flight: to_usize(kafka.max_in_flight),
         buffer: to_usize(kafka.queue_buffering_max_kbytes.saturating_mul(1024)),
         request_timeout: kafka.request_timeout,

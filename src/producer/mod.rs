@@ -68,7 +68,7 @@ pub enum SendError {
         /// The topic.
         topic: Arc<str>,
     },
-    /// A record before this one was given up, and took this along ([`Settings::end_on_failure`]).
+    /// A record before this one was given up, and ended the producer: whoever offers it again must not be overtaken.
     #[error("topic {topic}: a record before this one was given up")]
     GaveUp {
         /// The topic.

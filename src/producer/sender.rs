@@ -263,7 +263,7 @@ impl Sender {
         for Completion { batch, result } in done {
             let result =
                 result.map_err(|failure| self.explain(index as i32, &batch.frozen, failure));
-            if result.is_err() && self.settings.end_on_failure {
+            if result.is_err() {
                 self.shared.gave_up.store(true, Ordering::Release);
             }
             batch.outcome.resolve(batch.first, batch.last, result);

@@ -25,9 +25,6 @@ pub struct Settings {
     /// With it, records count only when [`Producer::commit`](super::Producer::commit) says so, and others with the same id are fenced
     /// (`Kafka.TransactionalId`).
     pub transactional_id: Option<Arc<str>>,
-    /// Whether a record that is given up takes all that are behind it along and ends the producer, so that whoever offers
-    /// it again is not passed by later ones.
-    pub end_on_failure: bool,
     /// Requests under way to one broker, 1 to 5 (`Kafka.MaxInFlight`).
     pub max_in_flight: usize,
     /// Bytes of all batches not done with (`Kafka.QueueBufferingMaxKbytes`).

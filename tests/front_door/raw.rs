@@ -62,7 +62,6 @@ pub(crate) async fn publish(
         batch_size: 262_144,
         message_timeout: Duration::from_secs(120),
         transactional_id: transactional_id.map(Into::into),
-        end_on_failure: true,
         on_timeout: producer::OnTimeout::GiveUp,
         max_in_flight: 5,
         buffer: 32 << 20,
