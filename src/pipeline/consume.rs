@@ -12,7 +12,6 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use super::{
     PipelineError, Stop,
@@ -32,7 +31,10 @@ use super::{
 use crate::{
     config::{AutoOffsetReset, Config},
     consumer::{self, ConsumeError, Consumer, Former},
-    wire::{cluster::Cluster, records::Scratch},
+    wire::{
+        cluster::{Cluster, Topic},
+        records::Scratch,
+    },
 };
 
 /// What the consuming half is asked to do.
@@ -63,12 +65,12 @@ pub(super) async fn consume(
     let mut left = options.count;
     loop {
         let prepared = prepare(config, cluster, options, &reach);
-        let (writer, topic_id, recovered) = tokio::select! {
+        let (writer, topic, recovered) = tokio::select! {
             prepared = prepared => prepared?,
             lost = reach.watch() => return Err(lost),
             () = stop.requested() => return Ok(()),
         };
-        let mut consumer = Consumer::new(Arc::clone(cluster), settings::consumer(config, topic_id));
+        let mut consumer = Consumer::new(Arc::clone(cluster), settings::consumer(config, topic.id));
         let memory = writer.clone();
         consumer.enter(move |member_id| memory.remember_member(member_id));
         let watchdog = Watchdog::default();
@@ -81,12 +83,13 @@ pub(super) async fn consume(
             at_end: at_end.clone(),
             left,
             from: options.from,
+            count: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
             tally: Tally::new(progress),
             sealing: Sealing::new(stop),
             pace: Pace::new(config.output.commit_interval),
             scratch: Scratch::default(),
             watchdog: watchdog.clone(),
-            held: Held::new(topic_id, recovered),
+            held: Held::new(topic.id, recovered),
             late: Late::default(),
         };
         let ended = tokio::select! {
@@ -112,7 +115,7 @@ async fn prepare(
     cluster: &Arc<Cluster>,
     options: &ConsumeOptions,
     reach: &Reach,
-) -> Result<(Writer, Option<Uuid>, bool), PipelineError> {
+) -> Result<(Writer, Arc<Topic>, bool), PipelineError> {
     let name = &config.kafka.topic;
     let topic = reach
         .ask(|| async move {
@@ -155,7 +158,7 @@ async fn prepare(
     if recovered {
         recover(config, cluster, &writer, known).await?;
     }
-    Ok((writer, topic.id, recovered))
+    Ok((writer, topic, recovered))
 }
 
 /// Asks what was committed, and takes out the rows whose commit did not count.

@@ -156,11 +156,7 @@ impl Session<'_> {
             }
         }
         if !fresh.is_empty() {
-            let bound = match kafka.auto_offset_reset {
-                AutoOffsetReset::Earliest => Bound::Earliest,
-                AutoOffsetReset::Latest => Bound::Latest,
-            };
-            let begun = self.consumer.list_offsets(&fresh, bound).await?;
+            let begun = self.begin_fresh(&fresh).await?;
             positions.extend(
                 begun
                     .iter()
@@ -180,6 +176,50 @@ impl Session<'_> {
         }
         self.consumer.read(&positions);
         Ok(())
+    }
+
+    /// Where partitions begin of which neither the group nor the directory has an offset: those that the group met at its
+    /// very first start where `Kafka.AutoOffsetReset` says, and those that appeared since at their beginning.
+    async fn begin_fresh(&mut self, fresh: &[i32]) -> Result<BTreeMap<i32, i64>, PipelineError> {
+        let described = self.cluster.topic(&self.config.kafka.topic).await;
+        let known = described.map_or(0, |topic| topic.partitions.len());
+        let all: BTreeSet<i32> = (0..i32::try_from(known).unwrap_or(i32::MAX))
+            .chain(fresh.iter().copied())
+            .collect();
+        let all: Vec<i32> = all.into_iter().collect();
+        let committed = self.consumer.committed(&all).await?;
+        let committed = committed
+            .into_iter()
+            .map(|(partition, committed)| (partition, as_sink(committed)))
+            .collect();
+        // As many as there were before this member joined: what it finds beyond may hold records already that came since.
+        let count = self.count;
+        let met = self
+            .writer
+            .with(move |sink| sink.met(&committed, count))
+            .await?;
+        let (first_met, later): (Vec<i32>, Vec<i32>) = fresh
+            .iter()
+            .copied()
+            .partition(|partition| *partition < met);
+        let reset = self.config.kafka.auto_offset_reset;
+        let bound = match reset {
+            AutoOffsetReset::Earliest => Bound::Earliest,
+            AutoOffsetReset::Latest => Bound::Latest,
+        };
+        let mut begun = BTreeMap::new();
+        for (partitions, bound) in [(first_met, bound), (later, Bound::Earliest)] {
+            if !partitions.is_empty() {
+                begun.extend(self.consumer.list_offsets(&partitions, bound).await?);
+            }
+        }
+        tracing::info!(
+            topic = self.config.kafka.topic,
+            offsets = ?begun,
+            "no offset is committed for these partitions: those below {met}, which the group met at its first start, begin \
+             where Kafka.AutoOffsetReset says ({reset:?}), those that appeared later at their beginning"
+        );
+        Ok(begun)
     }
 
     /// A new directory in a group that has read already: the records before are not in it, which is not what everybody

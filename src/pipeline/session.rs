@@ -34,6 +34,8 @@ pub(super) struct Session<'a> {
     pub(super) at_end: watch::Receiver<bool>,
     pub(super) left: Option<u64>,
     pub(super) from: Option<AutoOffsetReset>,
+    /// How many partitions the topic had before this member joined the group.
+    pub(super) count: i32,
     /// What was done, and what of it is committed.
     pub(super) tally: Tally<'a>,
     /// What is to be done with files that take no more rows.

@@ -1,6 +1,7 @@
 //! Where a partition that was assigned is read from, and the claim by which others can tell later whose rows are whose.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use super::checkpoint::Position;
 use super::error::SinkError;
@@ -30,6 +31,8 @@ impl Sink {
         }
         self.is_no_copy(partition, committed)?;
         let holder = self.checkpoint.holder();
+        // Carried on, whoever had the partition before.
+        self.checkpoint.met = recover::met(holder, self.checkpoint.met, [committed]);
         let tenancy = Tenancy {
             chain: Chain::carried_on(holder.directory, holder.text(committed)),
             ours: holder.is_ours(committed),
@@ -91,6 +94,24 @@ impl Sink {
         Ok(Start::At(offset))
     }
 
+    /// How many partitions the topic had when the group met it: one of those that has no offset begins where
+    /// `Kafka.AutoOffsetReset` says, and one that appeared later at its beginning. The commits of `all` partitions tell;
+    /// where nobody has committed anything, the group meets the topic now, with `count`.
+    pub fn met(&mut self, all: &BTreeMap<i32, Committed>, count: i32) -> i32 {
+        let holder = self.checkpoint.holder();
+        let met = recover::met(holder, self.checkpoint.met, all.values());
+        let met = met.unwrap_or_else(|| {
+            // Another program's group, or one of another topic of that name: what has no offset appeared since.
+            let met_before = all.values().any(|committed| committed.offset.is_some());
+            if met_before { 0 } else { count }
+        });
+        if self.checkpoint.met != Some(met) {
+            self.checkpoint.met = Some(met);
+            self.unsaved = true;
+        }
+        met
+    }
+
     /// What has to be committed, at the offset where the partition was begun and before the first of its rows is taken in,
     /// so that others can tell later whose rows are whose; `None` where the last commit is this directory's already.
     pub fn claim(&self, partition: i32) -> Option<String> {
@@ -100,6 +121,7 @@ impl Sink {
             batch: self.checkpoint.next_batch,
             begun: true,
             topic: self.checkpoint.topic_id,
+            met: self.checkpoint.met,
         };
         (!tenancy.ours).then(|| metadata::encode(author, &tenancy.chain))
     }

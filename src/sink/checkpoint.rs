@@ -31,6 +31,9 @@ pub(super) struct Checkpoint {
     pub(super) identity: u32,
     /// The first batch of this identity: commits of earlier ones say nothing about this topic.
     pub(super) born: u64,
+    /// How many partitions the topic had when the group met it, where that is known: see [`metadata`](super::metadata).
+    #[serde(default)]
+    pub(super) met: Option<i32>,
     /// The member id of the last incarnation, to be fenced by the next.
     pub(super) member: Option<String>,
     pub(super) next_batch: u64,

@@ -125,6 +125,7 @@ impl Sink {
             batch: number,
             begun: false,
             topic: self.checkpoint.topic_id,
+            met: self.checkpoint.met,
         };
         let none = Chain::default();
         let offsets = moved.iter().map(|(partition, moved)| DurableOffset {

@@ -1,8 +1,8 @@
 //! What a commit carries beside its offset, so that recovery can tell whose it is, on this host and on others:
 //!
 //! ```text
-//! stockflow/2 dir=UUID batch=N topic=UUID owners=UUID/N,UUID/-,+
-//! stockflow/1 dir=UUID batch=N owners=UUID/N,UUID/-,+
+//! stockflow/2 dir=UUID batch=N topic=UUID met=N owners=UUID/N,UUID/-,+
+//! stockflow/1 dir=UUID batch=N met=N owners=UUID/N,UUID/-,+
 //! ```
 //!
 //! - The first form is written where the brokers give topics an id, the second where they do not; both are read.
@@ -10,6 +10,8 @@
 //!   directory took the partition over and has committed nothing of its own yet (N is its next batch).
 //! - `topic` is the topic's id: a commit names its topic by name, so one that was meant for a topic that was deleted can
 //!   land on the one that was made anew, and means nothing there.
+//! - `met` is how many partitions the topic had when the group met it: those from there on appeared later, and are read
+//!   from their beginning. It is 0 for a topic that was recreated, and left out where it is not known.
 //! - `owners` is the chain of directories that had the partition before, the latest first, each with the last of its
 //!   batches that counted (`-` for none). A host that comes back after others have gone on finds itself there, and knows
 //!   whether its pending batch counted. Each directory is in it once at most: who takes over again leaves the chain.
@@ -36,6 +38,8 @@ pub(super) struct Author {
     pub(super) begun: bool,
     /// The topic's id, where the brokers have such.
     pub(super) topic: Option<Uuid>,
+    /// How many partitions the topic had when the group met it, where that is known.
+    pub(super) met: Option<i32>,
 }
 
 impl Author {
@@ -113,6 +117,10 @@ pub(super) fn encode(author: Author, chain: &Chain) -> String {
         text.push_str(" topic=");
         text.push_str(&topic.to_string());
     }
+    if let Some(met) = author.met {
+        text.push_str(" met=");
+        text.push_str(&met.to_string());
+    }
     let (mut list, mut shortened) = (String::new(), chain.shortened);
     for owner in &chain.owners {
         let batch = owner
@@ -154,14 +162,23 @@ pub(super) fn decode(text: &str) -> Option<(Author, Chain)> {
         "2" => Some(words.next()?.strip_prefix("topic=")?.parse().ok()?),
         _ => return None,
     };
+    let mut next = words.next();
+    let met = match next.and_then(|word| word.strip_prefix("met=")) {
+        Some(met) => {
+            next = words.next();
+            Some(met.parse().ok().filter(|met| *met >= 0)?)
+        }
+        None => None,
+    };
     let author = Author {
         directory,
         batch,
         begun,
         topic,
+        met,
     };
     let mut chain = Chain::default();
-    if let Some(list) = words.next() {
+    if let Some(list) = next {
         for entry in list.strip_prefix("owners=")?.split(',') {
             if entry == "+" {
                 chain.shortened = true;
@@ -211,6 +228,7 @@ mod tests {
             batch,
             begun,
             topic: None,
+            met: None,
         }
     }
 
@@ -231,6 +249,8 @@ mod tests {
             "stockflow/2 dir=00000000-0000-0000-0000-000000000007 batch=1 owners=+",
             "stockflow/3 dir=00000000-0000-0000-0000-000000000007 batch=1",
             "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 owners=x",
+            "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 met=-1",
+            "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 met=1 met=1",
             "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 owners=+ more",
         ] {
             assert_eq!(decode(foreign), None);
@@ -241,6 +261,7 @@ mod tests {
     fn a_topic_with_an_id_is_named() {
         let ours = Author {
             topic: Some(Uuid::from_u128(9)),
+            met: Some(4),
             ..author(7, 3, true)
         };
         let chain = Chain::carried_on(Uuid::from_u128(7), Some("another program's"));
@@ -248,7 +269,7 @@ mod tests {
         assert_eq!(
             text,
             "stockflow/2 dir=00000000-0000-0000-0000-000000000007 begun=3 \
-             topic=00000000-0000-0000-0000-000000000009 owners=+"
+             topic=00000000-0000-0000-0000-000000000009 met=4 owners=+"
         );
         assert_eq!(decode(&text), Some((ours, chain)));
     }
@@ -284,12 +305,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn texts_come_back_and_fit(batch: u64, begun: bool, topic in any::<Option<u128>>(), owners in prop::collection::vec((any::<u128>(), any::<Option<u64>>()), 0..200), cut: bool) {
+        fn texts_come_back_and_fit(batch: u64, begun: bool, topic in any::<Option<u128>>(), met in prop::option::of(0..i32::MAX), owners in prop::collection::vec((any::<u128>(), any::<Option<u64>>()), 0..200), cut: bool) {
             let chain = Chain {
                 owners: owners.iter().map(|(directory, batch)| Owner { directory: Uuid::from_u128(*directory), batch: *batch }).collect(),
                 shortened: cut,
             };
-            let author = Author { topic: topic.map(Uuid::from_u128), ..author(9, batch, begun) };
+            let author = Author { topic: topic.map(Uuid::from_u128), met, ..author(9, batch, begun) };
             let text = encode(author, &chain);
             prop_assert!(text.len() <= MOST_BYTES);
             let (back, read) = decode(&text).expect("ours");

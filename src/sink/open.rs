@@ -197,6 +197,7 @@ fn load(
         group: binding.group.clone(),
         identity: 0,
         born: 0,
+        met: None,
         member: None,
         next_batch: 0,
         made: BTreeMap::new(),
@@ -248,6 +249,8 @@ fn bind(
             checkpoint.made.clear();
             checkpoint.identity = checkpoint.identity.saturating_add(1);
             checkpoint.born = checkpoint.next_batch;
+            // All of its partitions appeared after the group had begun.
+            checkpoint.met = Some(0);
             checkpoint.topic_id = Some(new);
             *unsaved = true;
         }

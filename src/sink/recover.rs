@@ -60,12 +60,17 @@ impl Holder {
     fn read(&self, committed: &Committed) -> Option<(i64, Option<(Author, Chain)>)> {
         let offset = committed.offset?;
         let note = metadata::decode(&committed.metadata);
-        let elsewhere = note.as_ref().is_some_and(|(author, _)| {
-            let other = author.topic.zip(self.topic);
-            other.is_some_and(|(theirs, ours)| theirs != ours)
-                || (author.directory == self.directory && author.batch < self.born)
-        });
+        let elsewhere = note
+            .as_ref()
+            .is_some_and(|(author, _)| self.is_elsewhere(author));
         (!elsewhere).then_some((offset, note))
+    }
+
+    /// Whether a commit was for another topic of that name.
+    fn is_elsewhere(&self, author: &Author) -> bool {
+        let other = author.topic.zip(self.topic);
+        other.is_some_and(|(theirs, ours)| theirs != ours)
+            || (author.directory == self.directory && author.batch < self.born)
     }
 
     /// Whether the last commit is this directory's.
@@ -90,6 +95,22 @@ impl Holder {
         };
         (author.directory == self.directory && unknown).then_some(author.batch)
     }
+}
+
+/// With how many partitions the group met the topic, as the directory knows it and the commits say: where members that
+/// began at once saw it grow, the least.
+pub(super) fn met<'c>(
+    holder: Holder,
+    known: Option<i32>,
+    committed: impl IntoIterator<Item = &'c Committed>,
+) -> Option<i32> {
+    let said = committed.into_iter().filter_map(|committed| {
+        committed.offset?;
+        let text = &committed.metadata;
+        let (author, _) = metadata::decode(text).or_else(|| metadata::before_reset(text))?;
+        author.met.filter(|_| !holder.is_elsewhere(&author))
+    });
+    said.chain(known).min()
 }
 
 /// Judges the pending batch on each of its partitions; on a partition whose committed offset is missing: that partition.

@@ -2,6 +2,7 @@
 
 mod alpha_vantage;
 mod authorizer;
+mod begin;
 mod bench;
 mod chaos;
 mod config;
