@@ -114,8 +114,11 @@ fn published_to_once(cluster: &Cluster, transactions: bool, there: u64) {
     }
     let mut producing = Running::start(command, bench.directory.path().join("log"));
     let tail = ["tail", "--from", "earliest", "--count", "100"];
-    let tail = || bench.command(&tail).finish();
-    assert!(tail().status.success());
+    until("a hundred events are on the topic", || {
+        let tail = bench.command(&tail).finish();
+        assert!(tail.status.success());
+        tail.stdout.iter().filter(|byte| **byte == b'\n').count() == 100
+    });
 
     runtime.block_on(delete_topic(&cluster.address, &bench.topic));
     // Longer than it takes until it is looked at again whether it is the same.

@@ -361,12 +361,14 @@ fn a_pipe_is_replayed_line_by_line() {
         );
         writer.write_all(line.as_bytes()).expect("a reader");
         let count = number.to_string();
-        let tail = bench
-            .command(&[
-                "tail", "--from", "earliest", "--count", &count, "--format", "json",
-            ])
-            .finish();
-        assert_eq!(text(&tail).lines().count(), number, "{}", stderr(&tail));
+        until("the line is published", || {
+            let tail = bench
+                .command(&[
+                    "tail", "--from", "earliest", "--count", &count, "--format", "json",
+                ])
+                .finish();
+            text(&tail).lines().count() == number
+        });
     }
     drop(writer);
     let output = child.finish();
