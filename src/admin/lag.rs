@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
     sync::Arc,
 };
 
@@ -105,22 +106,34 @@ async fn waiting_since(
     let mut reader = Reader::start(cluster, &topic.into(), isolation, positions, &ends);
     let mut since = BTreeMap::new();
     let mut scratch = Scratch::default();
-    while let Some(chunk) = reader.next().await? {
-        let mut first = None;
-        for batch in chunk.batches() {
-            let mut records = batch
-                .records(&mut scratch)
-                .map_err(|error| chunk.unreadable(error))?;
-            let record = records.next().transpose();
-            let record = record.map_err(|error| chunk.unreadable(error))?;
-            first = record.map(|record| record.timestamp_ms);
-            if first.is_some() {
-                break;
+    loop {
+        let chunk = reader.next().await;
+        let first = chunk.and_then(|chunk| {
+            let Some(chunk) = chunk else {
+                return Ok(None);
+            };
+            let mut first = None;
+            let read = chunk.each(&mut scratch, |record| {
+                first = Some(record.timestamp_ms);
+                ControlFlow::Break(())
+            });
+            read.map(|_| Some((chunk.partition(), first)))
+        });
+        match first {
+            Ok(None) => return Ok(since),
+            Ok(Some((partition, first))) => {
+                if let Some(made) = first {
+                    since.entry(partition).or_insert(made);
+                }
             }
-        }
-        if let Some(made) = first {
-            since.entry(chunk.partition()).or_insert(made);
+            Err(error) => match error.unreadable() {
+                // How old it is cannot be told; how much waits can.
+                Some(what) => {
+                    reader.skip(what.partition);
+                    tracing::warn!("{error}");
+                }
+                None => return Err(error.into()),
+            },
         }
     }
-    Ok(since)
 }

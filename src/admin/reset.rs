@@ -65,7 +65,7 @@ pub struct Change {
     pub to: i64,
 }
 
-/// Plans a reset of the group's offsets of `topic`; changes nothing.
+/// Plans a reset of the group's offsets of `topic`, or of one `partition` of it; changes nothing.
 ///
 /// # Errors
 /// When offsets cannot be read, or the target names a partition that there is not.
@@ -73,21 +73,21 @@ pub async fn plan(
     cluster: &Arc<Cluster>,
     group: &str,
     topic: &str,
+    partition: Option<i32>,
     target: &Target,
 ) -> Result<Vec<Change>, AdminError> {
     let count = cluster.refresh_topic(topic).await?.partitions.len();
     let count = i32::try_from(count).unwrap_or(i32::MAX);
-    let partitions: Vec<i32> = match target {
-        Target::Each(offsets) => {
-            if let Some(unknown) = offsets.keys().find(|of| !(0..count).contains(*of)) {
-                return Err(AdminError::Target(format!(
-                    "topic {topic} has no partition {unknown}: it has {count}"
-                )));
-            }
-            offsets.keys().copied().collect()
-        }
-        _ => (0..count).collect(),
+    let partitions: Vec<i32> = match (target, partition) {
+        (Target::Each(offsets), _) => offsets.keys().copied().collect(),
+        (_, Some(partition)) => vec![partition],
+        (_, None) => (0..count).collect(),
     };
+    if let Some(unknown) = partitions.iter().find(|of| !(0..count).contains(*of)) {
+        return Err(AdminError::Target(format!(
+            "topic {topic} has no partition {unknown}: it has {count}"
+        )));
+    }
     let all = Isolation::ReadUncommitted;
     let bound = |bound| consumer::list_offsets(cluster, topic, all, &partitions, bound);
     let starts = bound(Bound::Earliest).await?;

@@ -18,6 +18,7 @@ Examples:
   stockflow group reset --to earliest              says what would be done
   stockflow group reset --to earliest --execute    does it
   stockflow group reset --by-duration 2h -t stock-trades -g archive
+  stockflow group reset -p 3 --to 1042             one partition alone
   stockflow group delete archive";
 
 /// Consumer groups: members and lag, offsets reset, groups deleted
@@ -65,6 +66,9 @@ struct Named {
 struct Reset {
     #[command(flatten)]
     target: Target,
+    /// Only this partition
+    #[arg(short, long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..), conflicts_with = "from_file")]
+    partition: Option<i32>,
     /// Do it
     #[arg(long)]
     execute: bool,
@@ -184,6 +188,7 @@ impl Arguments {
                 let overrides = reset.named.overrides();
                 let action = GroupAction::Reset {
                     to: reset.target.get(),
+                    partition: reset.partition,
                     execute: reset.execute,
                 };
                 (action, reset.named.common.format, overrides)

@@ -4,7 +4,7 @@
 //! reader is to decompress and to walk. Keys and values are views of the receive buffer, or of the reader's scratch
 //! buffer where a batch is compressed.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use super::{ConsumeError, cursor::Taken, fetch::Held};
 use crate::wire::records::{Batch, Record, Records, RecordsError, Scratch};
@@ -56,38 +56,54 @@ impl Chunk {
 
     /// The batches that have records to show, in order.
     pub fn batches(&self) -> impl ExactSizeIterator<Item = ChunkBatch<'_>> {
-        self.taken.batches.iter().map(|batch| ChunkBatch {
-            batch,
-            from: self.taken.from,
-        })
+        let batches = self.taken.batches.iter();
+        batches.map(|batch| ChunkBatch { chunk: self, batch })
     }
 
-    /// Says where in the topic bytes were that could not be read.
-    pub fn unreadable(&self, error: RecordsError) -> ConsumeError {
-        let (RecordsError::Length { base_offset, .. }
-        | RecordsError::Magic { base_offset, .. }
-        | RecordsError::Crc { base_offset, .. }
-        | RecordsError::UnknownCodec { base_offset, .. }
-        | RecordsError::Decompress { base_offset, .. }
-        | RecordsError::Header { base_offset, .. }
-        | RecordsError::Record { base_offset, .. }) = error;
-        ConsumeError::Corrupt {
-            topic: Arc::clone(&self.topic),
-            partition: self.partition,
-            offset: base_offset.max(self.taken.from),
-            source: error,
+    /// Hands every record to `take`, in order, until it breaks off.
+    ///
+    /// # Errors
+    /// When a batch cannot be read; the records before were handed over.
+    pub fn each(
+        &self,
+        scratch: &mut Scratch,
+        mut take: impl FnMut(Record<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ConsumeError> {
+        for batch in self.batches() {
+            let mut next = self.from();
+            let records = batch.records(scratch);
+            for record in records.map_err(|error| batch.unreadable(next, error))? {
+                let record = record.map_err(|error| batch.unreadable(next, error))?;
+                next = record.offset.saturating_add(1);
+                if take(record).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
         }
+        Ok(ControlFlow::Continue(()))
     }
 }
 
 /// One batch of a chunk.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkBatch<'a> {
+    chunk: &'a Chunk,
     batch: &'a Batch,
-    from: i64,
 }
 
 impl ChunkBatch<'_> {
+    /// Says that the batch cannot be read from `position` on, or from its beginning where that lies behind.
+    pub fn unreadable(&self, position: i64, source: RecordsError) -> ConsumeError {
+        let header = self.batch.header();
+        ConsumeError::Corrupt {
+            topic: Arc::clone(&self.chunk.topic),
+            partition: self.chunk.partition,
+            offset: position.max(header.base_offset).max(self.chunk.from()),
+            past: Some(header.next_offset()),
+            source,
+        }
+    }
+
     /// Where reading goes on behind this batch.
     pub fn next_offset(&self) -> i64 {
         self.batch.header().next_offset()
@@ -101,14 +117,14 @@ impl ChunkBatch<'_> {
     /// The records that are new, in order of their offsets. `scratch` is used only when the batch is compressed.
     ///
     /// # Errors
-    /// When the batch cannot be decompressed: see [`Chunk::unreadable`].
+    /// When the batch cannot be decompressed: see [`Self::unreadable`].
     pub fn records<'s>(
         &'s self,
         scratch: &'s mut Scratch,
     ) -> Result<ChunkRecords<'s>, RecordsError> {
         Ok(ChunkRecords {
             records: self.batch.records(scratch)?,
-            from: self.from,
+            from: self.chunk.from(),
         })
     }
 }

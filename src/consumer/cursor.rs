@@ -45,8 +45,8 @@ pub(super) struct Taken {
 /// What is wrong with an answer's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A batch cannot be read; those before it were taken.
-    Corrupt(RecordsError),
+    /// A batch cannot be read; those before it were taken. With where the log goes on behind it, where that shows.
+    Corrupt(RecordsError, Option<i64>),
     /// There are bytes, but no whole batch that reaches beyond the position.
     NoProgress(usize),
 }
@@ -76,18 +76,20 @@ impl Cursor {
             ..Taken::default()
         };
         let mut aborted = Aborted::new(aborted);
-        for batch in Batches::new(records) {
+        let mut batches = Batches::new(records);
+        while let Some(batch) = batches.next() {
             let batch = match batch {
                 Ok(batch) => batch,
                 Err(error) => {
-                    taken.fault = Some(Fault::Corrupt(error));
+                    taken.fault = Some(Fault::Corrupt(error, batches.past_error()));
                     break;
                 }
             };
             let shown = match aborted.shows(&batch) {
                 Ok(shown) => shown,
                 Err(error) => {
-                    taken.fault = Some(Fault::Corrupt(error));
+                    let past = batch.header().next_offset();
+                    taken.fault = Some(Fault::Corrupt(error, Some(past)));
                     break;
                 }
             };

@@ -81,9 +81,10 @@ pub enum ConsumeError {
         /// The id of the one that has its name now.
         found: uuid::Uuid,
     },
-    /// Record data arrived damaged, again and again.
+    /// Record data cannot be read, however often it is fetched.
     #[error(
-        "topic {topic}, partition {partition}: the data at offset {offset} cannot be read: {source}; the log segment on the broker is damaged, or something between here and there changes bytes"
+        "topic {topic}, partition {partition}: the data at offset {offset} cannot be read: {source}; {}",
+        origin(source)
     )]
     Corrupt {
         /// The topic.
@@ -92,8 +93,24 @@ pub enum ConsumeError {
         partition: i32,
         /// The position at which it stands.
         offset: i64,
+        /// Where the log goes on behind what cannot be read, where that is known.
+        past: Option<i64>,
         /// What is wrong with the bytes.
         source: RecordsError,
+    },
+    /// The broker cannot read its own data.
+    #[error(
+        "topic {topic}, partition {partition}: the broker cannot read its data at offset {offset}: {code}; the log segment is damaged"
+    )]
+    Damaged {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// The position at which it stands.
+        offset: i64,
+        /// What the broker said.
+        code: ErrorCode,
     },
     /// The broker answers with data that does not bring the partition forward.
     #[error(
@@ -111,9 +128,62 @@ pub enum ConsumeError {
     },
 }
 
+/// What stopped a partition, and that one alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The partition.
+    pub partition: i32,
+    /// The position at which it stands.
+    pub offset: i64,
+    /// Where the log goes on behind what cannot be read, where that is known.
+    pub past: Option<i64>,
+}
+
+impl ConsumeError {
+    /// Whether it is about the data of one partition, and all others can be read on.
+    pub fn unreadable(&self) -> Option<Unreadable> {
+        let (partition, offset, past) = match *self {
+            Self::Corrupt {
+                partition,
+                offset,
+                past,
+                ..
+            } => (partition, offset, past),
+            Self::Damaged {
+                partition, offset, ..
+            }
+            | Self::Stuck {
+                partition, offset, ..
+            } => (partition, offset, None),
+            _ => return None,
+        };
+        Some(Unreadable {
+            partition,
+            offset,
+            past,
+        })
+    }
+}
+
 impl From<CallError> for ConsumeError {
     fn from(error: CallError) -> Self {
         Self::Cluster(error.into())
+    }
+}
+
+/// Where bad data comes from.
+fn origin(error: &RecordsError) -> &'static str {
+    match error {
+        RecordsError::Length { .. } | RecordsError::Crc { .. } => {
+            "the log segment on the broker is damaged, or something between here and there changes bytes"
+        }
+        RecordsError::Magic { .. } => "the broker keeps it as it was written",
+        RecordsError::UnknownCodec { .. }
+        | RecordsError::Decompress { .. }
+        | RecordsError::Header { .. }
+        | RecordsError::Record { .. } => {
+            "the batch's checksum is right, so this is how its producer made it"
+        }
     }
 }
 

@@ -45,7 +45,7 @@ use tokio::task::JoinHandle;
 
 pub use assignor::Assignor;
 pub use chunk::{Chunk, ChunkBatch, ChunkRecords};
-pub use error::ConsumeError;
+pub use error::{ConsumeError, Unreadable};
 pub use membership::{Former, LostReason, fence, read_assignment};
 pub use offsets::{
     Bound, CommitOutcome, Committed, Committer, Offset, committed, committed_everywhere,
@@ -90,7 +90,9 @@ pub enum Event {
     /// kept only where the committed offsets say so. Nothing of the former process's or tenure's commits is under way
     /// any more. The group is joined again, and says what is assigned.
     Lost(LostReason),
-    /// No way to go on with a partition, or at all.
+    /// The data of one partition cannot be read. It is asked for no more, and all others are read on.
+    Unreadable(ConsumeError),
+    /// No way to go on.
     Fatal(ConsumeError),
 }
 
@@ -304,7 +306,12 @@ impl Consumer {
                     to,
                 })
             }
-            Fetched::Failed(error) => Some(Event::Fatal(error)),
+            Fetched::Failed(error) => match error.unreadable() {
+                None => Some(Event::Fatal(error)),
+                // What was fetched before the partition was given up or begun anew says nothing of it now.
+                Some(what) => (self.expected.get(&what.partition) == Some(&what.offset))
+                    .then_some(Event::Unreadable(error)),
+            },
         }
     }
 

@@ -57,7 +57,8 @@ impl Reader {
     /// The next data; `None` when every partition was read to its end. The last chunk of a partition may go beyond.
     ///
     /// # Errors
-    /// When a partition cannot be read on.
+    /// When a partition cannot be read on. Where the error is about its data alone ([`ConsumeError::unreadable`]), the
+    /// others can be read on.
     pub async fn next(&mut self) -> Result<Option<Chunk>, ConsumeError> {
         while !self.ends.is_empty() {
             if let Some(chunk) = self.chunks.next() {
@@ -68,10 +69,24 @@ impl Reader {
                 Fetched::Chunks(chunks) => self.chunks = chunks.into_iter(),
                 // What was deleted meanwhile is not there to be read.
                 Fetched::Moved { partition, to, .. } => self.reached(partition, to),
-                Fetched::Failed(error) => return Err(error),
+                Fetched::Failed(error) => {
+                    if let Some(what) = error.unreadable() {
+                        self.ends.remove(&what.partition);
+                    }
+                    return Err(error);
+                }
             }
         }
         Ok(None)
+    }
+
+    /// Reads this partition no more.
+    pub fn skip(&mut self, partition: i32) {
+        self.ends.remove(&partition);
+        self.fetcher.remove(&[partition].into());
+        let rest = self.chunks.by_ref();
+        let rest: Vec<_> = rest.filter(|of| of.partition() != partition).collect();
+        self.chunks = rest.into_iter();
     }
 
     fn reached(&mut self, partition: i32, position: i64) {

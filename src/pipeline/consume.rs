@@ -91,6 +91,7 @@ pub(super) async fn consume(
             watchdog: watchdog.clone(),
             held: Held::new(topic.id, recovered),
             late: Late::default(),
+            say_again: None,
         };
         let ended = tokio::select! {
             ended = session.run() => ended,
@@ -98,9 +99,10 @@ pub(super) async fn consume(
             () = watchdog.watch(config.kafka.max_poll_interval) => Ok(()),
         };
         left = session.left;
+        let unreadable = session.unreadable();
         let gone = session.leave(ended.is_ok()).await;
         match ended {
-            Ok(()) => return gone,
+            Ok(()) => return gone.and(unreadable),
             Err(PipelineError::Consumer(error @ ConsumeError::MadeAnew { .. })) => {
                 tracing::warn!("{error}; going on with the new one");
             }

@@ -84,6 +84,22 @@ pub enum PipelineError {
     /// The group cannot be joined, read or committed to.
     #[error(transparent)]
     Consumer(#[from] ConsumeError),
+    /// Partitions stand at data that cannot be read.
+    #[error("{first}{}", others(*.more))]
+    Unreadable {
+        /// What stopped the first of them, and how to go past it.
+        first: String,
+        /// How many others there are.
+        more: usize,
+    },
+    /// What the topic holds already cannot be learnt.
+    #[error(
+        "{source}; whether the events there were published before cannot be told, and nothing is published: --republish publishes without looking"
+    )]
+    LookUp {
+        /// Where it cannot be read.
+        source: ConsumeError,
+    },
     /// The group does not take a commit, and will not.
     #[error(
         "group {group}: offsets of topic {topic}, partition {partition}, cannot be committed: {code}"
@@ -145,6 +161,14 @@ impl PipelineError {
             ) => Fault::Configuration,
             _ => Fault::Running,
         }
+    }
+}
+
+fn others(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        1 => "; another partition stands likewise, see above".to_owned(),
+        more => format!("; {more} other partitions stand likewise, see above"),
     }
 }
 

@@ -57,9 +57,14 @@ async fn act(
                 describe_json(&described, &lags, now),
             )
         }
-        GroupAction::Reset { to, execute } => {
+        GroupAction::Reset {
+            to,
+            partition,
+            execute,
+        } => {
             let described = describe(cluster, group).await?;
-            let changes = admin::plan(cluster, group, topic, &target(to, topic)?).await?;
+            let target = target(to, topic)?;
+            let changes = admin::plan(cluster, group, topic, *partition, &target).await?;
             if *execute {
                 admin::reset(cluster, &described, topic, &changes).await?;
             }

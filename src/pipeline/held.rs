@@ -27,6 +27,8 @@ pub(super) struct Held {
     ends: BTreeMap<i32, i64>,
     /// The partitions that are being read and have not come to their end, or whose end is not known.
     unfinished: BTreeSet<i32>,
+    /// The partitions that stand at data that cannot be read, and what is to be said of that.
+    stopped: BTreeMap<i32, String>,
     /// How many records wait.
     pub(super) waiting: Waiting,
     /// Whether the group has committed everything to its end, without this member.
@@ -54,6 +56,24 @@ impl Held {
         self.look(partition, position);
     }
 
+    /// A partition that is being read cannot be read on: there is no waiting for its end.
+    pub(super) fn stopped(&mut self, partition: i32, text: String) {
+        if self.positions.contains_key(&partition) {
+            self.stopped.insert(partition, text);
+            self.unfinished.remove(&partition);
+        }
+    }
+
+    /// What is to be said of the partitions that cannot be read on.
+    pub(super) fn what_is_stopped(&self) -> impl Iterator<Item = &str> {
+        self.stopped.values().map(String::as_str)
+    }
+
+    /// Whether none of what this member has can be read on.
+    pub(super) fn is_stopped(&self) -> bool {
+        !self.stopped.is_empty() && self.stopped.len() == self.positions.len()
+    }
+
     /// The log was truncated, and is read from here: it ends elsewhere than it did.
     pub(super) fn fell_back(&mut self, partition: i32, position: i64) {
         self.ends.remove(&partition);
@@ -61,7 +81,8 @@ impl Held {
     }
 
     fn look(&mut self, partition: i32, position: i64) {
-        if self.end(partition).is_some_and(|end| position >= end) {
+        let done = self.end(partition).is_some_and(|end| position >= end);
+        if done || self.stopped.contains_key(&partition) {
             self.unfinished.remove(&partition);
         } else {
             self.unfinished.insert(partition);
@@ -110,6 +131,7 @@ impl Held {
     pub(super) fn give_up(&mut self, partitions: &BTreeSet<i32>) {
         self.positions.retain(|of, _| !partitions.contains(of));
         self.unfinished.retain(|of| !partitions.contains(of));
+        self.stopped.retain(|of, _| !partitions.contains(of));
         self.waiting.retain(|of| !partitions.contains(&of));
     }
 
@@ -117,6 +139,7 @@ impl Held {
     pub(super) fn lose(&mut self) {
         self.positions.clear();
         self.unfinished.clear();
+        self.stopped.clear();
         self.waiting.retain(|_| false);
         self.recovered = false;
     }
@@ -133,6 +156,7 @@ mod tests {
         Reach(i32, i64),
         FallBack(i32, i64),
         Learn(i32, i64),
+        Stop(i32),
         GiveUp(i32),
         Lose,
     }
@@ -142,6 +166,7 @@ mod tests {
             6 => (0..4_i32, 0..5_i64).prop_map(|(partition, at)| Step::Reach(partition, at)),
             1 => (0..4_i32, 0..5_i64).prop_map(|(partition, at)| Step::FallBack(partition, at)),
             3 => (0..4_i32, 0..5_i64).prop_map(|(partition, end)| Step::Learn(partition, end)),
+            1 => (0..4_i32).prop_map(Step::Stop),
             1 => (0..4_i32).prop_map(Step::GiveUp),
             1 => Just(Step::Lose),
         ]
@@ -154,6 +179,7 @@ mod tests {
         fn the_end_is_where_all_are_at_theirs(steps in prop::collection::vec(step(), 0..40)) {
             let mut held = Held { assigned: true, ..Held::default() };
             let (mut positions, mut ends) = (BTreeMap::new(), BTreeMap::new());
+            let mut stopped = BTreeSet::new();
             for step in steps {
                 match step {
                     Step::Reach(partition, at) => {
@@ -169,20 +195,30 @@ mod tests {
                         held.learned([(partition, end)].into());
                         ends.insert(partition, end);
                     }
+                    Step::Stop(partition) => {
+                        held.stopped(partition, String::new());
+                        if positions.contains_key(&partition) {
+                            stopped.insert(partition);
+                        }
+                    }
                     Step::GiveUp(partition) => {
                         held.give_up(&[partition].into());
                         positions.remove(&partition);
+                        stopped.remove(&partition);
                     }
                     Step::Lose => {
                         held.lose();
                         positions.clear();
+                        stopped.clear();
                     }
                 }
                 let endless = held.endless();
-                let missing: Vec<i32> = positions.keys().filter(|of| !ends.contains_key(of)).copied().collect();
+                let read_on = || positions.iter().filter(|(of, _)| !stopped.contains(*of));
+                let missing: Vec<i32> = read_on().map(|(of, _)| *of).filter(|of| !ends.contains_key(of)).collect();
                 prop_assert_eq!(endless, missing);
-                let at_end = positions.iter().all(|(of, at)| ends.get(of).is_some_and(|end| at >= end));
+                let at_end = read_on().all(|(of, at)| ends.get(of).is_some_and(|end| at >= end));
                 prop_assert_eq!(held.is_at_end(), at_end);
+                prop_assert_eq!(held.is_stopped(), !stopped.is_empty() && read_on().count() == 0);
                 prop_assert_eq!(held.partitions(), positions.keys().copied().collect::<BTreeSet<_>>());
             }
         }

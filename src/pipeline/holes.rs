@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
     sync::Arc,
     time::Duration,
 };
@@ -129,7 +130,14 @@ impl Answers<'_> {
             rulings.push((*partition, first.0.max(end), last, Ruling::Gone));
             windows.insert(*partition, gathered(questions, start, end));
         }
-        rulings.extend(self.read(&topic, windows).await?);
+        match self.read(&topic, windows).await {
+            Ok(read) => rulings.extend(read),
+            // What cannot be read cannot be decided.
+            Err(PipelineError::Consumer(error)) if error.unreadable().is_some() => {
+                return Ok(Err(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
         Ok(Ok(rulings))
     }
 
@@ -162,15 +170,12 @@ impl Answers<'_> {
                 let Some(chunk) = chunk else { break };
                 let partition = chunk.partition();
                 let questions = self.questions.get(&partition);
-                for batch in chunk.batches() {
-                    let records = batch.records(&mut scratch);
-                    for record in records.map_err(|error| chunk.unreadable(error))? {
-                        let record = record.map_err(|error| chunk.unreadable(error))?;
-                        if questions.is_some_and(|all| has(all, record.offset)) {
-                            found.entry(partition).or_default().insert(record.offset);
-                        }
+                let _ = chunk.each(&mut scratch, |record| {
+                    if questions.is_some_and(|all| has(all, record.offset)) {
+                        found.entry(partition).or_default().insert(record.offset);
                     }
-                }
+                    ControlFlow::Continue(())
+                })?;
             }
             for (partition, (from, next)) in next {
                 let mut at = from;

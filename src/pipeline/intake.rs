@@ -2,12 +2,12 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::{PipelineError, commits::Committed, session::Session, summary::Written};
 use crate::{
     config::IsolationLevel,
-    consumer::Chunk,
+    consumer::{Chunk, ConsumeError},
     sink::{Appended, InputRecord, RawHeaders, Sink},
     wire::records::Scratch,
 };
@@ -29,6 +29,8 @@ struct Taken {
     unflushed: u64,
     /// Whether a file took its last row.
     rolled: bool,
+    /// What could not be read.
+    unreadable: Vec<ConsumeError>,
 }
 
 /// Hands chunks to the sink until a flush is due; at most `left` records of them, and nothing behind those.
@@ -77,9 +79,13 @@ fn take_one(
         if taken.left == Some(0) {
             break;
         }
-        let records = batch
-            .records(scratch)
-            .map_err(|error| chunk.unreadable(error))?;
+        let records = match batch.records(scratch) {
+            Ok(records) => records,
+            Err(error) => {
+                let error = batch.unreadable(position, error);
+                return stand(sink, partition, error, taken, now);
+            }
+        };
         let limit = taken.left.map_or(usize::MAX, |left| {
             usize::try_from(left).unwrap_or(usize::MAX)
         });
@@ -102,11 +108,12 @@ fn take_one(
         // The position behind the records is told apart, because it depends on whether all of them were taken.
         let appended = sink.append(partition, batch.leader_epoch(), rows, i64::MIN, now)?;
         taken.counts.add(appended);
-        if let Some(error) = unreadable {
-            return Err(chunk.unreadable(error).into());
-        }
         if let Some(left) = &mut taken.left {
             *left -= records_taken;
+        }
+        if let Some(error) = unreadable {
+            let error = batch.unreadable(position, error);
+            return stand(sink, partition, error, taken, now);
         }
     }
     if taken.left != Some(0) {
@@ -116,13 +123,38 @@ fn take_one(
     Ok(position)
 }
 
+/// Lets a partition stand where it cannot be read on: what was read before counts. Says where that is.
+fn stand(
+    sink: &mut Sink,
+    partition: i32,
+    error: ConsumeError,
+    taken: &mut Taken,
+    now: DateTime<Utc>,
+) -> Result<i64, PipelineError> {
+    let position = error.unreadable().map_or(i64::MIN, |what| what.offset);
+    sink.append(partition, None, [], position, now)?;
+    taken.unreadable.push(error);
+    Ok(position)
+}
+
 impl Session<'_> {
     /// Takes chunks in, and makes durable and commits where that is due in between.
     pub(super) async fn take_in(&mut self, chunks: Vec<Chunk>) -> Result<(), PipelineError> {
         let mut chunks = VecDeque::from(chunks);
         while !chunks.is_empty() {
-            let unflushed;
-            (chunks, unflushed) = self.append(chunks).await?;
+            let (rest, unflushed, unreadable) = self.append(chunks).await?;
+            chunks = rest;
+            let mut certain = Committed::All;
+            for error in unreadable {
+                if certain == Committed::All
+                    && let Some(what) = error.unreadable()
+                {
+                    certain = self.stop_at(what, &error).await?;
+                }
+            }
+            if certain == Committed::Lost {
+                break;
+            }
             if unflushed > FLUSH_BYTES && self.flush_or_judge().await? == Committed::Lost {
                 // They are read again, by whoever has the partitions now.
                 break;
@@ -134,11 +166,11 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Takes chunks in; what of them is left, and how many bytes wait for a flush.
+    /// Takes chunks in; what of them is left, how many bytes wait for a flush, and what could not be read.
     async fn append(
         &mut self,
         chunks: VecDeque<Chunk>,
-    ) -> Result<(VecDeque<Chunk>, u64), PipelineError> {
+    ) -> Result<(VecDeque<Chunk>, u64, Vec<ConsumeError>), PipelineError> {
         let limit = self.left;
         let isolation = self.config.kafka.isolation_level;
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -157,6 +189,7 @@ impl Session<'_> {
             left,
             unflushed,
             rolled,
+            unreadable,
         } = appended?;
         self.left = left;
         self.pace.took(Instant::now());
@@ -176,6 +209,6 @@ impl Session<'_> {
             committed: 0,
             lag: Some(self.held.waiting.total()),
         });
-        Ok((rest, unflushed))
+        Ok((rest, unflushed, unreadable))
     }
 }

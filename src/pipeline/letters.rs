@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    ops::ControlFlow,
     sync::Arc,
 };
 
@@ -180,17 +181,34 @@ impl Letters {
             from.keys().map(|p| (*p, HashSet::new())).collect();
         let mut reader = Reader::start(&self.cluster, &self.topic, isolation, &starts, &ends);
         let mut scratch = Scratch::default();
-        while let Some(chunk) = reader.next().await? {
-            for batch in chunk.batches() {
-                let records = batch.records(&mut scratch);
-                for record in records.map_err(|error| chunk.unreadable(error))? {
-                    let record = record.map_err(|error| chunk.unreadable(error))?;
+        loop {
+            let chunk = reader.next().await;
+            let read = chunk.and_then(|chunk| {
+                let Some(chunk) = chunk else {
+                    return Ok(false);
+                };
+                let read = chunk.each(&mut scratch, |record| {
                     if let Some((partition, offset)) = self.origin.place(&record.headers)
                         && from.get(&partition).is_some_and(|from| offset >= *from)
                         && let Some(found) = found.get_mut(&partition)
                     {
                         found.insert(offset);
                     }
+                    ControlFlow::Continue(())
+                });
+                read.map(|_| true)
+            });
+            match read {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    let Some(what) = error.unreadable() else {
+                        return Err(error);
+                    };
+                    reader.skip(what.partition);
+                    tracing::warn!(
+                        "{error}; dead letters that were sent there before the last stop are sent again"
+                    );
                 }
             }
         }

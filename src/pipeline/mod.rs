@@ -37,6 +37,7 @@ mod sealing;
 mod session;
 mod settings;
 mod stop;
+mod stopped;
 mod summary;
 mod tail;
 mod tally;

@@ -173,6 +173,8 @@ pub enum GroupAction {
     Reset {
         /// Where to.
         to: ResetTo,
+        /// The only partition that is moved.
+        partition: Option<i32>,
         /// Whether to do it, instead of saying what would be done.
         execute: bool,
     },

@@ -49,6 +49,8 @@ pub(super) struct Session<'a> {
     pub(super) held: Held,
     /// Commits that may land late.
     pub(super) late: Late,
+    /// When it is said again that partitions cannot be read on.
+    pub(super) say_again: Option<Instant>,
 }
 
 pub(super) async fn until(due: Option<Instant>) {
@@ -65,7 +67,7 @@ impl Session<'_> {
             if *self.at_end.borrow_and_update() {
                 self.learn_ends().await?;
             }
-            if self.held.is_at_end() || self.left == Some(0) {
+            if self.held.is_at_end() || self.left == Some(0) || self.held.is_stopped() {
                 return self.finish().await;
             }
             self.watchdog.end();
@@ -81,6 +83,10 @@ impl Session<'_> {
                 event = self.consumer.next() => Some(event),
                 () = tokio::time::sleep(LOOK_AT_OTHERS), if self.held.waits_for_others() => {
                     self.look_at_the_others().await?;
+                    continue;
+                }
+                () = until(self.say_again) => {
+                    self.say_what_is_stopped();
                     continue;
                 }
                 // Looked at above; an error means that nobody will ask any more.
@@ -104,6 +110,12 @@ impl Session<'_> {
                     from,
                     to,
                 } => self.moved(partition, from, to).await?,
+                Event::Unreadable(error) => match error.unreadable() {
+                    Some(what) => {
+                        self.stop_at(what, &error).await?;
+                    }
+                    None => return Err(error.into()),
+                },
                 Event::Fatal(error) => {
                     if let ConsumeError::MadeAnew { .. } = error {
                         // The old topic's records cannot be read again: what is durable of them stays.

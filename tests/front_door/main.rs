@@ -41,4 +41,5 @@ mod tail;
 mod three_brokers;
 mod transactions;
 mod truncation;
+mod unreadable;
 mod verify;

@@ -1,14 +1,15 @@
 //! A TCP proxy that misbehaves on demand, between the program and a broker that advertises the proxy's port.
 //!
 //! Every fault that a network has is one of six: connections are cut (also in the middle of a frame), delayed, stalled,
-//! or closed on one side only. Which comes when is drawn from a seed. Two more come on demand: the broker is gone, or what
-//! a client has sent is kept back, also when it has given the connection up, and delivered long after.
+//! or closed on one side only. Which comes when is drawn from a seed. Three more come on demand: the broker is gone, what
+//! a client has sent is kept back, also when it has given the connection up, and delivered long after, or a bit of what
+//! the broker sends is flipped.
 
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread,
@@ -35,6 +36,8 @@ struct Weather {
     kept_bytes: AtomicU64,
     ended: AtomicBool,
     faults: AtomicU64,
+    /// What the broker sends wrong: the last bit of these bytes.
+    flipped: Mutex<Option<&'static [u8]>>,
 }
 
 /// Forwards connections to one broker until it is dropped.
@@ -118,6 +121,11 @@ impl Proxy {
         self.weather.kept_bytes.swap(0, SeqCst)
     }
 
+    /// Flips the last bit of these bytes wherever the broker sends them.
+    pub(crate) fn flip(&self, bytes: &'static [u8]) {
+        *self.weather.flipped.lock().expect("no panic") = Some(bytes);
+    }
+
     /// No more faults; says how many there were.
     pub(crate) fn calm(&self) -> u64 {
         self.weather.ended.store(true, SeqCst);
@@ -190,12 +198,20 @@ fn forward(
             }
             // Nobody is there any more to read the answers to what was kept.
             Ok(_) if was_kept => continue,
-            Ok(count) => &buffer[..count],
+            Ok(count) => &mut buffer[..count],
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 continue;
             }
             Err(_) => return cut(&from, &to),
         };
+        if side == 1
+            && let Some(marker) = *weather.flipped.lock().expect("no panic")
+        {
+            let places: Vec<usize> = memchr::memmem::find_iter(bytes, marker).collect();
+            for place in places {
+                bytes[place + marker.len() - 1] ^= 1;
+            }
+        }
         let delay = weather.delay_ms.load(SeqCst);
         if delay > 0 {
             thread::sleep(Duration::from_millis(delay));

@@ -1,13 +1,14 @@
 //! Records of any kind onto a topic, and off it, past the program.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Duration};
 
 use stockflow::{
     consumer::{self, Bound, Isolation, Reader},
     producer::{self, Producer},
     wire::{
         cluster,
-        records::{Codec, Scratch},
+        messages::{PartitionProduceData, ProduceRequest, TopicProduceData},
+        records::{BatchBuilder, Codec, HEADER_LEN, NewRecord, Scratch},
     },
 };
 
@@ -93,6 +94,93 @@ pub(crate) async fn publish(
     }
 }
 
+/// A batch of these values as a producer without idempotence makes it, after `edit` has changed its records as they lie
+/// there; its header is right for what comes out of that.
+pub(crate) fn batch(values: &[&[u8]], codec: Codec, edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut builder = BatchBuilder::with_capacity(0);
+    for value in values {
+        let record = NewRecord {
+            key: Some(b"IBM"),
+            value: Some(value),
+            timestamp_ms: 1_762_462_740_000,
+            ..NewRecord::default()
+        };
+        builder.append(&record).expect("it fits");
+    }
+    let made = builder.finish(codec, None, false).expect("a batch");
+    let mut head = made.bytes()[..HEADER_LEN].to_vec();
+    let mut records = made.bytes()[HEADER_LEN..].to_vec();
+    edit(&mut records);
+    head.append(&mut records);
+    seal(&mut head);
+    head
+}
+
+/// Makes length and checksum of a batch right.
+pub(crate) fn seal(batch: &mut [u8]) {
+    let length = i32::try_from(batch.len() - 12).expect("a length");
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    let crc = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// Gives an uncompressed batch's records these offsets, relative to the first.
+pub(crate) fn renumber(records: &mut [u8], deltas: &[u8]) {
+    let mut at = 0;
+    for delta in deltas {
+        let (length, bytes) = varint(&records[at..]);
+        at += bytes;
+        // Behind the attributes and the difference of the timestamp, a byte each.
+        records[at + 2] = delta << 1;
+        at += length;
+    }
+}
+
+/// A length, and how many bytes it takes.
+fn varint(bytes: &[u8]) -> (usize, usize) {
+    let mut value = 0;
+    for (place, byte) in bytes.iter().enumerate() {
+        value |= usize::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return (value >> 1, place + 1);
+        }
+    }
+    panic!("no length")
+}
+
+/// Appends a batch as it is to a partition; the offset that it got, or the broker's error code.
+pub(crate) async fn append(
+    address: &str,
+    topic: &str,
+    partition: i32,
+    batch: Vec<u8>,
+) -> Result<i64, i16> {
+    let cluster = connect(address);
+    let described = cluster.make_topic(topic).await.expect("a topic");
+    let leader = described.partitions[partition as usize]
+        .leader
+        .expect("a leader");
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: 30_000,
+        topic_data: vec![TopicProduceData {
+            name: topic.into(),
+            partition_data: vec![PartitionProduceData {
+                index: partition,
+                records: Some(batch.into()),
+            }],
+        }],
+        ..Default::default()
+    };
+    let answer = cluster.request(leader, cluster::Lane::Produce, &request);
+    let answer = answer.await.expect("an answer");
+    let answer = &answer.responses[0].partition_responses[0];
+    match answer.error_code {
+        0 => Ok(answer.base_offset),
+        code => Err(code),
+    }
+}
+
 /// All records of a topic, by partition and offset.
 pub(crate) async fn read(address: &str, topic: &str) -> Vec<((i32, i64), Raw)> {
     let cluster = connect(address);
@@ -107,21 +195,20 @@ pub(crate) async fn read(address: &str, topic: &str) -> Vec<((i32, i64), Raw)> {
     let mut scratch = Scratch::default();
     let mut all = Vec::new();
     while let Some(chunk) = reader.next().await.expect("data") {
-        for batch in chunk.batches() {
-            for record in batch.records(&mut scratch).expect("records") {
-                let record = record.expect("a record");
-                let headers = record.headers.iter().flatten().map(|header| {
-                    let name = String::from_utf8_lossy(header.key).into_owned();
-                    (name, header.value.unwrap_or_default().to_vec())
-                });
-                let raw = Raw {
-                    key: record.key.map(<[u8]>::to_vec),
-                    value: record.value.map(<[u8]>::to_vec),
-                    headers: headers.collect(),
-                };
-                all.push(((chunk.partition(), record.offset), raw));
-            }
-        }
+        let read = chunk.each(&mut scratch, |record| {
+            let headers = record.headers.iter().flatten().map(|header| {
+                let name = String::from_utf8_lossy(header.key).into_owned();
+                (name, header.value.unwrap_or_default().to_vec())
+            });
+            let raw = Raw {
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.value.map(<[u8]>::to_vec),
+                headers: headers.collect(),
+            };
+            all.push(((chunk.partition(), record.offset), raw));
+            ControlFlow::Continue(())
+        });
+        let _ = read.expect("records");
     }
     all.sort_by_key(|(place, _)| *place);
     all

@@ -257,7 +257,7 @@ fn takes_what_comes_before_a_damaged_batch() {
     assert_eq!(cursor.position(), 2);
     assert!(matches!(
         taken.fault,
-        Some(Fault::Corrupt(RecordsError::Crc { base_offset: 2, .. }))
+        Some(Fault::Corrupt(RecordsError::Crc { base_offset: 2, .. }, _))
     ));
 }
 

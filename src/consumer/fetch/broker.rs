@@ -218,7 +218,7 @@ impl Shared {
             None => None,
             // Another partition took the room of the answer; in the next one this one comes first.
             Some(Fault::NoProgress(_)) if !first => None,
-            Some(fault) => self.suspect(node, &ask, fault),
+            Some(fault) => self.suspect(node, &ask, fault, data.high_watermark),
         }
     }
 
@@ -260,7 +260,15 @@ impl Shared {
                 return None;
             }
             Action::Suspect if !self.board.lock().suspect(node, ask) => return None,
-            Action::Suspect | Action::Fail => self.board.lock().stop(ask.partition),
+            Action::Suspect => {
+                return Some(Fetched::Failed(ConsumeError::Damaged {
+                    topic: Arc::clone(&self.settings.topic),
+                    partition: ask.partition,
+                    offset: ask.cursor.position(),
+                    code,
+                }));
+            }
+            Action::Fail => self.board.lock().stop(ask.partition),
         }
         Some(Fetched::Failed(ConsumeError::Partition {
             topic: Arc::clone(&self.settings.topic),
@@ -271,21 +279,23 @@ impl Shared {
     }
 
     /// Bad data: fetched again a few times, then reported.
-    fn suspect(&self, node: i32, ask: &Ask, fault: Fault) -> Option<Fetched> {
+    fn suspect(&self, node: i32, ask: &Ask, fault: Fault, high_watermark: i64) -> Option<Fetched> {
         let topic = Arc::clone(&self.settings.topic);
         let (partition, offset) = (ask.partition, ask.cursor.position());
         // An old format does not become a new one by fetching it again.
-        if matches!(fault, Fault::Corrupt(RecordsError::Magic { .. })) {
+        if matches!(fault, Fault::Corrupt(RecordsError::Magic { .. }, _)) {
             self.board.lock().stop(partition);
         } else if !self.board.lock().suspect(node, ask) {
             tracing::warn!(%topic, partition, offset, ?fault, "bad data, will be fetched again");
             return None;
         }
         Some(Fetched::Failed(match fault {
-            Fault::Corrupt(source) => ConsumeError::Corrupt {
+            Fault::Corrupt(source, past) => ConsumeError::Corrupt {
                 topic,
                 partition,
                 offset,
+                // What lies beyond the log's end is made up by the damage.
+                past: past.filter(|past| (offset + 1..=high_watermark).contains(past)),
                 source,
             },
             Fault::NoProgress(bytes) => ConsumeError::Stuck {

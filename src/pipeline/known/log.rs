@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::ControlFlow,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use super::super::PipelineError;
 use crate::{
-    consumer::{self, Bound, Isolation, Reader},
+    consumer::{self, Bound, ConsumeError, Isolation, Reader},
     event::read_trade,
     wire::{
         cluster::{Cluster, Lane, Topic},
@@ -171,20 +172,21 @@ pub(super) async fn scan(
             let Ok(chunk) = tokio::time::timeout(STALL, next).await else {
                 break;
             };
-            let Some(chunk) = chunk? else {
+            let Some(chunk) = chunk.map_err(not_learnt)? else {
                 return Ok(to);
             };
-            for batch in chunk.batches() {
-                let records = batch
-                    .records(&mut scratch)
-                    .map_err(|error| chunk.unreadable(error))?;
-                for record in records {
-                    let record = record.map_err(|error| chunk.unreadable(error))?;
-                    if let Some(id) = record.value.and_then(trade_id) {
-                        each(id)?;
-                    }
+            let mut outcome = Ok(());
+            let read = chunk.each(&mut scratch, |record| {
+                if let Some(id) = record.value.and_then(trade_id) {
+                    outcome = each(id);
                 }
-            }
+                match outcome {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            });
+            outcome?;
+            let _ = read.map_err(not_learnt)?;
             from.insert(chunk.partition(), chunk.next_offset());
         }
         if said.elapsed() > SAY_EVERY {
@@ -199,6 +201,14 @@ pub(super) async fn scan(
                 *to = end.min(*to);
             }
         }
+    }
+}
+
+/// Events that cannot be read may have been published.
+fn not_learnt(error: ConsumeError) -> PipelineError {
+    match error.unreadable() {
+        Some(_) => PipelineError::LookUp { source: error },
+        None => error.into(),
     }
 }
 

@@ -8,7 +8,8 @@ mod show;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, VecDeque, btree_map::Entry},
+    ops::ControlFlow,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -146,6 +147,7 @@ pub async fn tail(
         letters: options.dead_letters,
         printer: &mut printer,
         scratch: Scratch::default(),
+        unreadable: BTreeMap::new(),
     };
     let read = async {
         let positions = reading.begin(options, &reach).await?;
@@ -156,10 +158,13 @@ pub async fn tail(
         reading.follow(positions, files, directory).await
     };
     tokio::select! {
-        read = read => read,
-        lost = reach.watch() => Err(lost),
-        () = stop.requested() => Ok(()),
+        read = read => read?,
+        lost = reach.watch() => return Err(lost),
+        () = stop.requested() => {}
     }
+    // What was left out must not look like all there is.
+    let first = reading.unreadable.pop_first();
+    first.map_or(Ok(()), |(_, error)| Err(error.into()))
 }
 
 fn unread(directory: &Path) -> impl Fn(std::io::Error) -> PipelineError {
@@ -237,6 +242,8 @@ struct Topic<'a, 'p> {
     letters: bool,
     printer: &'a mut Printer<'p>,
     scratch: Scratch,
+    /// The partitions that cannot be read on.
+    unreadable: BTreeMap<i32, ConsumeError>,
 }
 
 impl Topic<'_, '_> {
@@ -310,9 +317,9 @@ impl Topic<'_, '_> {
     ) -> Result<(), PipelineError> {
         let topic = Arc::clone(&self.topic);
         let mut reader = Reader::start(self.cluster, &topic, self.isolation, from, ends);
-        while let Some(chunk) = reader.next().await? {
+        while let Some(chunk) = self.next(&mut reader).await? {
             let end = ends.get(&chunk.partition()).copied().unwrap_or_default();
-            let more = self.each(&chunk, |printer, shown, offset| {
+            let more = self.each(&mut reader, &chunk, |printer, shown, offset| {
                 offset >= end || printer.show(&topic, &shown)
             })?;
             if !more {
@@ -342,9 +349,9 @@ impl Topic<'_, '_> {
                 .collect();
             let mut last = BinaryHeap::new();
             let mut reader = Reader::start(self.cluster, &self.topic, self.isolation, &from, ends);
-            while let Some(chunk) = reader.next().await? {
+            while let Some(chunk) = self.next(&mut reader).await? {
                 let end = ends.get(&chunk.partition()).copied().unwrap_or_default();
-                self.each(&chunk, |printer, shown, offset| {
+                self.each(&mut reader, &chunk, |printer, shown, offset| {
                     if offset < end && printer.wants(&shown) {
                         last.push(Reverse(shown));
                         if last.len() > room {
@@ -369,23 +376,47 @@ impl Topic<'_, '_> {
         }
     }
 
+    /// The next data; a partition that cannot be read on is left out.
+    async fn next(&mut self, reader: &mut Reader) -> Result<Option<Chunk>, ConsumeError> {
+        loop {
+            match reader.next().await {
+                Err(error) => self.leave_out(reader, error)?,
+                chunk => return chunk,
+            }
+        }
+    }
+
+    /// Shows no more of the partition that the error is about, and says so once.
+    fn leave_out(&mut self, reader: &mut Reader, error: ConsumeError) -> Result<(), ConsumeError> {
+        let Some(what) = error.unreadable() else {
+            return Err(error);
+        };
+        reader.skip(what.partition);
+        if let Entry::Vacant(new) = self.unreadable.entry(what.partition) {
+            tracing::error!("{error}; nothing from there on is shown of this partition");
+            new.insert(error);
+        }
+        Ok(())
+    }
+
     /// Hands each record of a chunk to `take`, with its offset on this topic, until it says no.
     fn each(
         &mut self,
+        reader: &mut Reader,
         chunk: &Chunk,
         mut take: impl FnMut(&mut Printer<'_>, Shown, i64) -> bool,
     ) -> Result<bool, ConsumeError> {
-        for batch in chunk.batches() {
-            let records = batch.records(&mut self.scratch);
-            for record in records.map_err(|error| chunk.unreadable(error))? {
-                let record = record.map_err(|error| chunk.unreadable(error))?;
-                let shown = shown(chunk.partition(), &record, self.letters);
-                if !take(self.printer, shown, record.offset) {
-                    return Ok(false);
-                }
+        let read = chunk.each(&mut self.scratch, |record| {
+            let shown = shown(chunk.partition(), &record, self.letters);
+            match take(self.printer, shown, record.offset) {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
             }
+        });
+        match read {
+            Ok(read) => Ok(read.is_continue()),
+            Err(error) => self.leave_out(reader, error).map(|()| true),
         }
-        Ok(true)
     }
 
     /// Shows what comes, of the topic and of files.
@@ -405,7 +436,7 @@ impl Topic<'_, '_> {
         );
         loop {
             let chunk = tokio::select! {
-                chunk = reader.next() => chunk?,
+                chunk = self.next(&mut reader) => chunk?,
                 () = tokio::time::sleep(LOOK), if files.is_some() => {
                     if let Some(files) = &mut files {
                         let printer = &mut *self.printer;
@@ -421,7 +452,9 @@ impl Topic<'_, '_> {
                 return Ok(());
             };
             let topic = Arc::clone(&self.topic);
-            if !self.each(&chunk, |printer, shown, _| printer.show(&topic, &shown))? {
+            if !self.each(&mut reader, &chunk, |printer, shown, _| {
+                printer.show(&topic, &shown)
+            })? {
                 return Ok(());
             }
         }

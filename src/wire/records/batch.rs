@@ -191,17 +191,28 @@ impl Batch {
 #[derive(Clone, Debug)]
 pub struct Batches {
     rest: Bytes,
+    /// Where the log goes on behind the batch that was refused.
+    past: Option<i64>,
 }
 
 impl Batches {
     /// Walks over `records`, the records field of a Fetch response or of a Produce request.
     pub fn new(records: Bytes) -> Self {
-        Self { rest: records }
+        Self {
+            rest: records,
+            past: None,
+        }
     }
 
     /// Bytes not walked over: after the last batch, those of the batch that was cut short.
     pub fn remaining(&self) -> usize {
         self.rest.len()
+    }
+
+    /// Where the log goes on behind the batch that ended the walk with an error: where the next sound batch begins, or else
+    /// what the refused one says of itself; `None` where the bytes do not tell.
+    pub fn past_error(&self) -> Option<i64> {
+        self.past
     }
 
     fn take(&mut self) -> Result<Option<Batch>, RecordsError> {
@@ -239,6 +250,7 @@ impl Batches {
         let bytes = self.rest.split_to(size);
         let actual = crc32c::crc32c(bytes.get(CRC_FROM..).unwrap_or_default());
         if actual != header.crc {
+            self.past = past(&header, &self.rest);
             return Err(RecordsError::Crc {
                 base_offset,
                 expected: header.crc,
@@ -246,6 +258,7 @@ impl Batches {
             });
         }
         if header.last_offset_delta < 0 {
+            self.past = past(&header, &self.rest);
             let what = "the last offset delta is negative";
             return Err(RecordsError::Header { base_offset, what });
         }
@@ -263,6 +276,20 @@ impl Iterator for Batches {
         }
         next.transpose()
     }
+}
+
+/// Where the log goes on behind a batch that is not sound, with the bytes that follow it.
+fn past(header: &BatchHeader, following: &[u8]) -> Option<i64> {
+    let sound = || {
+        let next = BatchHeader::parse(following.first_chunk()?);
+        let length = PREFIX_LEN.checked_add(usize::try_from(next.length).ok()?)?;
+        let covered = following.get(CRC_FROM..length)?;
+        (crc32c::crc32c(covered) == next.crc).then_some(next.base_offset)
+    };
+    let claimed = || (header.last_offset_delta >= 0).then(|| header.next_offset());
+    sound()
+        .or_else(claimed)
+        .filter(|past| *past > header.base_offset)
 }
 
 /// Writes into a whole batch what its leader decides when it appends it: neither is covered by the checksum.

@@ -9,6 +9,9 @@ use super::{BatchHeader, Codec, MAX_DECOMPRESSED, RecordsError, Scratch};
 /// The shortest record: length, attributes, timestamp, offset, key, value and header count, a byte each.
 const MIN_RECORD_LEN: usize = 7;
 
+/// What is said of a batch whose records are not in the order of their offsets.
+const OUT_OF_ORDER: &str = "the offsets of its records do not ascend";
+
 /// The shortest header: the lengths of key and value, a byte each.
 const MIN_HEADER_LEN: usize = 2;
 
@@ -129,6 +132,8 @@ pub struct Records<'a> {
     last_offset_delta: i32,
     base_timestamp: i64,
     append_time: Option<i64>,
+    /// Whether every offset of the batch has its record, as when it was written; compaction leaves fewer.
+    dense: bool,
     index: u32,
     count: u32,
 }
@@ -143,7 +148,7 @@ impl<'a> Records<'a> {
                 what: "the record count is more than its bytes can hold",
             });
         };
-        Ok(Self {
+        let records = Self {
             body,
             whole: body.len(),
             base_offset: header.base_offset,
@@ -151,9 +156,31 @@ impl<'a> Records<'a> {
             base_timestamp: header.base_timestamp,
             append_time: (header.timestamp_type() == TimestampType::LogAppendTime)
                 .then_some(header.max_timestamp),
+            dense: i64::from(count) == i64::from(header.last_offset_delta) + 1,
             index: 0,
             count,
-        })
+        };
+        records.ascend()?;
+        Ok(records)
+    }
+
+    /// Looks ahead whether the offsets ascend where compaction has left holes, because there an offset that comes too late
+    /// cannot be told from a hole before it. Of a dense batch each record tells for itself.
+    fn ascend(&self) -> Result<(), RecordsError> {
+        if self.dense {
+            return Ok(());
+        }
+        let mut before = None;
+        for record in self.clone().map_while(Result::ok) {
+            if before.is_some_and(|before| record.offset <= before) {
+                return Err(RecordsError::Header {
+                    base_offset: self.base_offset,
+                    what: OUT_OF_ORDER,
+                });
+            }
+            before = Some(record.offset);
+        }
+        Ok(())
     }
 
     /// Records not yet walked over.
@@ -175,6 +202,9 @@ impl<'a> Records<'a> {
         record = fields;
         let timestamp_delta = take_i64(&mut record).ok_or("its timestamp is malformed")?;
         let offset_delta = take_i32(&mut record).ok_or("its offset is malformed")?;
+        if self.dense && i64::from(offset_delta) != i64::from(self.index) {
+            return Err("its offset is not the next one of the batch");
+        }
         if !(0..=self.last_offset_delta).contains(&offset_delta) {
             return Err("its offset lies outside the batch");
         }

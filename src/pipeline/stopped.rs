@@ -1,0 +1,129 @@
+//! A partition whose data cannot be read stops alone: what was read before it is made durable and committed, all others
+//! are read on, and it is said how to go past it. Nothing goes past it by itself.
+
+use std::time::{Duration, Instant};
+
+use super::{PipelineError, commits::Committed, session::Session};
+use crate::consumer::{ConsumeError, Unreadable};
+
+/// How often it is said again.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+impl Session<'_> {
+    /// Stops a partition, for what the error says of it, and commits what was read before.
+    pub(super) async fn stop_at(
+        &mut self,
+        what: Unreadable,
+        error: &ConsumeError,
+    ) -> Result<Committed, PipelineError> {
+        let text = sentence(
+            &self.config.kafka.topic,
+            &self.config.kafka.group_id,
+            what,
+            error,
+        );
+        tracing::error!("{text}");
+        self.consumer.stop(&[what.partition].into());
+        self.held.stopped(what.partition, text);
+        self.say_again = Some(Instant::now() + SAY_EVERY);
+        self.flush_or_judge().await
+    }
+
+    /// Says again what is stopped, if anything still is.
+    pub(super) fn say_what_is_stopped(&mut self) {
+        let mut any = false;
+        for text in self.held.what_is_stopped() {
+            any = true;
+            tracing::error!("still so: {text}");
+        }
+        self.say_again = any.then(|| Instant::now() + SAY_EVERY);
+    }
+
+    /// What is stopped, as the reason why the run ends with an error.
+    pub(super) fn unreadable(&self) -> Result<(), PipelineError> {
+        let mut texts = self.held.what_is_stopped();
+        match texts.next() {
+            None => Ok(()),
+            Some(first) => Err(PipelineError::Unreadable {
+                first: first.to_owned(),
+                more: texts.count(),
+            }),
+        }
+    }
+}
+
+/// What happened, and the command that goes past it. Pure.
+fn sentence(topic: &str, group: &str, what: Unreadable, error: &ConsumeError) -> String {
+    let Unreadable {
+        partition,
+        offset,
+        past,
+    } = what;
+    if let ConsumeError::Stuck { .. } = error {
+        return format!("{error}; this partition alone stands there, the others are read on");
+    }
+    let (to, gives_up) = match past {
+        Some(past) if past - offset == 1 => (past.to_string(), format!("offset {offset}")),
+        Some(past) => (
+            past.to_string(),
+            format!("offsets {offset} to {}", past - 1),
+        ),
+        None => (
+            "latest".to_owned(),
+            format!(
+                "everything from offset {offset} to the end, because where it goes on cannot be told"
+            ),
+        ),
+    };
+    let (group, topic) = (quoted(group), quoted(topic));
+    format!(
+        "{error}; this partition alone stands there, the others are read on. To go past it, giving up {gives_up}: stop the \
+         group's members, then stockflow group reset -g {group} -t {topic} -p {partition} --to {to} --execute"
+    )
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::records::RecordsError;
+
+    #[test]
+    fn the_command_names_what_it_gives_up() {
+        let text = |past| {
+            let error = ConsumeError::Corrupt {
+                topic: "t".into(),
+                partition: 3,
+                offset: 7,
+                past,
+                source: RecordsError::Crc {
+                    base_offset: 5,
+                    expected: 1,
+                    actual: 2,
+                },
+            };
+            sentence("t", "it's one", error.unreadable().unwrap(), &error)
+        };
+        let command = r"stockflow group reset -g 'it'\''s one' -t t -p 3 --to";
+        let wanted = format!(
+            "giving up offsets 7 to 9: stop the group's members, then {command} 10 --execute"
+        );
+        assert!(text(Some(10)).ends_with(&wanted), "{}", text(Some(10)));
+        assert!(text(Some(8)).contains("giving up offset 7:"));
+        let unknown = text(None);
+        assert!(
+            unknown.contains("everything from offset 7 to the end"),
+            "{unknown}"
+        );
+        assert!(unknown.ends_with("--to latest --execute"), "{unknown}");
+    }
+}
