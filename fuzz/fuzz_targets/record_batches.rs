@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use stockflow::wire::records::{Batches, ControlType, HEADER_LEN, Scratch};
+use stockflow::wire::records::{Batches, ControlType, Entry, HEADER_LEN, Opened, Scratch};
 
 fuzz_target!(|input: &[u8]| {
     walk(Bytes::copy_from_slice(input));
@@ -22,11 +22,21 @@ fuzz_target!(|input: &[u8]| {
 fn walk(bytes: Bytes) {
     let mut scratch = Scratch::new();
     for batch in Batches::new(bytes).flatten() {
-        if let Ok(records) = batch.records(&mut scratch) {
-            for record in records.flatten() {
-                record.headers.iter().for_each(drop);
-                ControlType::from_record(&record);
+        match batch.open(&mut scratch) {
+            Ok(Opened::Whole(records)) => {
+                for record in records.flatten() {
+                    record.headers.iter().for_each(drop);
+                    ControlType::from_record(&record);
+                }
             }
+            Ok(Opened::Stream(mut stream)) => {
+                while let Some(entry) = stream.next() {
+                    if let Ok(Entry::Record(record)) = entry {
+                        record.headers.iter().for_each(drop);
+                    }
+                }
+            }
+            Err(_) => {}
         }
     }
 }

@@ -113,8 +113,8 @@ async fn waiting_since(
                 return Ok(None);
             };
             let mut first = None;
-            let read = chunk.each(&mut scratch, |record| {
-                first = Some(record.timestamp_ms);
+            let read = chunk.each(&mut scratch, |entry| {
+                first = Some(entry.timestamp_ms());
                 ControlFlow::Break(())
             });
             read.map(|_| Some((chunk.partition(), first)))

@@ -7,7 +7,9 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use super::{ConsumeError, cursor::Taken, fetch::Held};
-use crate::wire::records::{Batch, Record, Records, RecordsError, Scratch};
+use crate::wire::records::{
+    Batch, Entry, Opened, Record, RecordStream, Records, RecordsError, Scratch,
+};
 
 /// New data of one partition, or just a new position where there is nothing to be shown.
 ///
@@ -67,17 +69,18 @@ impl Chunk {
     pub fn each(
         &self,
         scratch: &mut Scratch,
-        mut take: impl FnMut(Record<'_>) -> ControlFlow<()>,
+        mut take: impl FnMut(Entry<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, ConsumeError> {
         for batch in self.batches() {
             let mut next = self.from();
-            let records = batch.records(scratch);
-            for record in records.map_err(|error| batch.unreadable(next, error))? {
-                let record = record.map_err(|error| batch.unreadable(next, error))?;
-                next = record.offset.saturating_add(1);
-                if take(record).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+            let mut take = |entry: Entry<'_>| {
+                next = entry.offset().saturating_add(1);
+                take(entry)
+            };
+            match batch.each(scratch, &mut take) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return Ok(ControlFlow::Break(())),
+                Err(error) => return Err(batch.unreadable(next, error)),
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -114,29 +117,63 @@ impl ChunkBatch<'_> {
         Some(self.batch.header().partition_leader_epoch).filter(|epoch| *epoch >= 0)
     }
 
-    /// The records that are new, in order of their offsets. `scratch` is used only when the batch is compressed.
+    /// The records that are new, in order of their offsets. `scratch` is used only when the batch is compressed or large.
     ///
     /// # Errors
     /// When the batch cannot be decompressed: see [`Self::unreadable`].
-    pub fn records<'s>(
-        &'s self,
-        scratch: &'s mut Scratch,
-    ) -> Result<ChunkRecords<'s>, RecordsError> {
-        Ok(ChunkRecords {
-            records: self.batch.records(scratch)?,
-            from: self.chunk.from(),
+    pub fn open<'s>(&'s self, scratch: &'s mut Scratch) -> Result<ChunkRecords<'s>, RecordsError> {
+        let from = self.chunk.from();
+        Ok(match self.batch.open(scratch)? {
+            Opened::Whole(records) => ChunkRecords::Whole(WholeRecords { records, from }),
+            Opened::Stream(mut stream) => {
+                stream.skip_to(from);
+                ChunkRecords::Stream(stream)
+            }
         })
     }
+
+    fn each(
+        &self,
+        scratch: &mut Scratch,
+        take: &mut impl FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, RecordsError> {
+        match self.open(scratch)? {
+            ChunkRecords::Whole(records) => {
+                for record in records {
+                    if take(Entry::Record(record?)).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+            }
+            ChunkRecords::Stream(mut stream) => {
+                while let Some(entry) = stream.next() {
+                    if take(entry?).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The new records of one batch.
+#[derive(Debug)]
+pub enum ChunkRecords<'a> {
+    /// They are all there.
+    Whole(WholeRecords<'a>),
+    /// They come out one after the other.
+    Stream(RecordStream<'a>),
 }
 
 /// The new records of one batch; over after the first error.
 #[derive(Clone, Debug)]
-pub struct ChunkRecords<'a> {
+pub struct WholeRecords<'a> {
     records: Records<'a>,
     from: i64,
 }
 
-impl<'a> Iterator for ChunkRecords<'a> {
+impl<'a> Iterator for WholeRecords<'a> {
     type Item = Result<Record<'a>, RecordsError>;
 
     #[inline]

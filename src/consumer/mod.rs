@@ -44,7 +44,7 @@ use std::{
 use tokio::task::JoinHandle;
 
 pub use assignor::Assignor;
-pub use chunk::{Chunk, ChunkBatch, ChunkRecords};
+pub use chunk::{Chunk, ChunkBatch, ChunkRecords, WholeRecords};
 pub use error::{ConsumeError, Unreadable};
 pub use membership::{Former, LostReason, fence, read_assignment};
 pub use offsets::{

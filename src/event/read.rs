@@ -98,11 +98,19 @@ pub enum BadRecord {
     /// Timestamp is not a date and a time of day.
     #[error("Timestamp is not a date and time")]
     BadTimestamp,
+    /// The record was not read at all.
+    #[error("the record is {size} bytes long, and at most {limit} are read; its value is left out")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The largest that is read.
+        limit: usize,
+    },
 }
 
 impl BadRecord {
     /// Every [label](Self::label).
-    pub(super) const LABELS: [&'static str; 11] = [
+    pub(super) const LABELS: [&'static str; 12] = [
         "not_utf8",
         "not_json",
         "not_an_object",
@@ -114,6 +122,7 @@ impl BadRecord {
         "bad_quantity",
         "bad_price",
         "bad_timestamp",
+        "too_large",
     ];
 
     /// A short fixed name, for the label of a metric.
@@ -130,6 +139,7 @@ impl BadRecord {
             Self::BadQuantity => "bad_quantity",
             Self::BadPrice => "bad_price",
             Self::BadTimestamp => "bad_timestamp",
+            Self::TooLarge { .. } => "too_large",
         }
     }
 }

@@ -52,6 +52,7 @@ mod tests {
             BadRecord::BadQuantity,
             BadRecord::BadPrice,
             BadRecord::BadTimestamp,
+            BadRecord::TooLarge { size: 2, limit: 1 },
         ];
         let mut counts = ReasonCounts::default();
         for reason in all {

@@ -85,7 +85,7 @@ pub enum PipelineError {
     #[error(transparent)]
     Consumer(#[from] ConsumeError),
     /// Partitions stand at data that cannot be read.
-    #[error("{first}{}", others(*.more))]
+    #[error("{}{first}", others(*.more))]
     Unreadable {
         /// What stopped the first of them, and how to go past it.
         first: String,
@@ -167,8 +167,10 @@ impl PipelineError {
 fn others(more: usize) -> String {
     match more {
         0 => String::new(),
-        1 => "; another partition stands likewise, see above".to_owned(),
-        more => format!("; {more} other partitions stand likewise, see above"),
+        more => format!(
+            "{} partitions stand at data that cannot be read (see above), the first: ",
+            more + 1
+        ),
     }
 }
 

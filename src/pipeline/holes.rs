@@ -170,9 +170,10 @@ impl Answers<'_> {
                 let Some(chunk) = chunk else { break };
                 let partition = chunk.partition();
                 let questions = self.questions.get(&partition);
-                let _ = chunk.each(&mut scratch, |record| {
-                    if questions.is_some_and(|all| has(all, record.offset)) {
-                        found.entry(partition).or_default().insert(record.offset);
+                let _ = chunk.each(&mut scratch, |entry| {
+                    let offset = entry.offset();
+                    if questions.is_some_and(|all| has(all, offset)) {
+                        found.entry(partition).or_default().insert(offset);
                     }
                     ControlFlow::Continue(())
                 })?;

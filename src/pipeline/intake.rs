@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use super::{PipelineError, commits::Committed, session::Session, summary::Written};
 use crate::{
     config::IsolationLevel,
-    consumer::{Chunk, ConsumeError},
-    sink::{Appended, InputRecord, RawHeaders, Sink},
-    wire::records::Scratch,
+    consumer::{Chunk, ChunkRecords, ConsumeError},
+    sink::{Appended, InputRecord, RawHeaders, Sink, TooLarge},
+    wire::records::{Entry, MAX_RECORD, RecordStream, RecordsError, Scratch},
 };
 
 /// How many bytes of rows may wait for a flush before one is made ahead of time: what recovery may have to hold.
@@ -79,8 +79,18 @@ fn take_one(
         if taken.left == Some(0) {
             break;
         }
-        let records = match batch.records(scratch) {
-            Ok(records) => records,
+        let records = match batch.open(scratch) {
+            Ok(ChunkRecords::Whole(records)) => records,
+            Ok(ChunkRecords::Stream(mut stream)) => {
+                let epoch = batch.leader_epoch();
+                let read = take_stream(sink, partition, epoch, &mut stream, taken, now)?;
+                position = position.max(read.0);
+                if let Some(error) = read.1 {
+                    let error = batch.unreadable(position, error);
+                    return stand(sink, partition, error, taken, now);
+                }
+                continue;
+            }
             Err(error) => {
                 let error = batch.unreadable(position, error);
                 return stand(sink, partition, error, taken, now);
@@ -103,6 +113,7 @@ fn take_one(
                     key: record.key,
                     value: record.value,
                     headers: RawHeaders { count, encoded },
+                    too_large: None,
                 }
             });
         // The position behind the records is told apart, because it depends on whether all of them were taken.
@@ -121,6 +132,55 @@ fn take_one(
         sink.append(partition, chunk.leader_epoch(), [], position, now)?;
     }
     Ok(position)
+}
+
+/// Hands the records of a large batch to the sink, one by one; where the partition stands then, and what could not be read.
+fn take_stream(
+    sink: &mut Sink,
+    partition: i32,
+    epoch: Option<i32>,
+    stream: &mut RecordStream<'_>,
+    taken: &mut Taken,
+    now: DateTime<Utc>,
+) -> Result<(i64, Option<RecordsError>), PipelineError> {
+    let mut position = i64::MIN;
+    while taken.left != Some(0)
+        && let Some(entry) = stream.next()
+    {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Ok((position, Some(error))),
+        };
+        let record = match entry {
+            Entry::Record(record) => {
+                let (count, encoded) = record.headers.raw();
+                InputRecord {
+                    offset: record.offset,
+                    key: record.key,
+                    value: record.value,
+                    headers: RawHeaders { count, encoded },
+                    too_large: None,
+                }
+            }
+            Entry::TooLarge(large) => InputRecord {
+                offset: large.offset,
+                key: large.key,
+                value: None,
+                headers: RawHeaders::default(),
+                too_large: Some(TooLarge {
+                    size: large.size,
+                    limit: MAX_RECORD,
+                }),
+            },
+        };
+        position = record.offset + 1;
+        let appended = sink.append(partition, epoch, [record], i64::MIN, now)?;
+        taken.counts.add(appended);
+        if let Some(left) = &mut taken.left {
+            *left -= 1;
+        }
+    }
+    Ok((position, None))
 }
 
 /// Lets a partition stand where it cannot be read on: what was read before counts. Says where that is.

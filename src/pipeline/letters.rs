@@ -24,7 +24,7 @@ use crate::{
     sink::{DeadLetter, DeadLetters, LetterError},
     wire::{
         cluster::{Cluster, ClusterError, Topic},
-        records::{Headers, Scratch},
+        records::{Entry, Headers, Scratch},
     },
 };
 
@@ -187,7 +187,11 @@ impl Letters {
                 let Some(chunk) = chunk else {
                     return Ok(false);
                 };
-                let read = chunk.each(&mut scratch, |record| {
+                let read = chunk.each(&mut scratch, |entry| {
+                    // None of ours is that large.
+                    let Entry::Record(record) = entry else {
+                        return ControlFlow::Continue(());
+                    };
                     if let Some((partition, offset)) = self.origin.place(&record.headers)
                         && from.get(&partition).is_some_and(|from| offset >= *from)
                         && let Some(found) = found.get_mut(&partition)

@@ -13,7 +13,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::Utc;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{PipelineError, settings, stop::Stop, summary::Replayed};
 use crate::{
@@ -35,10 +35,16 @@ struct Line {
     offset: i64,
     #[serde(default)]
     key: Option<String>,
-    #[serde(default)]
-    value: Option<String>,
+    /// Null where the value was left out because it is too large.
+    #[serde(default, deserialize_with = "present")]
+    value: Option<Option<String>>,
     #[serde(default)]
     value_text: Option<String>,
+}
+
+/// A field that is there, be it null.
+fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(field).map(Some)
 }
 
 /// A letter as it is offered to the sink.
@@ -61,7 +67,9 @@ fn read(line: &[u8]) -> Result<Letter, String> {
     };
     let value = match (line.value_text, line.value) {
         (Some(text), _) => text.into_bytes(),
-        (None, Some(value)) => base64("value", &value)?,
+        (None, Some(Some(value))) => base64("value", &value)?,
+        // As it is, there is nothing in it to become a row.
+        (None, Some(None)) => Vec::new(),
         (None, None) => return Err("it has neither value nor value_text".to_owned()),
     };
     let key = line.key.map(|key| base64("key", &key)).transpose()?;
@@ -142,6 +150,7 @@ pub(super) fn replay(
             key: letter.key.as_deref(),
             value: Some(&letter.value),
             headers: Default::default(),
+            too_large: None,
         };
         let (partition, offset) = (letter.partition, letter.offset);
         match sink.replay(&mut replay, partition, &record, Utc::now())? {
@@ -236,12 +245,9 @@ mod tests {
             read(r#""value":"/w==","value_text":"{}""#),
             Ok(letter(b"{}"))
         );
-        for wrong in [
-            r#""value":"?""#,
-            r#""value":null"#,
-            r#""value":7"#,
-            r#""reason":"x""#,
-        ] {
+        // It was left out: the line may stay among those that are repaired.
+        assert_eq!(read(r#""value":null"#), Ok(letter(b"")));
+        for wrong in [r#""value":"?""#, r#""value":7"#, r#""reason":"x""#] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

@@ -11,10 +11,10 @@ use super::naming::{Kind, Purpose};
 use super::output::Output;
 use super::outputs::Due;
 use super::place::Form;
-use super::row::{self, InputRecord};
+use super::row::{self, InputRecord, TooLarge};
 use super::settings::FileDate;
 use super::{Progress, Sink};
-use crate::event::{self, ReasonCounts, Trade};
+use crate::event::{self, BadRecord, ReasonCounts, Trade};
 
 /// What became of the records of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +109,10 @@ impl Sink {
         appended: &mut Appended,
     ) -> Result<(), SinkError> {
         let Some(value) = record.value else {
+            if let Some(TooLarge { size, limit }) = record.too_large {
+                let reason = BadRecord::TooLarge { size, limit };
+                return self.bad(partition, record, reason, now, appended);
+            }
             appended.tombstones += 1;
             self.pass(
                 partition,

@@ -89,7 +89,7 @@ pub use peek::peek;
 pub use recover::{Committed, Start, Verdict};
 pub use recovery::Recovery;
 pub use replay::{Replay, ReplayOutcome};
-pub use row::{InputRecord, RawHeaders};
+pub use row::{InputRecord, RawHeaders, TooLarge};
 pub use seal::Tended;
 pub use settings::{
     BadRecords, Binding, Column, Compression, FileDate, Publish, Roll, Settings, UnknownColumn,

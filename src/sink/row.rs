@@ -29,6 +29,17 @@ pub struct InputRecord<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers.
     pub headers: RawHeaders<'a>,
+    /// Of a record that is too large to be read, and has no value here for that: its size in bytes.
+    pub too_large: Option<TooLarge>,
+}
+
+/// How large a record is that is too large to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Its size in bytes.
+    pub size: usize,
+    /// The largest that is read.
+    pub limit: usize,
 }
 
 /// The first line of a CSV file.
@@ -117,17 +128,44 @@ pub(super) fn write_dead_letter(
     record: &InputRecord<'_>,
     reason: BadRecord,
 ) {
-    let base64 = |bytes: Option<&[u8]>| bytes.map(|bytes| STANDARD.encode(bytes));
-    let line = serde_json::json!({
-        "topic": topic,
-        "partition": partition,
-        "offset": record.offset,
-        "key": base64(record.key),
-        "value": base64(record.value),
-        "reason": reason.to_string(),
-    });
-    out.extend_from_slice(line.to_string().as_bytes());
-    out.push(b'\n');
+    let mut offset_text = itoa::Buffer::new();
+    let mut partition_text = itoa::Buffer::new();
+    put(out, b"{\"key\":");
+    put_base64(out, record.key);
+    put(out, b",\"offset\":");
+    put(out, offset_text.format(record.offset).as_bytes());
+    put(out, b",\"partition\":");
+    put(out, partition_text.format(partition).as_bytes());
+    put(out, b",\"reason\":");
+    put_json(out, &reason.to_string());
+    put(out, b",\"topic\":");
+    put_json(out, topic);
+    put(out, b",\"value\":");
+    put_base64(out, record.value);
+    put(out, b"}\n");
+}
+
+/// Appends bytes as a JSON text in base64, or null; a piece at a time, because they may be many.
+fn put_base64(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    /// A multiple of three: only the last piece is padded.
+    const PIECE: usize = 3 << 10;
+    let Some(bytes) = bytes else {
+        return put(out, b"null");
+    };
+    let mut encoded = [0; PIECE / 3 * 4];
+    out.push(b'"');
+    for piece in bytes.chunks(PIECE) {
+        // The encoded piece always fits.
+        if let Ok(length) = STANDARD.encode_slice(piece, &mut encoded) {
+            out.extend_from_slice(encoded.get(..length).unwrap_or_default());
+        }
+    }
+    out.push(b'"');
+}
+
+fn put_json(out: &mut Vec<u8>, text: &str) {
+    // Writing to memory does not fail.
+    let _ = serde_json::to_writer(out, text);
 }
 
 #[cfg(test)]
@@ -152,6 +190,7 @@ mod tests {
                     key,
                     value: Some(value),
                     headers: RawHeaders::default(),
+                    too_large: None,
                 },
             );
             String::from_utf8(out).unwrap()
@@ -180,6 +219,7 @@ mod tests {
             key: None,
             value: Some(b"\xff"),
             headers: RawHeaders::default(),
+            too_large: None,
         };
         write_dead_letter(&mut out, "t", 1, &record, BadRecord::NotUtf8);
         let line: serde_json::Value = serde_json::from_slice(&out).unwrap();

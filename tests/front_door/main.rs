@@ -22,6 +22,7 @@ mod market_data;
 mod members;
 mod missing_topic;
 mod mixed_groups;
+mod oversize;
 mod own_ca;
 mod pipeline;
 mod poison;

@@ -141,7 +141,7 @@ fn poison(count: usize) -> impl Iterator<Item = Poison> {
 }
 
 /// The highest and the present memory of a process, in KiB.
-fn memory(pid: u32) -> Option<(u64, u64)> {
+pub(crate) fn memory(pid: u32) -> Option<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| -> Option<u64> {
         let line = status.lines().find(|line| line.starts_with(name))?;

@@ -8,7 +8,7 @@ use stockflow::{
     wire::{
         cluster,
         messages::{PartitionProduceData, ProduceRequest, TopicProduceData},
-        records::{BatchBuilder, Codec, HEADER_LEN, NewRecord, Scratch},
+        records::{BatchBuilder, Codec, Entry, HEADER_LEN, NewRecord, Scratch},
     },
 };
 
@@ -98,11 +98,13 @@ pub(crate) async fn publish(
 /// there; its header is right for what comes out of that.
 pub(crate) fn batch(values: &[&[u8]], codec: Codec, edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut builder = BatchBuilder::with_capacity(0);
+    let now = chrono::Utc::now().timestamp_millis();
     for value in values {
         let record = NewRecord {
             key: Some(b"IBM"),
             value: Some(value),
-            timestamp_ms: 1_762_462_740_000,
+            // Brokers delete what is older than a week.
+            timestamp_ms: now,
             ..NewRecord::default()
         };
         builder.append(&record).expect("it fits");
@@ -155,30 +157,51 @@ pub(crate) async fn append(
     partition: i32,
     batch: Vec<u8>,
 ) -> Result<i64, i16> {
+    append_all(address, topic, [(partition, batch)]).await
+}
+
+/// Appends batches as they are to partitions, one after the other; what became of the last, or of the first that was
+/// refused.
+pub(crate) async fn append_all(
+    address: &str,
+    topic: &str,
+    batches: impl IntoIterator<Item = (i32, Vec<u8>)>,
+) -> Result<i64, i16> {
     let cluster = connect(address);
     let described = cluster.make_topic(topic).await.expect("a topic");
-    let leader = described.partitions[partition as usize]
-        .leader
-        .expect("a leader");
-    let request = ProduceRequest {
-        acks: -1,
-        timeout_ms: 30_000,
-        topic_data: vec![TopicProduceData {
-            name: topic.into(),
-            partition_data: vec![PartitionProduceData {
-                index: partition,
-                records: Some(batch.into()),
+    let mut offset = -1;
+    for (partition, batch) in batches {
+        let leader = described.partitions[partition as usize].leader;
+        let request = ProduceRequest {
+            acks: -1,
+            timeout_ms: 30_000,
+            topic_data: vec![TopicProduceData {
+                name: topic.into(),
+                partition_data: vec![PartitionProduceData {
+                    index: partition,
+                    records: Some(batch.into()),
+                }],
             }],
-        }],
-        ..Default::default()
-    };
-    let answer = cluster.request(leader, cluster::Lane::Produce, &request);
-    let answer = answer.await.expect("an answer");
-    let answer = &answer.responses[0].partition_responses[0];
-    match answer.error_code {
-        0 => Ok(answer.base_offset),
-        code => Err(code),
+            ..Default::default()
+        };
+        let leader = leader.expect("a leader");
+        let mut tries = 0;
+        offset = loop {
+            let answer = cluster.request(leader, cluster::Lane::Produce, &request);
+            let answer = answer.await.expect("an answer");
+            let answer = &answer.responses[0].partition_responses[0];
+            match answer.error_code {
+                0 => break answer.base_offset,
+                // A topic that was just made: its leader does not know of it yet.
+                3 | 6 if tries < 100 => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                code => return Err(code),
+            }
+        };
     }
+    Ok(offset)
 }
 
 /// All records of a topic, by partition and offset.
@@ -195,7 +218,10 @@ pub(crate) async fn read(address: &str, topic: &str) -> Vec<((i32, i64), Raw)> {
     let mut scratch = Scratch::default();
     let mut all = Vec::new();
     while let Some(chunk) = reader.next().await.expect("data") {
-        let read = chunk.each(&mut scratch, |record| {
+        let read = chunk.each(&mut scratch, |entry| {
+            let Entry::Record(record) = entry else {
+                panic!("too large: {entry:?}")
+            };
             let headers = record.headers.iter().flatten().map(|header| {
                 let name = String::from_utf8_lossy(header.key).into_owned();
                 (name, header.value.unwrap_or_default().to_vec())

@@ -22,7 +22,7 @@ fn good(bench: &Bench<'_>, partition: i32, numbers: std::ops::Range<u64>) -> i64
 }
 
 /// The numbers of the events that have a row, in order.
-fn numbers(bench: &Bench<'_>) -> Vec<u64> {
+pub(crate) fn numbers(bench: &Bench<'_>) -> Vec<u64> {
     let quantity = |row: &String| row.split(',').nth(2)?.parse().ok();
     let rows = rows(&bench.out());
     let mut numbers: Vec<u64> = rows
@@ -43,7 +43,7 @@ fn committed(bench: &Bench<'_>, partition: i32) -> i64 {
 }
 
 /// Runs the command that a message names.
-fn obey(bench: &Bench<'_>, said: &str) {
+pub(crate) fn obey(bench: &Bench<'_>, said: &str) {
     let mut commands = said
         .lines()
         .filter_map(|line| line.split("stockflow group reset ").nth(1));

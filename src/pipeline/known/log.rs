@@ -22,7 +22,7 @@ use crate::{
         cluster::{Cluster, Lane, Topic},
         error::{CallError, ErrorCode, Remedy},
         messages::{OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic},
-        records::Scratch,
+        records::{Entry, Scratch},
     },
 };
 
@@ -176,8 +176,11 @@ pub(super) async fn scan(
                 return Ok(to);
             };
             let mut outcome = Ok(());
-            let read = chunk.each(&mut scratch, |record| {
-                if let Some(id) = record.value.and_then(trade_id) {
+            let read = chunk.each(&mut scratch, |entry| {
+                // One that is too large to be read is no trade to anybody here.
+                if let Entry::Record(record) = entry
+                    && let Some(id) = record.value.and_then(trade_id)
+                {
                     outcome = each(id);
                 }
                 match outcome {

@@ -42,6 +42,7 @@ fn letter(line: &[u8]) -> Option<Shown> {
         offset: line.offset,
         key: bytes(line.key)?,
         value: bytes(line.value)?,
+        too_large: None,
         letter: Some(Letter {
             topic: line.topic,
             reason: line.reason,

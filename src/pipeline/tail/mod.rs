@@ -8,7 +8,7 @@ mod show;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque, btree_map::Entry},
+    collections::{BTreeMap, BinaryHeap, VecDeque, btree_map},
     ops::ControlFlow,
     path::Path,
     sync::Arc,
@@ -33,7 +33,7 @@ use crate::{
     consumer::{self, Bound, Chunk, ConsumeError, Isolation, Reader},
     wire::{
         cluster::Cluster,
-        records::{Record, Scratch},
+        records::{Entry, Record, Scratch, TooLarge},
     },
 };
 
@@ -392,7 +392,7 @@ impl Topic<'_, '_> {
             return Err(error);
         };
         reader.skip(what.partition);
-        if let Entry::Vacant(new) = self.unreadable.entry(what.partition) {
+        if let btree_map::Entry::Vacant(new) = self.unreadable.entry(what.partition) {
             tracing::error!("{error}; nothing from there on is shown of this partition");
             new.insert(error);
         }
@@ -406,9 +406,13 @@ impl Topic<'_, '_> {
         chunk: &Chunk,
         mut take: impl FnMut(&mut Printer<'_>, Shown, i64) -> bool,
     ) -> Result<bool, ConsumeError> {
-        let read = chunk.each(&mut self.scratch, |record| {
-            let shown = shown(chunk.partition(), &record, self.letters);
-            match take(self.printer, shown, record.offset) {
+        let read = chunk.each(&mut self.scratch, |entry| {
+            let offset = entry.offset();
+            let shown = match entry {
+                Entry::Record(record) => shown(chunk.partition(), &record, self.letters),
+                Entry::TooLarge(large) => too_large(chunk.partition(), &large),
+            };
+            match take(self.printer, shown, offset) {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             }
@@ -461,6 +465,19 @@ impl Topic<'_, '_> {
     }
 }
 
+/// A record that is too large to be read, as it is shown.
+fn too_large(partition: i32, large: &TooLarge<'_>) -> Shown {
+    Shown {
+        timestamp_ms: large.timestamp_ms,
+        partition,
+        offset: large.offset,
+        key: large.key.map(<[u8]>::to_vec),
+        value: None,
+        too_large: Some(large.size),
+        letter: None,
+    }
+}
+
 /// A record, as it is shown. A dead letter says where it came from.
 fn shown(partition: i32, record: &Record<'_>, letters: bool) -> Shown {
     let mut shown = Shown {
@@ -469,6 +486,7 @@ fn shown(partition: i32, record: &Record<'_>, letters: bool) -> Shown {
         offset: record.offset,
         key: record.key.map(<[u8]>::to_vec),
         value: record.value.map(<[u8]>::to_vec),
+        too_large: None,
         letter: None,
     };
     if !letters {

@@ -9,7 +9,11 @@ use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
 
-use crate::{event::read_trade, pipeline::options::Format};
+use crate::{
+    event::{BadRecord, read_trade},
+    pipeline::options::Format,
+    wire::records::MAX_RECORD,
+};
 
 /// How much of a value is shown to people, in characters.
 const SHOWN: usize = 400;
@@ -30,6 +34,8 @@ pub(super) struct Shown {
     pub(super) offset: i64,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
+    /// Of a record that is too large to be read: its size in bytes.
+    pub(super) too_large: Option<usize>,
     /// Of a dead letter: where it came from, and why it is one.
     pub(super) letter: Option<Letter>,
 }
@@ -69,6 +75,11 @@ impl Style {
                 "{what}  topic {}, {place}: {reason}: {value}",
                 printable(topic)
             );
+        }
+        if let Some(size) = shown.too_large {
+            let what = self.painted("31", "bad record");
+            let reason = why_too_large(size);
+            return format!("{what}  {place}: {reason}");
         }
         let Some(value) = value else {
             return format!("{}  {place}", self.painted("2", "no value"));
@@ -133,7 +144,7 @@ fn json_of(topic: &str, shown: &Shown) -> String {
     let reason = match (&shown.letter, &trade) {
         (Some(letter), _) => Some(letter.reason.clone()),
         (None, Some(Err(reason))) => Some(reason.to_string()),
-        (None, _) => None,
+        (None, _) => shown.too_large.map(|size| why_too_large(size).to_string()),
     };
     let (partition, offset) = (shown.partition, shown.offset);
     let base64 = |bytes: &[u8]| STANDARD.encode(bytes);
@@ -177,6 +188,11 @@ fn json_of(topic: &str, shown: &Shown) -> String {
     };
     // Texts and numbers alone: this cannot fail.
     serde_json::to_string(&line).unwrap_or_default()
+}
+
+fn why_too_large(size: usize) -> BadRecord {
+    let limit = MAX_RECORD;
+    BadRecord::TooLarge { size, limit }
 }
 
 /// A value as it can stand in a line.
@@ -229,6 +245,7 @@ mod tests {
             offset: 9,
             key: Some(b"IBM".to_vec()),
             value: value.map(<[u8]>::to_vec),
+            too_large: None,
             letter: None,
         }
     }

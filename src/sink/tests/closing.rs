@@ -225,6 +225,7 @@ fn a_day_of_parts_leaves_nothing_in_the_checkpoint() {
             key: None,
             value: Some(value.as_bytes()),
             headers: Default::default(),
+            too_large: None,
         };
         sink.append(0, None, [record], second + 1, now).unwrap();
         if second % 20 == 0 {

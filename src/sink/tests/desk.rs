@@ -38,6 +38,7 @@ pub(super) fn append(
         key: NO_KEY,
         value: *value,
         headers: Default::default(),
+        too_large: None,
     });
     sink.append(0, None, records, offset + values.len() as i64, now())
 }

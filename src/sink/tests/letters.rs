@@ -26,6 +26,7 @@ pub(super) fn record(offset: i64, value: &[u8]) -> InputRecord<'_> {
         key: None,
         value: Some(value),
         headers: Default::default(),
+        too_large: None,
     }
 }
 

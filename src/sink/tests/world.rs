@@ -169,6 +169,7 @@ impl World {
             key: None,
             value: value.as_ref().map(String::as_bytes),
             headers: Default::default(),
+            too_large: None,
         });
         self.sink()
             .append(partition, Some(1), records, from + count, now)?;

@@ -2,15 +2,16 @@
 //!
 //! A record carries its own length, so its headers can be left alone until somebody asks for them.
 
-use super::batch::{Batch, TimestampType};
+use super::batch::TimestampType;
 use super::varint::{take_i32, take_i64};
-use super::{BatchHeader, Codec, MAX_DECOMPRESSED, RecordsError, Scratch};
+use super::{BatchHeader, RecordsError};
 
 /// The shortest record: length, attributes, timestamp, offset, key, value and header count, a byte each.
 const MIN_RECORD_LEN: usize = 7;
 
-/// What is said of a batch whose records are not in the order of their offsets.
-const OUT_OF_ORDER: &str = "the offsets of its records do not ascend";
+pub(super) const BAD_LENGTH: &str = "its length is malformed";
+pub(super) const TOO_LONG: &str = "it is longer than the batch";
+pub(super) const LEFT_OVER: &str = "bytes are left over behind the last record";
 
 /// The shortest header: the lengths of key and value, a byte each.
 const MIN_HEADER_LEN: usize = 2;
@@ -91,7 +92,7 @@ fn take_header<'a>(encoded: &mut &'a [u8]) -> Option<Header<'a>> {
 
 /// Length, then so many bytes; -1 is null. The outer `None` is a length that the bytes at hand cannot satisfy.
 #[inline]
-fn take_nullable<'a>(input: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+pub(super) fn take_nullable<'a>(input: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = take_i32(input)?;
     if length == -1 {
         return Some(None);
@@ -101,113 +102,68 @@ fn take_nullable<'a>(input: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     Some(Some(taken))
 }
 
-impl Batch {
-    /// The batch's records. `scratch` is used only when the batch is compressed.
-    ///
-    /// # Errors
-    /// When the body cannot be decompressed, comes to more than [`MAX_DECOMPRESSED`] bytes, or cannot hold as many
-    /// records as the header says.
-    pub fn records<'a>(&'a self, scratch: &'a mut Scratch) -> Result<Records<'a>, RecordsError> {
-        let header = self.header();
-        let body = match header.codec()? {
-            Codec::None => self.body(),
-            codec => scratch
-                .decompress(codec, self.body(), MAX_DECOMPRESSED)
-                .map_err(|reason| RecordsError::Decompress {
-                    base_offset: header.base_offset,
-                    codec,
-                    reason,
-                })?,
-        };
-        Records::new(header, body)
-    }
-}
-
 /// The records of one batch, in its order; over after the first error.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     body: &'a [u8],
     whole: usize,
-    base_offset: i64,
-    last_offset_delta: i32,
-    base_timestamp: i64,
-    append_time: Option<i64>,
-    /// Whether every offset of the batch has its record, as when it was written; compaction leaves fewer.
-    dense: bool,
+    rules: Rules,
     index: u32,
     count: u32,
 }
 
-impl<'a> Records<'a> {
-    fn new(header: &BatchHeader, body: &'a [u8]) -> Result<Self, RecordsError> {
-        let count = u32::try_from(header.record_count).ok();
-        let Some(count) = count.filter(|&count| count as usize <= body.len() / MIN_RECORD_LEN)
-        else {
-            return Err(RecordsError::Header {
-                base_offset: header.base_offset,
-                what: "the record count is more than its bytes can hold",
-            });
-        };
-        let records = Self {
-            body,
-            whole: body.len(),
+/// What a batch's header says about each of its records.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) base_offset: i64,
+    last_offset_delta: i32,
+    base_timestamp: i64,
+    append_time: Option<i64>,
+    /// Whether every offset of the batch has its record, as when it was written; compaction leaves fewer.
+    pub(super) dense: bool,
+}
+
+impl Rules {
+    pub(super) fn new(header: &BatchHeader) -> Self {
+        Self {
             base_offset: header.base_offset,
             last_offset_delta: header.last_offset_delta,
             base_timestamp: header.base_timestamp,
             append_time: (header.timestamp_type() == TimestampType::LogAppendTime)
                 .then_some(header.max_timestamp),
-            dense: i64::from(count) == i64::from(header.last_offset_delta) + 1,
-            index: 0,
-            count,
-        };
-        records.ascend()?;
-        Ok(records)
-    }
-
-    /// Looks ahead whether the offsets ascend where compaction has left holes, because there an offset that comes too late
-    /// cannot be told from a hole before it. Of a dense batch each record tells for itself.
-    fn ascend(&self) -> Result<(), RecordsError> {
-        if self.dense {
-            return Ok(());
+            dense: i64::from(header.record_count) == i64::from(header.last_offset_delta) + 1,
         }
-        let mut before = None;
-        for record in self.clone().map_while(Result::ok) {
-            if before.is_some_and(|before| record.offset <= before) {
-                return Err(RecordsError::Header {
-                    base_offset: self.base_offset,
-                    what: OUT_OF_ORDER,
-                });
-            }
-            before = Some(record.offset);
-        }
-        Ok(())
     }
 
-    /// Records not yet walked over.
-    pub fn remaining(&self) -> usize {
-        (self.count - self.index) as usize
-    }
-
+    /// Offset and timestamp of the record of this number, which stand in front of it; leaves what follows them.
     #[inline]
-    fn take(&mut self) -> Result<Record<'a>, &'static str> {
-        let length = take_i32(&mut self.body).ok_or("its length is malformed")?;
-        let (mut record, rest) = usize::try_from(length)
-            .ok()
-            .and_then(|length| self.body.split_at_checked(length))
-            .ok_or("it is longer than the batch")?;
-        self.body = rest;
-
+    pub(super) fn place(&self, index: u32, record: &mut &[u8]) -> Result<(i64, i64), &'static str> {
         // No attribute of a record is defined.
         let (_, fields) = record.split_first().ok_or("it is empty")?;
-        record = fields;
-        let timestamp_delta = take_i64(&mut record).ok_or("its timestamp is malformed")?;
-        let offset_delta = take_i32(&mut record).ok_or("its offset is malformed")?;
-        if self.dense && i64::from(offset_delta) != i64::from(self.index) {
+        *record = fields;
+        let timestamp_delta = take_i64(record).ok_or("its timestamp is malformed")?;
+        let offset_delta = take_i32(record).ok_or("its offset is malformed")?;
+        if self.dense && i64::from(offset_delta) != i64::from(index) {
             return Err("its offset is not the next one of the batch");
         }
         if !(0..=self.last_offset_delta).contains(&offset_delta) {
             return Err("its offset lies outside the batch");
         }
+        let offset = self.base_offset.wrapping_add(i64::from(offset_delta));
+        let timestamp = self
+            .append_time
+            .unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta));
+        Ok((offset, timestamp))
+    }
+
+    /// The record of this number, from its bytes behind the length.
+    #[inline]
+    pub(super) fn record<'a>(
+        &self,
+        index: u32,
+        mut record: &'a [u8],
+    ) -> Result<Record<'a>, &'static str> {
+        let (offset, timestamp_ms) = self.place(index, &mut record)?;
         let key = take_nullable(&mut record).ok_or("its key is longer than the record")?;
         let value = take_nullable(&mut record).ok_or("its value is longer than the record")?;
         let headers = take_i32(&mut record).ok_or("its header count is malformed")?;
@@ -219,10 +175,8 @@ impl<'a> Records<'a> {
             return Err("bytes are left over behind it");
         }
         Ok(Record {
-            offset: self.base_offset.wrapping_add(i64::from(offset_delta)),
-            timestamp_ms: self
-                .append_time
-                .unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta)),
+            offset,
+            timestamp_ms,
             key,
             value,
             headers: Headers {
@@ -230,6 +184,76 @@ impl<'a> Records<'a> {
                 encoded: record,
             },
         })
+    }
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn new(header: &BatchHeader, body: &'a [u8]) -> Result<Self, RecordsError> {
+        let count = u32::try_from(header.record_count).ok();
+        let Some(count) = count.filter(|&count| count as usize <= body.len() / MIN_RECORD_LEN)
+        else {
+            return Err(RecordsError::Header {
+                base_offset: header.base_offset,
+                what: "the record count is more than its bytes can hold",
+            });
+        };
+        let records = Self {
+            body,
+            whole: body.len(),
+            rules: Rules::new(header),
+            index: 0,
+            count,
+        };
+        records.ascend()?;
+        Ok(records)
+    }
+
+    /// Looks ahead whether the offsets ascend where compaction has left holes, because there an offset that comes too late
+    /// cannot be told from a hole before it. Of a dense batch each record tells for itself.
+    fn ascend(&self) -> Result<(), RecordsError> {
+        if self.rules.dense {
+            return Ok(());
+        }
+        let mut order = Order::default();
+        for record in self.clone().map_while(Result::ok) {
+            order.next(self.rules.base_offset, record.offset)?;
+        }
+        Ok(())
+    }
+
+    /// Records not yet walked over.
+    pub fn remaining(&self) -> usize {
+        (self.count - self.index) as usize
+    }
+
+    #[inline]
+    fn take(&mut self) -> Result<Record<'a>, &'static str> {
+        let length = take_i32(&mut self.body).ok_or(BAD_LENGTH)?;
+        let (record, rest) = usize::try_from(length)
+            .ok()
+            .and_then(|length| self.body.split_at_checked(length))
+            .ok_or(TOO_LONG)?;
+        self.body = rest;
+        self.rules.record(self.index, record)
+    }
+}
+
+/// Whether offsets ascend.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Order {
+    last: Option<i64>,
+}
+
+impl Order {
+    pub(super) fn next(&mut self, base_offset: i64, offset: i64) -> Result<(), RecordsError> {
+        if self.last.is_some_and(|last| offset <= last) {
+            return Err(RecordsError::Header {
+                base_offset,
+                what: "the offsets of its records do not ascend",
+            });
+        }
+        self.last = Some(offset);
+        Ok(())
     }
 }
 
@@ -245,10 +269,10 @@ impl<'a> Iterator for Records<'a> {
             let position = self.whole - self.body.len();
             self.body = &[];
             return Some(Err(RecordsError::Record {
-                base_offset: self.base_offset,
+                base_offset: self.rules.base_offset,
                 index: self.index,
-                position,
-                what: "bytes are left over behind the last record",
+                position: position as u64,
+                what: LEFT_OVER,
             }));
         }
         let position = self.whole - self.body.len();
@@ -262,9 +286,9 @@ impl<'a> Iterator for Records<'a> {
                 self.count = index;
                 self.body = &[];
                 Some(Err(RecordsError::Record {
-                    base_offset: self.base_offset,
+                    base_offset: self.rules.base_offset,
                     index,
-                    position,
+                    position: position as u64,
                     what,
                 }))
             }

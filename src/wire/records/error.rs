@@ -74,7 +74,7 @@ pub enum RecordsError {
         /// Which record of the batch, from 0.
         index: u32,
         /// Where in the decompressed body that record begins.
-        position: usize,
+        position: u64,
         /// What is wrong.
         what: &'static str,
     },

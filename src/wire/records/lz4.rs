@@ -8,13 +8,16 @@
 //! Everything goes through checked slices: input that lies runs into an error, never out of a buffer.
 //!
 //! Of the [frame format](https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md) all is read but dictionaries;
-//! checksums are verified where there are any. Invariant: the buffer grows by what a block of the size at hand can come
-//! to at most, and never beyond the limit.
+//! checksums are verified where there are any. One block comes out at a time; the buffer grows by what a block of the size
+//! at hand can come to at most.
 
 mod compress;
 
 pub(super) use compress::Compressor;
 
+use std::hash::Hasher as _;
+
+use super::unpack::make_room;
 use twox_hash::XxHash32;
 
 const MAGIC: u32 = 0x184D_2204;
@@ -44,124 +47,177 @@ const MIN_MATCH: usize = 4;
 /// No block comes to more than so many times its size: a length grows by at most 255 with each byte.
 const MOST_EXPANSION: usize = 255;
 
-/// Decompresses the frames in `input` into the front of `out`, which may hold anything and grows as needed. Says how many
-/// bytes came out.
-///
-/// # Errors
-/// What is wrong with the input; or that more than `limit` bytes come out.
-pub(super) fn decompress(
-    mut input: &[u8],
-    out: &mut Vec<u8>,
-    limit: usize,
-) -> Result<usize, &'static str> {
-    let mut end = 0;
-    while !input.is_empty() {
-        let magic = take_u32(&mut input).ok_or(CUT_SHORT)?;
-        if magic & !0xf == SKIPPABLE {
-            let size = take_u32(&mut input).ok_or(CUT_SHORT)?;
-            take(&mut input, size as usize).ok_or(CUT_SHORT)?;
-        } else if magic == MAGIC {
-            end = frame(&mut input, out, end, limit)?;
-        } else {
-            return Err("it does not begin as an LZ4 frame does");
-        }
-    }
-    Ok(end)
-}
+/// How far back a match of a linked block reaches at most.
+pub(super) const HISTORY: usize = 64 << 10;
 
 const CUT_SHORT: &str = "it is cut short";
-/// The error of input that comes to more than the limit.
-pub(super) const TOO_LARGE: &str = "it comes to more than the bytes that are allowed";
 const BAD_BLOCK: &str = "a block is malformed";
+const LONG_BLOCK: &str = "a block comes to more than its frame allows";
 
-/// One frame, behind its magic; where its content ends in `out`.
-fn frame(
-    input: &mut &[u8],
-    out: &mut Vec<u8>,
-    start: usize,
-    limit: usize,
-) -> Result<usize, &'static str> {
-    let descriptor = *input;
-    let &[flags, block_size] = take(input, 2)
-        .and_then(|bytes| bytes.first_chunk::<2>())
-        .ok_or(CUT_SHORT)?;
-    if flags & VERSION_MASK != VERSION {
-        return Err("its version is not 1");
-    }
-    if flags & DICTIONARY != 0 {
-        return Err("it needs a dictionary");
-    }
-    let block_limit: usize = match block_size >> 4 {
-        size @ 4..=7 => 1 << (8 + 2 * u32::from(size)),
-        _ => return Err("its block size is not one"),
-    };
-    let mut promised = None;
-    if flags & CONTENT_SIZE != 0 {
-        let bytes = take(input, 8).and_then(|bytes| bytes.first_chunk::<8>());
-        promised = Some(u64::from_le_bytes(*bytes.ok_or(CUT_SHORT)?));
-    }
-    let described = descriptor.len() - input.len();
-    let hash = XxHash32::oneshot(0, descriptor.get(..described).unwrap_or_default());
-    let &[check] = take(input, 1)
-        .and_then(|bytes| bytes.first_chunk::<1>())
-        .ok_or(CUT_SHORT)?;
-    if check != (hash >> 8) as u8 {
-        return Err("its header's checksum is wrong");
+/// What is left of the frames in an input.
+pub(super) struct Frames<'a> {
+    input: &'a [u8],
+    frame: Option<Frame>,
+}
+
+/// A frame that has begun.
+struct Frame {
+    flags: u8,
+    block_limit: usize,
+    promised: Option<u64>,
+    /// Where in the buffer its content begins, or what of it is still there.
+    floor: usize,
+    /// How much it came to.
+    length: u64,
+    hash: XxHash32,
+}
+
+impl<'a> Frames<'a> {
+    pub(super) fn new(input: &'a [u8]) -> Self {
+        Self { input, frame: None }
     }
 
-    let mut end = start;
-    loop {
+    /// The buffer begins so many bytes later than it did; [`HISTORY`] was left.
+    pub(super) fn moved(&mut self, by: usize) {
+        if let Some(frame) = &mut self.frame {
+            frame.floor = frame.floor.saturating_sub(by);
+        }
+    }
+
+    /// Decompresses the next block behind the first `end` bytes of `out`, where what came out before it stands; the rest
+    /// may hold anything, and grows as needed. Where the block ends; `None` when there is none.
+    ///
+    /// # Errors
+    /// What is wrong with the input.
+    pub(super) fn more(
+        &mut self,
+        out: &mut Vec<u8>,
+        end: usize,
+    ) -> Result<Option<usize>, &'static str> {
+        loop {
+            if let Some(frame) = &mut self.frame {
+                match frame.block(&mut self.input, out, end)? {
+                    Some(end) => return Ok(Some(end)),
+                    None => self.frame = None,
+                }
+            }
+            if self.input.is_empty() {
+                return Ok(None);
+            }
+            let magic = take_u32(&mut self.input).ok_or(CUT_SHORT)?;
+            if magic & !0xf == SKIPPABLE {
+                let size = take_u32(&mut self.input).ok_or(CUT_SHORT)?;
+                take(&mut self.input, size as usize).ok_or(CUT_SHORT)?;
+            } else if magic == MAGIC {
+                self.frame = Some(Frame::begin(&mut self.input, end)?);
+            } else {
+                return Err("it does not begin as an LZ4 frame does");
+            }
+        }
+    }
+}
+
+impl Frame {
+    /// Reads what stands behind the magic.
+    fn begin(input: &mut &[u8], floor: usize) -> Result<Self, &'static str> {
+        let descriptor = *input;
+        let &[flags, block_size] = take(input, 2)
+            .and_then(|bytes| bytes.first_chunk::<2>())
+            .ok_or(CUT_SHORT)?;
+        if flags & VERSION_MASK != VERSION {
+            return Err("its version is not 1");
+        }
+        if flags & DICTIONARY != 0 {
+            return Err("it needs a dictionary");
+        }
+        let block_limit: usize = match block_size >> 4 {
+            size @ 4..=7 => 1 << (8 + 2 * u32::from(size)),
+            _ => return Err("its block size is not one"),
+        };
+        let mut promised = None;
+        if flags & CONTENT_SIZE != 0 {
+            let bytes = take(input, 8).and_then(|bytes| bytes.first_chunk::<8>());
+            promised = Some(u64::from_le_bytes(*bytes.ok_or(CUT_SHORT)?));
+        }
+        let described = descriptor.len() - input.len();
+        let hash = XxHash32::oneshot(0, descriptor.get(..described).unwrap_or_default());
+        let &[check] = take(input, 1)
+            .and_then(|bytes| bytes.first_chunk::<1>())
+            .ok_or(CUT_SHORT)?;
+        if check != (hash >> 8) as u8 {
+            return Err("its header's checksum is wrong");
+        }
+        Ok(Self {
+            flags,
+            block_limit,
+            promised,
+            floor,
+            length: 0,
+            hash: XxHash32::with_seed(0),
+        })
+    }
+
+    /// The next block; `None` when the frame is over.
+    fn block(
+        &mut self,
+        input: &mut &[u8],
+        out: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<Option<usize>, &'static str> {
         let size = take_u32(input).ok_or(CUT_SHORT)?;
         if size == 0 {
-            break;
+            return self.finish(input).map(|()| None);
         }
         let block = take(input, (size & !STORED) as usize).ok_or(CUT_SHORT)?;
-        if flags & BLOCK_CHECKSUMS != 0
+        if self.flags & BLOCK_CHECKSUMS != 0
             && take_u32(input).ok_or(CUT_SHORT)? != XxHash32::oneshot(0, block)
         {
             return Err("a block's checksum is wrong");
         }
-        if block.len() > block_limit {
+        if block.len() > self.block_limit {
             return Err("a block is longer than its frame allows");
         }
-        let before = end;
+        let end;
         if size & STORED == 0 {
-            let most = block_limit.min(block.len().saturating_mul(MOST_EXPANSION));
-            let most = (before + most).min(limit);
+            let most = self
+                .block_limit
+                .min(block.len().saturating_mul(MOST_EXPANSION));
+            let most = start + most;
             make_room(out, most + STEP);
-            let floor = if flags & INDEPENDENT == 0 {
-                start
+            let floor = if self.flags & INDEPENDENT == 0 {
+                self.floor
             } else {
-                before
+                start
             };
-            end = decode(block, out, before, floor, most)?;
+            end = decode(block, out, start, floor, most)?;
         } else {
-            end += block.len();
-            if end > limit {
-                return Err(TOO_LARGE);
-            }
+            end = start + block.len();
             make_room(out, end + STEP);
-            out.get_mut(before..end)
+            out.get_mut(start..end)
                 .ok_or(BAD_BLOCK)?
                 .copy_from_slice(block);
         }
+        self.length += (end - start) as u64;
+        if self.flags & CONTENT_CHECKSUM != 0 {
+            self.hash.write(out.get(start..end).unwrap_or_default());
+        }
+        Ok(Some(end))
     }
-    let content = out.get(start..end).unwrap_or_default();
-    if flags & CONTENT_CHECKSUM != 0
-        && take_u32(input).ok_or(CUT_SHORT)? != XxHash32::oneshot(0, content)
-    {
-        return Err("its content's checksum is wrong");
-    }
-    if promised.is_some_and(|promised| promised != content.len() as u64) {
-        return Err("its content is not as long as it says");
-    }
-    Ok(end)
-}
 
-/// Lengthens a buffer; doubling, so that many small blocks do not move it many times.
-fn make_room(out: &mut Vec<u8>, len: usize) {
-    if out.len() < len {
-        out.resize(len.max(out.len().saturating_mul(2)), 0);
+    /// What stands behind the last block.
+    fn finish(&self, input: &mut &[u8]) -> Result<(), &'static str> {
+        if self.flags & CONTENT_CHECKSUM != 0
+            && take_u32(input).ok_or(CUT_SHORT)? != self.hash.finish_32()
+        {
+            return Err("its content's checksum is wrong");
+        }
+        if self
+            .promised
+            .is_some_and(|promised| promised != self.length)
+        {
+            return Err("its content is not as long as it says");
+        }
+        Ok(())
     }
 }
 
@@ -199,7 +255,7 @@ fn decode(
             }
             let source = block.get(from..from + literals).ok_or(BAD_BLOCK)?;
             if literals > most - at {
-                return Err(TOO_LARGE);
+                return Err(LONG_BLOCK);
             }
             if literals > SHORT || copy_in_steps(block, from, out, at, literals).is_none() {
                 out.get_mut(at..at + literals)
@@ -228,7 +284,7 @@ fn decode(
             return Err(BAD_BLOCK);
         }
         if length > most - at {
-            return Err(TOO_LARGE);
+            return Err(LONG_BLOCK);
         }
         repeat(out, at, offset, length).ok_or(BAD_BLOCK)?;
         at += length;

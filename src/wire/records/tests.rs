@@ -1,6 +1,7 @@
 //! Properties of the whole codec, with two foreign implementations as oracles.
 
 mod cases;
+mod large;
 
 use super::*;
 use bytes::{Bytes, BytesMut};
