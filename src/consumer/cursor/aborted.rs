@@ -2,55 +2,78 @@
 
 use std::collections::HashSet;
 
-use crate::wire::{
-    messages::AbortedTransaction,
-    records::{Batch, ControlType, RecordsError, Scratch},
-};
+use super::contradiction;
+use crate::wire::records::{Batch, ControlType, RecordsError, Scratch};
 
 #[derive(Debug)]
-pub(super) struct Aborted {
-    /// First offset and producer id, the lowest last.
-    ahead: Vec<(i64, i64)>,
+pub(super) struct Aborted<'a> {
+    /// First offset and producer id, the lowest first.
+    ahead: &'a [(i64, i64)],
     /// Producers whose aborted transaction began and has not ended.
     open: HashSet<i64>,
+    /// Producers whose records were shown since their last marker.
+    shown: HashSet<i64>,
+    /// Whether there is a list at all.
+    committed: bool,
 }
 
-impl Aborted {
-    pub(super) fn new(listed: &[AbortedTransaction]) -> Self {
-        let mut ahead: Vec<_> = listed
-            .iter()
-            .map(|transaction| (transaction.first_offset, transaction.producer_id))
-            .collect();
-        ahead.sort_unstable_by(|a, b| b.cmp(a));
+impl<'a> Aborted<'a> {
+    pub(super) fn new(sorted: &'a [(i64, i64)], committed: bool) -> Self {
         Self {
-            ahead,
+            ahead: sorted,
             open: HashSet::new(),
+            shown: HashSet::new(),
+            committed,
         }
     }
 
     /// Whether the batch's records are to be shown. Batches have to come in their order.
+    ///
+    /// # Errors
+    /// When a marker cannot be read, or says of a transaction what the list does not.
     pub(super) fn shows(&mut self, batch: &Batch) -> Result<bool, RecordsError> {
         let header = batch.header();
-        while let Some(&(first_offset, producer)) = self.ahead.last()
+        let producer = header.producer_id;
+        while let Some((&(first_offset, producer), rest)) = self.ahead.split_first()
             && first_offset <= header.last_offset()
         {
-            self.ahead.pop();
+            self.ahead = rest;
             self.open.insert(producer);
         }
-        if header.is_control() {
-            if self.open.contains(&header.producer_id) && ends_in_abort(batch)? {
-                self.open.remove(&header.producer_id);
+        if !header.is_control() {
+            let shown = !(header.is_transactional() && self.open.contains(&producer));
+            if shown && header.is_transactional() && self.committed {
+                self.shown.insert(producer);
             }
-            return Ok(false);
+            return Ok(shown);
         }
-        Ok(!(header.is_transactional() && self.open.contains(&header.producer_id)))
+        // Markers of transactions that wrote nothing here are in no list.
+        let shown = self.shown.remove(&producer);
+        let open = self.open.contains(&producer);
+        if shown || open {
+            match marker(batch)? {
+                Some(ControlType::Abort) if shown => {
+                    let what = "it aborts a transaction that is not in the list of aborted ones";
+                    return Err(contradiction(batch, what));
+                }
+                Some(ControlType::Abort) => {
+                    self.open.remove(&producer);
+                }
+                Some(ControlType::Commit) if open => {
+                    let what = "it commits a transaction that is in the list of aborted ones";
+                    return Err(contradiction(batch, what));
+                }
+                _ => {}
+            }
+        }
+        Ok(false)
     }
 }
 
-fn ends_in_abort(batch: &Batch) -> Result<bool, RecordsError> {
+fn marker(batch: &Batch) -> Result<Option<ControlType>, RecordsError> {
     let mut scratch = Scratch::new();
     match batch.records(&mut scratch)?.next() {
-        Some(record) => Ok(ControlType::from_record(&record?) == Some(ControlType::Abort)),
-        None => Ok(false),
+        Some(record) => Ok(ControlType::from_record(&record?)),
+        None => Ok(None),
     }
 }

@@ -184,7 +184,7 @@ impl Log {
     }
 
     /// What a broker answers at `position`: whole batches from the one that holds it, cut after `size` bytes.
-    fn answer(&self, position: i64, size: usize) -> (Bytes, Vec<AbortedTransaction>) {
+    fn answer(&self, position: i64, size: usize) -> Answer {
         let mut bytes = Vec::new();
         for (_, next, batch) in &self.batches {
             if *next > position {
@@ -205,8 +205,46 @@ impl Log {
             producer_id,
             first_offset,
         });
-        (bytes.into(), aborted.collect())
+        Answer {
+            records: bytes.into(),
+            aborted: Some(aborted.collect()),
+            high_watermark: self.end,
+            leader_epoch: 7,
+        }
     }
+}
+
+/// Asks until the end of the log and shows what came. `spoil` may change each answer, which it gets with its number.
+fn read_all(
+    log: &Log,
+    start: i64,
+    sizes: &[usize],
+    mut spoil: impl FnMut(usize, &mut Answer),
+) -> Result<(Vec<i64>, i64), TestCaseError> {
+    let end = log.batches.last().map_or(0, |(_, next, _)| *next);
+    let mut cursor = Cursor::at(start, None);
+    let (mut seen, mut doubt) = (Vec::new(), Witness::default());
+    let mut sizes = sizes.iter().cycle().enumerate();
+    let mut still = 0;
+    while cursor.position() < end {
+        let (number, size) = sizes.next().unwrap();
+        let mut answer = log.answer(cursor.position(), *size);
+        spoil(number, &mut answer);
+        let before = cursor.position();
+        let mut taken = cursor.take(answer, std::mem::take(&mut doubt));
+        doubt = std::mem::take(&mut taken.doubt);
+        prop_assert_eq!(taken.from, before);
+        prop_assert_eq!(taken.next_offset, cursor.position());
+        if taken.next_offset == before {
+            prop_assert!(taken.batches.is_empty());
+            still += 1;
+            prop_assert!(still <= 4, "it never moves: {:?}", taken.fault);
+        } else {
+            still = 0;
+        }
+        seen.extend(offsets(&taken));
+    }
+    Ok((seen, cursor.position()))
 }
 
 proptest! {
@@ -218,31 +256,104 @@ proptest! {
     ) {
         let log = Log::of(&ops);
         let end = log.batches.last().map_or(0, |(_, next, _)| *next);
-        let mut cursor = Cursor::at(start, None);
-        let mut seen = Vec::new();
-        let mut sizes = sizes.iter().cycle();
-        while cursor.position() < end {
-            let (records, aborted) = log.answer(cursor.position(), *sizes.next().unwrap());
-            let before = cursor.position();
-            let taken = cursor.take(records, &aborted);
-            prop_assert_eq!(&taken.fault, &None);
-            prop_assert_eq!(taken.from, before);
-            prop_assert_eq!(taken.next_offset, cursor.position());
-            prop_assert!(taken.next_offset > before, "a whole batch always moves the position");
-            prop_assert_eq!(taken.leader_epoch, Some(7));
-            seen.extend(offsets(&taken));
-        }
+        let mut answers = 0;
+        let (seen, position) = read_all(&log, start, &sizes, |_, _| answers += 1)?;
         let expected: Vec<_> = log.visible.range(start..).copied().collect();
         prop_assert_eq!(seen, expected);
-        prop_assert_eq!(cursor.position(), end.max(start));
+        prop_assert_eq!(position, end.max(start));
+        prop_assert!(answers <= 2 * log.batches.len(), "no answer is asked for more than twice");
+    }
+
+    /// One flipped bit where no checksum is, in any answer: the records are right all the same.
+    #[test]
+    fn believes_no_flipped_bit(
+        ops in prop::collection::vec(op(), 1..30),
+        start in 0..60i64,
+        sizes in prop::collection::vec(0..900usize, 1..8),
+        number in 0..12usize,
+        place in any::<prop::sample::Index>(),
+        field in 0..6u8,
+        bit in 0..64u32,
+    ) {
+        let log = Log::of(&ops);
+        let (seen, _) = read_all(&log, start, &sizes, |asked, answer| {
+            if asked == number {
+                flip(answer, place, field, bit);
+            }
+        })?;
+        let expected: Vec<_> = log.visible.range(start..).copied().collect();
+        prop_assert_eq!(seen, expected);
     }
 
     #[test]
     fn no_bytes_panic_or_move_backwards(bytes in prop::collection::vec(any::<u8>(), 0..200), position in 0..100i64) {
         let mut cursor = Cursor::at(position, None);
-        let taken = cursor.take(bytes.into(), &[]);
+        let answer = Answer { records: bytes.into(), ..Answer::default() };
+        let taken = cursor.take(answer, Witness::default());
         prop_assert!(taken.next_offset >= position);
     }
+}
+
+/// Flips a bit of a base offset or a leader epoch, of the list of aborted transactions, or of the high watermark.
+fn flip(answer: &mut Answer, place: prop::sample::Index, field: u8, bit: u32) {
+    let aborted = answer.aborted.as_mut().unwrap();
+    match field {
+        0..=3 => {
+            let mut starts = vec![];
+            let mut at = 0;
+            while let Some(length) = answer.records.get(at + 8..at + 12) {
+                starts.push(at);
+                at += 12 + u32::from_be_bytes(length.try_into().unwrap()) as usize;
+            }
+            let mut bytes = answer.records.to_vec();
+            // The low bits are the ones that can be mistaken for what compaction does.
+            let (from, bits) = match field {
+                0 => (12, bit % 32),
+                1 => (0, bit),
+                _ => (0, bit % 6),
+            };
+            let last = if from == 12 { 15 } else { 7 };
+            if let Some(at) = (!starts.is_empty()).then(|| starts[place.index(starts.len())])
+                && let Some(byte) = bytes.get_mut(at + last - bits as usize / 8)
+            {
+                *byte ^= 1 << (bits % 8);
+            }
+            answer.records = bytes.into();
+        }
+        4 if !aborted.is_empty() => {
+            let index = place.index(aborted.len());
+            if bit.is_multiple_of(2) {
+                aborted[index].first_offset ^= 1 << (bit / 8);
+            } else {
+                aborted[index].producer_id ^= 1 << (bit / 16);
+            }
+        }
+        _ => answer.high_watermark ^= 1 << bit,
+    }
+}
+
+/// An answer of these batches.
+fn answer(records: impl Into<Bytes>) -> Answer {
+    Answer {
+        records: records.into(),
+        aborted: Some(Vec::new()),
+        high_watermark: 1_000,
+        leader_epoch: 7,
+    }
+}
+
+/// What is taken when an answer is the same twice.
+fn twice(cursor: &mut Cursor, answer: &Answer) -> Taken {
+    let first = cursor.take(answer.clone(), Witness::default());
+    assert!(
+        first.batches.is_empty() && first.fault.is_none(),
+        "{first:?}"
+    );
+    cursor.take(answer.clone(), first.doubt)
+}
+
+fn contradicts(taken: &Taken, expected: &str) -> bool {
+    matches!(&taken.fault, Some(Fault::Corrupt(RecordsError::Header { what, .. }, _)) if what.contains(expected))
 }
 
 #[test]
@@ -252,7 +363,7 @@ fn takes_what_comes_before_a_damaged_batch() {
     bytes.extend(batch(2, &[b"c"], 0, 0, -1, Codec::None));
     bytes[whole + 62] ^= 1;
     let mut cursor = Cursor::at(1, None);
-    let taken = cursor.take(bytes.into(), &[]);
+    let taken = twice(&mut cursor, &answer(bytes));
     assert_eq!(offsets(&taken), [1]);
     assert_eq!(cursor.position(), 2);
     assert!(matches!(
@@ -262,14 +373,75 @@ fn takes_what_comes_before_a_damaged_batch() {
 }
 
 #[test]
+fn refuses_what_no_broker_can_mean() {
+    let one = |base| batch(base, &[b"a"], 0, 0, -1, Codec::None);
+    let taken = Cursor::at(5, None).take(answer(one(0)), Witness::default());
+    assert!(contradicts(&taken, "ends below"), "{taken:?}");
+
+    // Behind a batch that was read, the next one cannot begin below.
+    let mut cursor = Cursor::at(0, None);
+    twice(&mut cursor, &answer(one(0)));
+    let two = batch(0, &[b"a", b"b"], 0, 0, -1, Codec::None);
+    let taken = cursor.take(answer(two), Witness::default());
+    assert!(contradicts(&taken, "overlaps"), "{taken:?}");
+
+    let mut older = one(1);
+    assign_offset(&mut older, 1, 6);
+    let taken = cursor.take(answer(older), Witness::default());
+    assert!(contradicts(&taken, "lower than that"), "{taken:?}");
+
+    let mut newer = one(1);
+    assign_offset(&mut newer, 1, 8);
+    let taken = cursor.take(answer(newer), Witness::default());
+    assert!(contradicts(&taken, "none that this leader"), "{taken:?}");
+
+    // The answer before was another one.
+    let first = Cursor::at(0, None).take(answer(one(2)), Witness::default());
+    let taken = Cursor::at(0, None).take(answer(one(3)), first.doubt);
+    assert!(contradicts(&taken, "two answers"), "{taken:?}");
+    assert!(taken.batches.is_empty());
+}
+
+#[test]
+fn refuses_markers_that_contradict_the_list() {
+    let marker = |abort: bool| {
+        let key = [0, 0, 0, u8::from(!abort)];
+        batch(1, &[&key], 0, TRANSACTIONAL | CONTROL, 1, Codec::None)
+    };
+    let data = batch(0, &[b"a"], 0, TRANSACTIONAL, 1, Codec::None);
+    let aborts = answer([data.clone(), marker(true)].concat());
+    let mut cursor = Cursor::at(0, None);
+    let taken = twice(&mut cursor, &aborts);
+    assert!(contradicts(&taken, "not in the list"), "{taken:?}");
+    assert!(
+        taken.batches.is_empty(),
+        "nothing of such an answer is shown"
+    );
+    assert_eq!(cursor, Cursor::at(0, None));
+
+    let mut commits = answer([data, marker(false)].concat());
+    commits.aborted = Some(vec![AbortedTransaction {
+        producer_id: 1,
+        first_offset: 0,
+    }]);
+    let taken = twice(&mut Cursor::at(0, None), &commits);
+    assert!(contradicts(&taken, "in the list"), "{taken:?}");
+
+    let uncommitted = Answer {
+        aborted: None,
+        ..aborts
+    };
+    let taken = twice(&mut Cursor::at(0, None), &uncommitted);
+    assert_eq!((offsets(&taken), taken.fault), (vec![0], None));
+}
+
+#[test]
 fn says_when_nothing_moves() {
-    let below = batch(0, &[b"a"], 0, 0, -1, Codec::None);
-    let length = below.len();
-    let taken = Cursor::at(5, None).take(below.clone().into(), &[]);
-    assert_eq!(taken.fault, Some(Fault::NoProgress(length)));
-    let taken = Cursor::at(0, None).take(Bytes::from(below).slice(..length - 1), &[]);
-    assert_eq!(taken.fault, Some(Fault::NoProgress(length - 1)));
-    let taken = Cursor::at(0, None).take(Bytes::new(), &[]);
+    let whole = Bytes::from(batch(0, &[b"a"], 0, 0, -1, Codec::None));
+    let cut = whole.slice(..whole.len() - 1);
+    let taken = Cursor::at(0, None).take(answer(cut.clone()), Witness::default());
+    assert_eq!(taken.fault, Some(Fault::NoProgress(cut.len())));
+    let taken = Cursor::at(0, None).take(answer(Bytes::new()), Witness::default());
     assert_eq!(taken.fault, None);
 }
 

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     consumer::{
-        cursor::Cursor,
+        cursor::{Cursor, Witness},
         retry::{FIRST_PAUSE, LONGEST_PAUSE},
     },
     wire::cluster::Topic,
@@ -58,6 +58,8 @@ enum Place {
 #[derive(Clone, Debug)]
 struct Slot {
     cursor: Cursor,
+    /// What the last answer left in doubt.
+    doubt: Witness,
     place: Place,
     /// In a row, without a good answer in between.
     failures: u32,
@@ -102,6 +104,7 @@ impl Board {
         for (&partition, &(position, leader_epoch)) in positions {
             let slot = Slot {
                 cursor: Cursor::at(position, leader_epoch),
+                doubt: Witness::default(),
                 place: Place::Homeless,
                 failures: 0,
                 faults: 0,
@@ -236,6 +239,19 @@ impl Board {
         (here && slot.cursor == ask.cursor).then_some(slot)
     }
 
+    /// What the answer before left in doubt.
+    pub(super) fn recall(&mut self, node: i32, ask: &Ask) -> Witness {
+        let slot = self.asked(node, ask);
+        slot.map_or_else(Witness::default, |slot| std::mem::take(&mut slot.doubt))
+    }
+
+    /// Keeps what an answer left in doubt for the one after it.
+    pub(super) fn doubt(&mut self, node: i32, ask: &Ask, doubt: Witness) {
+        if let Some(slot) = self.asked(node, ask) {
+            slot.doubt = doubt;
+        }
+    }
+
     /// A good answer: the partition goes on from `cursor`. Whether it counts, and whether it ended a streak of failures
     /// that was told.
     pub(super) fn advance(&mut self, node: i32, ask: &Ask, cursor: Cursor) -> (bool, bool) {
@@ -321,18 +337,16 @@ impl Board {
         }
     }
 
-    /// Goes on at another position of the same log; whether the answer counts.
-    pub(super) fn go_back(
-        &mut self,
-        node: i32,
-        ask: &Ask,
-        position: i64,
-        epoch: Option<i32>,
-    ) -> bool {
+    /// Goes on at another position of the same log, when it is said for the second time; whether it did.
+    pub(super) fn go_back(&mut self, node: i32, ask: &Ask, position: i64, epoch: i32) -> bool {
         let Some(slot) = self.asked(node, ask) else {
             return false;
         };
-        slot.cursor = Cursor::at(position, epoch);
+        if !slot.doubt.parted_again(epoch, position) {
+            return false;
+        }
+        slot.cursor = Cursor::at(position, Some(epoch).filter(|epoch| *epoch >= 0));
+        slot.doubt = Witness::default();
         true
     }
 
@@ -353,6 +367,7 @@ impl Board {
     pub(super) fn reset(&mut self, partition: i32, position: i64) {
         if let Some(slot) = self.slots.get_mut(&partition) {
             slot.cursor = Cursor::at(position, None);
+            slot.doubt = Witness::default();
             slot.place = Place::Homeless;
         }
     }

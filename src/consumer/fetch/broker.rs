@@ -1,6 +1,9 @@
 //! The task that asks one leader for data, in one long poll after another.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Fetched, Held, LONG_POLL, MOST_IN_FLIGHT, Shared,
@@ -9,8 +12,8 @@ use super::{
 };
 use crate::{
     consumer::{
-        Chunk, ConsumeError,
-        cursor::{Action, Fault, action},
+        Chunk, ConsumeError, Isolation,
+        cursor::{Action, Answer, Fault, action},
     },
     wire::{
         cluster::Lane,
@@ -42,7 +45,21 @@ pub(super) async fn serve(shared: Arc<Shared>, node: i32) {
             Ok(answer) => match ErrorCode::check(answer.error_code) {
                 Ok(()) => {
                     session.answered(answer.session_id);
-                    shared.take(node, &asks, answer, session.is_agreed()).await;
+                    match sorted_out(&shared.settings.topic, &asks, answer) {
+                        Some(answered) => {
+                            shared
+                                .take(node, &asks, answered, session.is_agreed())
+                                .await;
+                        }
+                        None => {
+                            tracing::warn!(
+                                node,
+                                "the answer to a fetch is about partitions that were not asked for, or about one twice; asking again"
+                            );
+                            session.out_of_step();
+                            shared.displace(node, &asks);
+                        }
+                    }
                 }
                 Err(
                     ErrorCode::FETCH_SESSION_ID_NOT_FOUND | ErrorCode::INVALID_FETCH_SESSION_EPOCH,
@@ -66,6 +83,21 @@ pub(super) async fn serve(shared: Arc<Shared>, node: i32) {
             shared.trouble.notify_one();
         }
     }
+}
+
+/// What an answer says of each partition; `None` when it is no answer to `asks`, so that nothing of it is to be believed.
+fn sorted_out(topic: &str, asks: &[Ask], answer: FetchResponse) -> Option<Vec<PartitionData>> {
+    let mut asked: HashSet<i32> = asks.iter().map(|ask| ask.partition).collect();
+    let mut answered = Vec::with_capacity(asks.len());
+    for of_topic in answer.responses {
+        for data in of_topic.partitions {
+            if of_topic.topic != *topic || !asked.remove(&data.partition_index) {
+                return None;
+            }
+            answered.push(data);
+        }
+    }
+    Some(answered)
 }
 
 async fn fetch(
@@ -125,14 +157,8 @@ impl Shared {
     }
 
     /// Sorts an answer: data to the reader, trouble to the board. In a `session`, partitions without news are not in it.
-    async fn take(&self, node: i32, asks: &[Ask], answer: FetchResponse, session: bool) {
+    async fn take(&self, node: i32, asks: &[Ask], answered: Vec<PartitionData>, session: bool) {
         let mut asked: HashMap<i32, &Ask> = asks.iter().map(|ask| (ask.partition, ask)).collect();
-        let answered: Vec<PartitionData> = answer
-            .responses
-            .into_iter()
-            .filter(|topic| topic.topic == *self.settings.topic)
-            .flat_map(|topic| topic.partitions)
-            .collect();
         let bytes = answered
             .iter()
             .filter_map(|data| data.records.as_ref())
@@ -189,9 +215,17 @@ impl Shared {
             return self.go_back(node, ask, &data.diverging_epoch);
         }
         let mut cursor = ask.cursor;
-        let aborted = data.aborted_transactions.unwrap_or_default();
-        let mut taken = cursor.take(data.records.unwrap_or_default(), &aborted);
+        let committed = self.settings.isolation == Isolation::ReadCommitted;
+        let answer = Answer {
+            records: data.records.unwrap_or_default(),
+            aborted: committed.then(|| data.aborted_transactions.unwrap_or_default()),
+            high_watermark: data.high_watermark,
+            leader_epoch: ask.leader_epoch,
+        };
+        let before = self.board.lock().recall(node, ask);
+        let mut taken = cursor.take(answer, before);
         let fault = taken.fault.take();
+        let doubt = std::mem::take(&mut taken.doubt);
         let moved = cursor != ask.cursor;
         // Bad data at the position itself is no good answer; bad data behind good data is met again.
         if fault.is_none() || moved {
@@ -214,6 +248,7 @@ impl Shared {
             });
         }
         let ask = Ask { cursor, ..*ask };
+        self.board.lock().doubt(node, &ask, doubt);
         match fault {
             None => None,
             // Another partition took the room of the answer; in the next one this one comes first.
@@ -228,8 +263,7 @@ impl Shared {
             ask.cursor.position(),
             parted.end_offset.min(ask.cursor.position()),
         );
-        let epoch = Some(parted.epoch).filter(|epoch| *epoch >= 0);
-        if !self.board.lock().go_back(node, ask, to, epoch) || to == from {
+        if !self.board.lock().go_back(node, ask, to, parted.epoch) || to == from {
             return None;
         }
         tracing::warn!(
