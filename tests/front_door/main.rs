@@ -10,6 +10,7 @@ mod dark;
 mod errors;
 mod faults;
 mod files;
+mod flips;
 mod foreign_clients;
 mod groups;
 mod growth;

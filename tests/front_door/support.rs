@@ -258,13 +258,18 @@ impl<'a> Bench<'a> {
 
     /// The binary with the cluster, topic and (where it has one) group of this bench.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.command_at(&self.cluster.address, arguments)
+    }
+
+    /// The same, by way of another address.
+    pub(crate) fn command_at(&self, address: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stockflow"));
         command
             .current_dir(self.directory.path())
             .env_clear()
             .env("AlphaVantage__ApiKey", KEY)
             .args(arguments)
-            .args(["-b", &self.cluster.address, "-t", &self.topic]);
+            .args(["-b", address, "-t", &self.topic]);
         if arguments[0] != "produce" {
             command.args(["-g", &self.group]);
         }

@@ -21,7 +21,10 @@ pub use backoff::Backoff;
 pub use pool::Outage;
 pub use topology::{Broker, Partition, Topic};
 
-use self::{pool::Pool, topology::Topology};
+use self::{
+    pool::Pool,
+    topology::{Identity, Topology, topic_of},
+};
 use super::{
     connection::{Connection, ConnectionSettings},
     error::{CallError, ErrorCode},
@@ -78,6 +81,9 @@ const TOPIC_APPEARS: Duration = Duration::from_secs(2);
 
 /// The pause between two questions for a topic that is about to appear.
 const TOPIC_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many answers about a topic may differ before asking ends with an error that passes.
+const MOST_ANSWERS: usize = 6;
 
 /// Why a question to the cluster has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -220,32 +226,44 @@ impl Cluster {
         }
     }
 
+    /// No checksum covers an answer, and much is decided by which topic it means: what is not known already is believed
+    /// when a second answer says the same.
     async fn describe_topic(&self, topic: &str, create: bool) -> Result<Arc<Topic>, ClusterError> {
-        let (address, response) = self.metadata(topic, create).await?;
-        let learnt = topology::topic_of(&response, topic, Instant::now());
-        self.topology.write().learn(&response);
-        match learnt {
-            Ok(described) => {
-                let described = Arc::new(described);
-                let name = Arc::clone(&described.name);
-                self.topology
-                    .write()
-                    .topics
-                    .insert(name, Arc::clone(&described));
-                Ok(described)
+        let mut before = None;
+        for _ in 0..MOST_ANSWERS {
+            let (address, response) = self.metadata(topic, create).await?;
+            let described = topic_of(&response, topic, Instant::now());
+            let is_unknown =
+                matches!(described, Err(code) if code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            if let Err(code) = described
+                && !is_unknown
+            {
+                let topic = topic.to_owned();
+                return Err(ClusterError::Topic { topic, code });
             }
-            Err(code) if code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
-                self.topology.write().topics.remove(topic);
-                Err(ClusterError::UnknownTopic {
-                    topic: topic.to_owned(),
-                    address,
-                })
+            let described = described.ok();
+            let identity = Identity::of(&response, described.as_ref());
+            if before.as_ref() != Some(&identity)
+                && !self.topology.read().is_known(topic, &identity)
+            {
+                before = Some(identity);
+                continue;
             }
-            Err(code) => Err(ClusterError::Topic {
-                topic: topic.to_owned(),
-                code,
-            }),
+            let mut topology = self.topology.write();
+            topology.learn(&response);
+            let Some(described) = described.map(Arc::new) else {
+                topology.topics.remove(topic);
+                let topic = topic.to_owned();
+                return Err(ClusterError::UnknownTopic { topic, address });
+            };
+            let name = Arc::clone(&described.name);
+            topology.topics.insert(name, Arc::clone(&described));
+            return Ok(described);
         }
+        Err(ClusterError::Topic {
+            topic: topic.to_owned(),
+            code: ErrorCode::LEADER_NOT_AVAILABLE,
+        })
     }
 
     async fn metadata(
@@ -277,7 +295,7 @@ impl Cluster {
         };
         let response = self.request_any(&request).await?;
         let mut topology = self.topology.write();
-        topology.learn(&response);
+        topology.learn_brokers(&response);
         Ok(topology.brokers.keys().copied().collect())
     }
 

@@ -62,6 +62,23 @@ impl Topic {
     }
 }
 
+/// Which topic of which cluster an answer means, and how many partitions it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    cluster_id: Option<String>,
+    /// `None` where there is no such topic.
+    topic: Option<(Option<Uuid>, usize)>,
+}
+
+impl Identity {
+    pub(super) fn of(response: &MetadataResponse, described: Option<&Topic>) -> Self {
+        Self {
+            cluster_id: cluster_id(response),
+            topic: described.map(|topic| (topic.id, topic.partitions.len())),
+        }
+    }
+}
+
 /// All that is known of the cluster.
 #[derive(Debug, Default)]
 pub(super) struct Topology {
@@ -73,9 +90,21 @@ pub(super) struct Topology {
 impl Topology {
     /// Takes over brokers and cluster id of a response. An empty list (a broker that is starting) changes nothing.
     pub(super) fn learn(&mut self, response: &MetadataResponse) {
-        if let Some(id) = response.cluster_id.as_ref().filter(|id| !id.is_empty()) {
-            self.cluster_id = Some(id.to_string());
+        if let Some(id) = cluster_id(response) {
+            self.cluster_id = Some(id);
         }
+        self.learn_brokers(response);
+    }
+
+    /// Whether an answer says of a topic what was learnt before.
+    pub(super) fn is_known(&self, topic: &str, identity: &Identity) -> bool {
+        let topic = self.topics.get(topic);
+        let topic = topic.map(|topic| (topic.id, topic.partitions.len()));
+        topic.is_some() && topic == identity.topic && self.cluster_id == identity.cluster_id
+    }
+
+    /// Takes over the brokers of a response.
+    pub(super) fn learn_brokers(&mut self, response: &MetadataResponse) {
         if response.brokers.is_empty() {
             return;
         }
@@ -97,6 +126,11 @@ impl Topology {
     pub(super) fn addresses(&self) -> Vec<String> {
         self.brokers.values().map(Broker::address).collect()
     }
+}
+
+fn cluster_id(response: &MetadataResponse) -> Option<String> {
+    let id = response.cluster_id.as_ref().filter(|id| !id.is_empty())?;
+    Some(id.to_string())
 }
 
 /// What a response says of `topic`.
