@@ -161,6 +161,7 @@ pub async fn reset(
                     ..Default::default()
                 })
                 .collect(),
+            ..Default::default()
         }],
         ..Default::default()
     };

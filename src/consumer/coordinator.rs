@@ -71,6 +71,12 @@ impl Coordinator {
         answer
     }
 
+    /// Whether broker `node` knows a version of this request; not, where it cannot be reached.
+    pub(super) async fn knows<R: Request>(&self, node: i32, lane: Lane) -> bool {
+        let connection = self.cluster.connection(node, lane).await;
+        connection.is_ok_and(|connection| connection.version_of::<R>().is_some())
+    }
+
     /// Looks up the coordinator and asks it once, at most `Kafka.RequestTimeoutMs`.
     pub(super) async fn call<R: Request + Sync>(
         &self,

@@ -29,6 +29,7 @@ mod cursor;
 mod error;
 mod fetch;
 mod membership;
+mod named;
 mod offsets;
 mod reader;
 mod retry;
@@ -166,7 +167,9 @@ impl Consumer {
         &self,
         partitions: &[i32],
     ) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
-        offsets::fetch(self.membership.coordinator(), &self.topic, partitions).await
+        let coordinator = self.membership.coordinator();
+        let topic_id = self.membership.settings().topic_id;
+        offsets::fetch(coordinator, &self.topic, topic_id, partitions).await
     }
 
     /// Where these partitions begin or end, as far as can be read with this isolation. Tries for ever.

@@ -92,6 +92,7 @@ async fn read_all(
                     partition_max_bytes: 8 << 20,
                     ..Default::default()
                 }],
+                ..Default::default()
             }],
             ..Default::default()
         };

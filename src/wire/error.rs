@@ -133,6 +133,8 @@ error_codes! {
     89 THROTTLING_QUOTA_EXCEEDED Retry "the quota for such requests is used up";
     90 PRODUCER_FENCED None "a newer producer with the same transactional id has taken over";
     100 UNKNOWN_TOPIC_ID RefreshMetadata "the broker does not know this topic id";
+    103 INCONSISTENT_TOPIC_ID RefreshMetadata "the broker's partition has another topic id";
+    106 FETCH_SESSION_TOPIC_ID_ERROR Retry "the fetch session was begun with topic names, and this request has ids";
     110 FENCED_MEMBER_EPOCH None "the group has fenced this member";
     111 UNRELEASED_INSTANCE_ID None "the instance id is still in use in the group";
     112 UNSUPPORTED_ASSIGNOR None "the group does not have this assignor";

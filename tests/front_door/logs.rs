@@ -166,6 +166,7 @@ fn an_offset_of_a_topic_that_is_gone_is_not_believed() {
                         .into(),
                 ),
             }],
+            ..Default::default()
         }],
         ..Default::default()
     };

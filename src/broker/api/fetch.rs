@@ -129,6 +129,7 @@ fn read(topics: &Topics, request: FetchRequest) -> FetchResponse {
         FetchableTopicResponse {
             partitions: partitions.collect(),
             topic: topic.topic,
+            ..Default::default()
         }
     });
     FetchResponse {

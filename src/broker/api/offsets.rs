@@ -73,6 +73,7 @@ pub(super) async fn offset_commit(
         OffsetCommitResponseTopic {
             partitions: partitions.collect(),
             name: topic.name,
+            ..Default::default()
         }
     });
     OffsetCommitResponse {
@@ -116,6 +117,7 @@ pub(super) async fn offset_fetch(
         let topics = topics.into_iter().map(|topic| OffsetFetchRequestTopics {
             name: topic.name,
             partition_indexes: topic.partition_indexes,
+            ..Default::default()
         });
         topics.collect()
     });
@@ -173,6 +175,7 @@ fn all(offsets: &Offsets) -> Vec<OffsetFetchResponseTopics> {
             partitions: partitions
                 .map(|(index, committed)| describe(*index, Some(committed)))
                 .collect(),
+            ..Default::default()
         }
     });
     topics.collect()
@@ -186,6 +189,7 @@ fn some(offsets: Option<&Offsets>, asked: OffsetFetchRequestTopics) -> OffsetFet
     OffsetFetchResponseTopics {
         partitions: partitions.collect(),
         name: asked.name,
+        ..Default::default()
     }
 }
 

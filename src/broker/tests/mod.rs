@@ -88,6 +88,7 @@ fn fetch(offset: i64, max_wait_ms: i32) -> FetchRequest {
                 partition_max_bytes: 1 << 20,
                 ..Default::default()
             }],
+            ..Default::default()
         }],
         ..Default::default()
     }
@@ -190,6 +191,7 @@ async fn what_is_produced_is_fetched_and_what_is_committed_is_kept() {
                 committed(1, "x".repeat(offsets::MAX_METADATA_BYTES + 1)),
                 committed(9, String::new()),
             ],
+            ..Default::default()
         }],
         ..Default::default()
     };
@@ -333,6 +335,7 @@ async fn a_deleted_topic_takes_its_committed_offsets_along() {
             committed_offset: 2,
             ..Default::default()
         }],
+        ..Default::default()
     };
     let commit = OffsetCommitRequest {
         group_id: "readers".into(),
@@ -358,6 +361,7 @@ async fn a_deleted_topic_takes_its_committed_offsets_along() {
                     .map(|name| OffsetFetchRequestTopics {
                         name: name.into(),
                         partition_indexes: vec![0],
+                        ..Default::default()
                     })
                     .into(),
             ),

@@ -37,6 +37,8 @@ pub(in crate::consumer) struct Witness {
     until: i64,
     /// Where the leader said that its log parts from ours: epoch and offset.
     parted: Option<(i32, i64)>,
+    /// Whether the leader said that the position is not in its log.
+    out_of_range: bool,
 }
 
 impl Witness {
@@ -72,6 +74,11 @@ impl Witness {
     /// Whether the leader says for the second time that its log parts here from ours.
     pub(in crate::consumer) fn parted_again(&mut self, epoch: i32, end_offset: i64) -> bool {
         self.parted.replace((epoch, end_offset)) == Some((epoch, end_offset))
+    }
+
+    /// Whether the leader says for the second time that the position is not in its log.
+    pub(in crate::consumer) fn out_of_range_again(&mut self) -> bool {
+        std::mem::replace(&mut self.out_of_range, true)
     }
 }
 

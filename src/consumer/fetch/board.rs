@@ -330,9 +330,12 @@ impl Board {
         any
     }
 
-    /// The position is not in the log.
+    /// The position is not in the log, which counts when it is said for the second time.
     pub(super) fn out_of_range(&mut self, node: i32, ask: &Ask) {
-        if let Some(slot) = self.asked(node, ask) {
+        if let Some(slot) = self.asked(node, ask)
+            && slot.doubt.out_of_range_again()
+        {
+            slot.doubt = Witness::default();
             slot.place = Place::OutOfRange;
         }
     }

@@ -14,13 +14,14 @@ use crate::{
     consumer::{
         Chunk, ConsumeError, Isolation,
         cursor::{Action, Answer, Fault, action},
+        named::Named,
     },
     wire::{
         cluster::Lane,
         error::{CallError, ErrorCode},
         messages::{
-            EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
-            ForgottenTopic, PartitionData, Str,
+            EpochEndOffset, FetchByIdRequest, FetchPartition, FetchRequest, FetchResponse,
+            FetchTopic, FetchableTopicResponse, ForgottenTopic, PartitionData,
         },
         records::RecordsError,
     },
@@ -42,10 +43,10 @@ pub(super) async fn serve(shared: Arc<Shared>, node: i32) {
             (asks, board.leaders())
         };
         match fetch(&shared, node, session.say(&asks), leaders).await {
-            Ok(answer) => match ErrorCode::check(answer.error_code) {
+            Ok((topic, answer)) => match ErrorCode::check(answer.error_code) {
                 Ok(()) => {
                     session.answered(answer.session_id);
-                    match sorted_out(&shared.settings.topic, &asks, answer) {
+                    match sorted_out(&asks, answer, |of| topic.is(&of.topic, of.topic_id)) {
                         Some(answered) => {
                             shared
                                 .take(node, &asks, answered, session.is_agreed())
@@ -86,12 +87,17 @@ pub(super) async fn serve(shared: Arc<Shared>, node: i32) {
 }
 
 /// What an answer says of each partition; `None` when it is no answer to `asks`, so that nothing of it is to be believed.
-fn sorted_out(topic: &str, asks: &[Ask], answer: FetchResponse) -> Option<Vec<PartitionData>> {
+fn sorted_out(
+    asks: &[Ask],
+    answer: FetchResponse,
+    is_ours: impl Fn(&FetchableTopicResponse) -> bool,
+) -> Option<Vec<PartitionData>> {
     let mut asked: HashSet<i32> = asks.iter().map(|ask| ask.partition).collect();
     let mut answered = Vec::with_capacity(asks.len());
     for of_topic in answer.responses {
+        let is_ours = is_ours(&of_topic);
         for data in of_topic.partitions {
-            if of_topic.topic != *topic || !asked.remove(&data.partition_index) {
+            if !is_ours || !asked.remove(&data.partition_index) {
                 return None;
             }
             answered.push(data);
@@ -105,10 +111,14 @@ async fn fetch(
     node: i32,
     said: Said,
     leaders: usize,
-) -> Result<FetchResponse, CallError> {
+) -> Result<(Named, FetchResponse), CallError> {
     let settings = &shared.settings;
     let share = (MOST_IN_FLIGHT / 2 / leaders.max(1)).min(settings.max_bytes);
-    let topic: Str = (&*settings.topic).into();
+    let limit = shared.cluster.settings().request_timeout + LONG_POLL;
+    let connection = shared.cluster.connection(node, Lane::Fetch).await?;
+    let has_ids = connection.version_of::<FetchByIdRequest>().is_some();
+    let named = Named::new(&settings.topic, settings.topic_id, has_ids);
+    let (topic, topic_id) = named.fields();
     let request = FetchRequest {
         max_wait_ms: i32::try_from(LONG_POLL.as_millis()).unwrap_or(i32::MAX),
         min_bytes: MIN_BYTES,
@@ -119,6 +129,7 @@ async fn fetch(
         topics: Vec::from_iter((!said.asks.is_empty()).then(|| {
             FetchTopic {
                 topic: topic.clone(),
+                topic_id,
                 partitions: said
                     .asks
                     .iter()
@@ -137,15 +148,21 @@ async fn fetch(
         forgotten_topics_data: Vec::from_iter((!said.forgotten.is_empty()).then_some(
             ForgottenTopic {
                 topic,
+                topic_id,
                 partitions: said.forgotten,
             },
         )),
         rack_id: settings.rack.clone().unwrap_or_default(),
         ..Default::default()
     };
-    let limit = shared.cluster.settings().request_timeout + LONG_POLL;
-    let connection = shared.cluster.connection(node, Lane::Fetch).await?;
-    connection.request(&request, limit).await
+    let answer = match named {
+        Named::Id(_) => {
+            let request = FetchByIdRequest::new(request);
+            connection.request(&request, limit).await
+        }
+        Named::Name(_) => connection.request(&request, limit).await,
+    };
+    Ok((named, answer?))
 }
 
 impl Shared {

@@ -4,11 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use crate::consumer::{membership::Membership, retry::Streak};
+use crate::consumer::{membership::Membership, named::Named, retry::Streak};
 use crate::wire::{
     cluster::{ClusterError, Lane},
     error::{ErrorCode, Remedy},
-    messages::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+    messages::{
+        OffsetCommitByIdRequest, OffsetCommitRequest, OffsetCommitRequestPartition,
+        OffsetCommitRequestTopic,
+    },
 };
 
 /// What is to be committed for a partition.
@@ -106,13 +109,27 @@ impl Committer {
             }
         };
         let coordinator = self.membership.coordinator();
+        let node = match coordinator.node().await {
+            Ok(node) => node,
+            Err(error) => {
+                all(not_sent(&error));
+                return (outcomes, Some(error.to_string()));
+            }
+        };
+        let has_ids = coordinator
+            .knows::<OffsetCommitByIdRequest>(node, Lane::Group)
+            .await;
+        let id = self.membership.settings().topic_id;
+        let named = Named::new(&self.topic, id, has_ids);
+        let (name, topic_id) = named.fields();
         let request = OffsetCommitRequest {
             group_id: coordinator.group().clone(),
             generation_id_or_member_epoch: identity.generation,
             member_id: identity.member_id.clone(),
             group_instance_id: self.membership.settings().group_instance_id.clone(),
             topics: vec![OffsetCommitRequestTopic {
-                name: (&*self.topic).into(),
+                name,
+                topic_id,
                 partitions: offsets
                     .iter()
                     .map(|offset| OffsetCommitRequestPartition {
@@ -125,15 +142,15 @@ impl Committer {
             }],
             ..Default::default()
         };
-        let node = match coordinator.node().await {
-            Ok(node) => node,
-            Err(error) => {
-                all(not_sent(&error));
-                return (outcomes, Some(error.to_string()));
-            }
-        };
         let limit = coordinator.cluster().settings().request_timeout;
-        let answer = match coordinator.ask(node, Lane::Group, &request, limit).await {
+        let answer = match named {
+            Named::Id(_) => {
+                let request = OffsetCommitByIdRequest::new(request);
+                coordinator.ask(node, Lane::Group, &request, limit).await
+            }
+            Named::Name(_) => coordinator.ask(node, Lane::Group, &request, limit).await,
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 let trouble = error.to_string();
@@ -150,7 +167,7 @@ impl Committer {
         let answered = answer
             .topics
             .iter()
-            .filter(|topic| topic.name == *self.topic)
+            .filter(|topic| named.is(&topic.name, topic.topic_id))
             .flat_map(|topic| &topic.partitions);
         for partition in answered {
             let result = ErrorCode::check(partition.error_code);

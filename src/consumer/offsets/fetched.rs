@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::consumer::{ConsumeError, coordinator::Coordinator, retry::Streak};
+use uuid::Uuid;
+
+use crate::consumer::{ConsumeError, coordinator::Coordinator, named::Named, retry::Streak};
 use crate::wire::{
-    cluster::{Cluster, Lane},
+    cluster::{Cluster, ClusterError, Lane},
     error::{ErrorCode, Remedy},
     messages::{
-        OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic,
-        OffsetFetchRequestTopics, OffsetFetchResponse, Str,
+        OffsetFetchByIdRequest, OffsetFetchRequest, OffsetFetchRequestGroup,
+        OffsetFetchRequestTopic, OffsetFetchRequestTopics, OffsetFetchResponse, Str,
     },
 };
 
@@ -36,7 +38,7 @@ pub async fn committed(
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
     let coordinator = Coordinator::new(Arc::clone(cluster), group.into());
-    fetch(&coordinator, &topic.into(), partitions).await
+    fetch(&coordinator, &topic.into(), None, partitions).await
 }
 
 /// What group `group` has committed for all topics, by topic and partition; tries for ever.
@@ -58,10 +60,14 @@ pub async fn committed_everywhere(
         }],
         require_stable: false,
     };
-    ask(&coordinator, &request, |answer| {
-        whole(&answer).map_err(|code| refused(&coordinator, code))?;
-        Ok(read_everything(answer))
-    })
+    ask(
+        &coordinator,
+        async || coordinator.call(Lane::Group, &request).await,
+        |answer| {
+            whole(&answer).map_err(|code| refused(&coordinator, code))?;
+            Ok(read_everything(answer))
+        },
+    )
     .await
 }
 
@@ -83,15 +89,46 @@ fn read_everything(answer: OffsetFetchResponse) -> BTreeMap<(String, i32), i64> 
         .collect()
 }
 
+/// Where reading goes on is decided by this, and no checksum covers an answer: two in a row have to be the same.
 pub(in crate::consumer) async fn fetch(
     coordinator: &Coordinator,
     topic: &Arc<str>,
+    topic_id: Option<Uuid>,
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
-    let request = fetch_request(coordinator.group(), topic, partitions);
-    ask(coordinator, &request, |answer| {
+    let mut before = None;
+    loop {
+        let committed = fetch_once(coordinator, topic, topic_id, partitions).await?;
+        if before.as_ref() == Some(&committed) {
+            return Ok(committed);
+        }
+        before = Some(committed);
+    }
+}
+
+async fn fetch_once(
+    coordinator: &Coordinator,
+    topic: &Arc<str>,
+    topic_id: Option<Uuid>,
+    partitions: &[i32],
+) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
+    let call = async || {
+        let node = coordinator.node().await?;
+        let has_ids = coordinator.knows::<OffsetFetchByIdRequest>(node, Lane::Group);
+        let named = Named::new(topic, topic_id, has_ids.await);
+        let request = fetch_request(coordinator.group(), &named, partitions);
+        let answer = match named {
+            Named::Id(_) => {
+                let request = OffsetFetchByIdRequest::new(request);
+                coordinator.call(Lane::Group, &request).await?
+            }
+            Named::Name(_) => coordinator.call(Lane::Group, &request).await?,
+        };
+        Ok((named, answer))
+    };
+    ask(coordinator, call, |(named, answer)| {
         whole(&answer).map_err(|code| refused(coordinator, code))?;
-        read(answer, topic, partitions).map_err(|(partition, code)| {
+        read(answer, &named, partitions).map_err(|(partition, code)| {
             let error = ConsumeError::Partition {
                 topic: Arc::clone(topic),
                 partition,
@@ -116,15 +153,15 @@ fn refused(coordinator: &Coordinator, code: ErrorCode) -> (ErrorCode, ConsumeErr
 }
 
 /// Asks until `read` has an answer that stands: what it says of one that does not is told when trying again cannot help.
-async fn ask<T>(
+async fn ask<A, T>(
     coordinator: &Coordinator,
-    request: &OffsetFetchRequest,
-    read: impl Fn(OffsetFetchResponse) -> Result<T, (ErrorCode, ConsumeError)>,
+    call: impl AsyncFn() -> Result<A, ClusterError>,
+    read: impl Fn(A) -> Result<T, (ErrorCode, ConsumeError)>,
 ) -> Result<T, ConsumeError> {
     let group = coordinator.group();
     let mut streak = Streak::new(format!("read the committed offsets of group {group}"));
     loop {
-        let answer = match coordinator.call(Lane::Group, request).await {
+        let answer = match call().await {
             Ok(answer) => answer,
             Err(error) if error.is_retriable() => {
                 streak.failed(&error).await;
@@ -157,17 +194,19 @@ fn whole(answer: &OffsetFetchResponse) -> Result<(), ErrorCode> {
 }
 
 /// The request in the forms of all versions: which of them is written, the version says.
-fn fetch_request(group: &Str, topic: &str, partitions: &[i32]) -> OffsetFetchRequest {
+fn fetch_request(group: &Str, topic: &Named, partitions: &[i32]) -> OffsetFetchRequest {
+    let (name, topic_id) = topic.fields();
     OffsetFetchRequest {
         group_id: group.clone(),
         topics: Some(vec![OffsetFetchRequestTopic {
-            name: topic.into(),
+            name: name.clone(),
             partition_indexes: partitions.to_vec(),
         }]),
         groups: vec![OffsetFetchRequestGroup {
             group_id: group.clone(),
             topics: Some(vec![OffsetFetchRequestTopics {
-                name: topic.into(),
+                name,
+                topic_id,
                 partition_indexes: partitions.to_vec(),
             }]),
             ..Default::default()
@@ -179,13 +218,13 @@ fn fetch_request(group: &Str, topic: &str, partitions: &[i32]) -> OffsetFetchReq
 /// Reads the partitions of an answer, in whichever form; the error says which of them it is about.
 fn read(
     answer: OffsetFetchResponse,
-    topic: &str,
+    topic: &Named,
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, Committed>, (i32, ErrorCode)> {
     let single = answer
         .topics
         .into_iter()
-        .filter(|found| found.name == topic)
+        .filter(|found| topic.is(&found.name, Uuid::nil()))
         .flat_map(|found| found.partitions)
         .map(|found| {
             (
@@ -200,7 +239,7 @@ fn read(
         .groups
         .into_iter()
         .flat_map(|group| group.topics)
-        .filter(|found| found.name == topic)
+        .filter(|found| topic.is(&found.name, found.topic_id))
         .flat_map(|found| found.partitions)
         .map(|found| {
             (

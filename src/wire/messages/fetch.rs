@@ -2,7 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{Str, message};
+use uuid::Uuid;
+
+use super::{Str, Within, message};
+
+/// Fetch by topic id (KIP-516): a topic that was made anew under the name is not read.
+pub type FetchByIdRequest = Within<FetchRequest, 13, 13>;
 
 message! {
     api FetchRequest => FetchResponse, key 1, versions 4..=12, flexible 12;
@@ -23,6 +28,7 @@ message! {
 
     pub struct FetchTopic {
         topic: Str [0..=12],
+        topic_id: Uuid [13..],
         partitions: Vec<FetchPartition> [0..],
     }
 
@@ -37,6 +43,7 @@ message! {
 
     pub struct ForgottenTopic {
         topic: Str [7..=12],
+        topic_id: Uuid [13..],
         partitions: Vec<i32> [7..],
     }
 
@@ -49,6 +56,7 @@ message! {
 
     pub struct FetchableTopicResponse {
         topic: Str [0..=12],
+        topic_id: Uuid [13..],
         partitions: Vec<PartitionData> [0..],
     }
 

@@ -1,6 +1,11 @@
 //! OffsetCommit.
 
-use super::{Str, message};
+use uuid::Uuid;
+
+use super::{Str, Within, message};
+
+/// OffsetCommit by topic id: what was read of a topic is not committed for one that was made anew under its name.
+pub type OffsetCommitByIdRequest = Within<OffsetCommitRequest, 10, 10>;
 
 message! {
     api OffsetCommitRequest => OffsetCommitResponse, key 8, versions 2..=9, flexible 8;
@@ -16,6 +21,7 @@ message! {
 
     pub struct OffsetCommitRequestTopic {
         name: Str [0..=9],
+        topic_id: Uuid [10..],
         partitions: Vec<OffsetCommitRequestPartition> [0..],
     }
 
@@ -33,6 +39,7 @@ message! {
 
     pub struct OffsetCommitResponseTopic {
         name: Str [0..=9],
+        topic_id: Uuid [10..],
         partitions: Vec<OffsetCommitResponsePartition> [0..],
     }
 

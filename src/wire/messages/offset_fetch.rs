@@ -1,6 +1,11 @@
 //! OffsetFetch.
 
-use super::{Str, message};
+use uuid::Uuid;
+
+use super::{Str, Within, message};
+
+/// OffsetFetch by topic id: what was committed for a topic that was made anew under the name is not taken for its own.
+pub type OffsetFetchByIdRequest = Within<OffsetFetchRequest, 10, 10>;
 
 message! {
     api OffsetFetchRequest => OffsetFetchResponse, key 9, versions 1..=9, flexible 6;
@@ -26,6 +31,7 @@ message! {
 
     pub struct OffsetFetchRequestTopics {
         name: Str [8..=9],
+        topic_id: Uuid [10..],
         partition_indexes: Vec<i32> [8..],
     }
 
@@ -57,6 +63,7 @@ message! {
 
     pub struct OffsetFetchResponseTopics {
         name: Str [8..=9],
+        topic_id: Uuid [10..],
         partitions: Vec<OffsetFetchResponsePartitions> [8..],
     }
 

@@ -22,6 +22,10 @@ fn single(error_code: i16, offset: i64) -> OffsetFetchResponse {
     }
 }
 
+fn named() -> Named {
+    Named::new("t", Some(Uuid::from_u128(7)), false)
+}
+
 #[test]
 fn reads_both_forms_of_an_answer() {
     let batched = OffsetFetchResponse {
@@ -36,12 +40,13 @@ fn reads_both_forms_of_an_answer() {
                     metadata: Some("batch 9".into()),
                     error_code: 0,
                 }],
+                ..Default::default()
             }],
             error_code: 0,
         }],
         ..Default::default()
     };
-    let read_batched = read(batched, "t", &[0, 1]).unwrap();
+    let read_batched = read(batched, &named(), &[0, 1]).unwrap();
     assert_eq!(read_batched[&0], Committed::default());
     assert_eq!(
         read_batched[&1],
@@ -51,11 +56,11 @@ fn reads_both_forms_of_an_answer() {
             metadata: "batch 9".into()
         }
     );
-    let read_single = read(single(0, 5), "t", &[1]).unwrap();
+    let read_single = read(single(0, 5), &named(), &[1]).unwrap();
     assert_eq!(read_single[&1].offset, Some(5));
     assert_eq!(read_single[&1].leader_epoch, None);
     assert_eq!(
-        read(single(0, -1), "t", &[1]).unwrap()[&1],
+        read(single(0, -1), &named(), &[1]).unwrap()[&1],
         Committed::default()
     );
 }
@@ -65,7 +70,7 @@ fn tells_a_groups_error_from_a_partitions() {
     let refused = single(29, -1);
     assert_eq!(whole(&refused), Ok(()));
     assert_eq!(
-        read(refused, "t", &[1]),
+        read(refused, &named(), &[1]),
         Err((1, ErrorCode::TOPIC_AUTHORIZATION_FAILED))
     );
     let refused = OffsetFetchResponse {
@@ -78,5 +83,8 @@ fn tells_a_groups_error_from_a_partitions() {
         ..Default::default()
     };
     assert_eq!(whole(&nobody), Ok(()));
-    assert_eq!(read(nobody, "t", &[1]).unwrap()[&1], Committed::default());
+    assert_eq!(
+        read(nobody, &named(), &[1]).unwrap()[&1],
+        Committed::default()
+    );
 }
