@@ -128,6 +128,112 @@ fn bad_records_go_to_a_topic_once_with_why_and_whence() {
 }
 
 #[test]
+fn what_is_too_large_for_the_topic_goes_without_its_value() {
+    /// More than a topic takes by default, when it is not compressed.
+    const LARGE: usize = 1_500_000;
+    for cluster in &clusters() {
+        let bench = Bench::new(cluster);
+        let dead = unique("dead");
+        let address = &cluster.address;
+        let large = vec![b'x'; LARGE];
+        let mut records = Vec::new();
+        for (number, bad) in mixed(40).into_iter().enumerate() {
+            records.push(bad);
+            if number % 10 == 0 {
+                records.push(Raw::new(b"large", Some(&large)));
+            }
+        }
+        records.push(Raw::new(&large, Some(b"its key is large")));
+        block_on(async {
+            make_topic(address, &bench.topic, 3, &[]).await;
+            make_topic(address, &dead, 2, &[]).await;
+            publish(address, &bench.topic, None, records).await;
+        });
+        let set = format!("Output.DeadLetterTopic={dead}");
+        let consume = ["consume", "--until-end", "--set", &set];
+        let consume = [&consume[..], &["--set", "Kafka.CompressionType=none"]].concat();
+        let done = bench.json(&consume);
+        assert_eq!(
+            (&done["rows_written"], &done["dead_letters"]),
+            (&40.into(), &49.into()),
+            "{}: {done}",
+            cluster.name
+        );
+        let sent: Vec<Raw> = block_on(read(address, &dead))
+            .into_iter()
+            .map(|of| of.1)
+            .collect();
+        let places: BTreeSet<_> = sent
+            .iter()
+            .map(|raw| ["stockflow-partition", "stockflow-offset"].map(|name| raw.header(name)))
+            .collect();
+        assert_eq!(
+            (sent.len(), places.len()),
+            (49, 49),
+            "{}: each once",
+            cluster.name
+        );
+        let note = |raw: &Raw| raw.header("stockflow-note");
+        let (short, whole): (Vec<Raw>, Vec<Raw>) =
+            sent.into_iter().partition(|raw| note(raw).is_some());
+        let texts: BTreeSet<String> = whole
+            .into_iter()
+            .map(|raw| String::from_utf8(raw.value.expect("a value")).expect("UTF-8"))
+            .collect();
+        assert_eq!(
+            texts,
+            (0..40).map(|number| format!("bad {number}")).collect()
+        );
+        assert_eq!(short.len(), 9);
+        for raw in short {
+            assert_eq!(raw.value, None);
+            assert_eq!(
+                raw.header("stockflow-reason").as_deref(),
+                Some("the value is not JSON")
+            );
+            let note = note(&raw).expect("a note");
+            match raw.key.as_deref() {
+                Some(b"large") => assert!(
+                    note.contains("the value of 1500000 bytes is left out"),
+                    "{note}"
+                ),
+                key => {
+                    assert_eq!(key, None);
+                    assert!(
+                        note.contains("key, value and headers are left out"),
+                        "{note}"
+                    );
+                }
+            }
+        }
+        let shown = [
+            "tail",
+            "--dead-letters",
+            "--from",
+            "earliest",
+            "-n",
+            "49",
+            "--set",
+            &set,
+        ];
+        let shown = bench.command(&shown).finish();
+        let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert_eq!(text.matches("left out").count(), 9, "{text}");
+
+        // What was shortened is known as well, when the group reads all again.
+        bench.json(&["group", "reset", "--to", "earliest", "--execute"]);
+        let again = bench.json(&[&consume[..], &["--out", "again"]].concat());
+        assert_eq!(again["dead_letters"], 49, "{again}");
+        assert_eq!(
+            block_on(read(address, &dead)).len(),
+            49,
+            "{}: none twice",
+            cluster.name
+        );
+    }
+}
+
+#[test]
 fn letters_are_on_their_topic_once_after_kills() {
     let cluster = embedded();
     let bench = Bench::new(&cluster);

@@ -23,7 +23,7 @@ use self::{
 };
 use super::{
     PipelineError, Stop,
-    letters::{self, OFFSET, PARTITION, REASON, TOPIC},
+    letters::{self, NOTE, OFFSET, PARTITION, REASON, TOPIC},
     options::{Format, TailFrom, TailOptions},
     reach::Reach,
     settings,
@@ -496,17 +496,23 @@ fn shown(partition: i32, record: &Record<'_>, letters: bool) -> Shown {
         topic: "unknown".to_owned(),
         reason: "a foreign record, without a reason".to_owned(),
     };
+    let mut note = None;
     for header in record.headers.iter().flatten() {
         let text = String::from_utf8_lossy(header.value.unwrap_or_default());
         if header.key == TOPIC.as_bytes() {
             letter.topic = text.into_owned();
         } else if header.key == REASON.as_bytes() {
             letter.reason = text.into_owned();
+        } else if header.key == NOTE.as_bytes() {
+            note = Some(text.into_owned());
         } else if header.key == PARTITION.as_bytes() {
             shown.partition = text.parse().unwrap_or(partition);
         } else if header.key == OFFSET.as_bytes() {
             shown.offset = text.parse().unwrap_or(record.offset);
         }
+    }
+    if let Some(note) = note {
+        letter.reason = format!("{}; {note}", letter.reason);
     }
     shown.letter = Some(letter);
     shown

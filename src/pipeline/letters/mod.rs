@@ -6,21 +6,28 @@
 //! partition that was begun, the topic is read once, and a letter that is there already is not sent a second time. What
 //! names a letter is its place: group, topic (and its id), partition, offset. A request of a dead process that is written
 //! after it was looked for is the one way in which a letter can be there twice.
+//!
+//! A letter that the topic refuses for its size goes without its value, and says so; if that is still too much, without key
+//! and headers of its own. The refusal ends the producer, so what was sent behind is sent again, one by one.
 
 use std::{
     collections::{BTreeMap, HashSet},
     ops::ControlFlow,
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::Utc;
 use tokio::runtime::Handle;
 
+mod letter;
+
+use self::letter::{Failure, Letter, Trouble};
 use super::{PipelineError, reach::Reach, settings};
 use crate::{
     config::{BadRecords, Config},
     consumer::{self, Bound, ConsumeError, Isolation, Reader},
-    producer::{Delivery, DeliveryError, Producer, Record, SendError},
+    producer::{self, Delivery, Producer, Record},
     sink::{DeadLetter, DeadLetters, LetterError},
     wire::{
         cluster::{Cluster, ClusterError, Topic},
@@ -40,32 +47,17 @@ pub(super) const PARTITION: &str = "stockflow-partition";
 pub(super) const OFFSET: &str = "stockflow-offset";
 /// The group that read it.
 const GROUP: &str = "stockflow-group";
+/// What of the record was left out, where something was.
+pub(super) const NOTE: &str = "stockflow-note";
 
-/// After how many letters the acknowledgements are waited for: what each costs until then is a handle.
+/// After how many letters the acknowledgements are waited for.
 const UNSETTLED: usize = 10_000;
 
-/// Why dead letters cannot be kept on their topic.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(
-        "partition {partition}, offset {offset}: its dead letter cannot be sent to Output.DeadLetterTopic: {source}; it is not committed, and sent at the next start"
-    )]
-    Send {
-        partition: i32,
-        offset: i64,
-        source: SendError,
-    },
-    #[error(
-        "partition {partition}, offset {offset}: its dead letter was not taken by Output.DeadLetterTopic: {source}; it is not committed, and sent at the next start"
-    )]
-    Delivery {
-        partition: i32,
-        offset: i64,
-        source: DeliveryError,
-    },
-    #[error("Output.DeadLetterTopic cannot be read to find what was sent before: {0}")]
-    LookUp(ConsumeError),
-}
+/// After how many bytes of letters: they are kept until then, because they may have to be sent again.
+const UNSETTLED_BYTES: usize = 8 << 20;
+
+/// The pause before a broker that is away is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What is known of a partition's letters.
 enum Sent {
@@ -80,12 +72,16 @@ pub(super) struct Letters {
     runtime: Handle,
     cluster: Arc<Cluster>,
     producer: Producer,
+    settings: producer::Settings,
     /// The dead letters' topic.
     topic: Arc<str>,
     origin: Origin,
     sent: BTreeMap<i32, Sent>,
-    /// Not known to be acknowledged: partition and offset they came from.
-    unsettled: Vec<(i32, i64, Delivery)>,
+    /// Not known to be acknowledged.
+    unsettled: Vec<(Letter, Delivery)>,
+    unsettled_bytes: usize,
+    /// Whether to wait for brokers that are away.
+    patient: bool,
 }
 
 /// Where letters come from.
@@ -130,7 +126,7 @@ impl Letters {
         patient: bool,
     ) -> Result<Self, PipelineError> {
         /// Longer than anybody waits, and far from what instants can hold.
-        const FOR_EVER: std::time::Duration = std::time::Duration::from_secs(365 * 86_400);
+        const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
         let mut settings = settings::producer(config);
         settings.topic = name.into();
         settings.transactional_id = None;
@@ -149,6 +145,7 @@ impl Letters {
             runtime: Handle::current(),
             cluster: Arc::clone(cluster),
             producer,
+            settings,
             topic,
             origin: Origin {
                 topic: config.kafka.topic.clone(),
@@ -157,6 +154,8 @@ impl Letters {
             },
             sent: BTreeMap::new(),
             unsettled: Vec::new(),
+            unsettled_bytes: 0,
+            patient,
         })
     }
 
@@ -230,6 +229,84 @@ impl Letters {
         Ok(())
     }
 
+    async fn send(&self, letter: &Letter) -> Result<Delivery, Failure> {
+        let mut headers: Vec<(&str, &[u8])> = letter
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
+            .collect();
+        headers.extend(letter.note.iter().map(|note| (NOTE, note.as_bytes())));
+        let record = Record {
+            key: letter.key.as_deref(),
+            value: letter.value.as_deref(),
+            headers: &headers,
+            timestamp_ms: Utc::now().timestamp_millis(),
+        };
+        self.producer.send(&record).await.map_err(Failure::Send)
+    }
+
+    /// Sends a letter again that was not taken, and waits until it is: without what makes it too large, and only where it is
+    /// not on the topic by now.
+    async fn send_alone(
+        &mut self,
+        mut letter: Letter,
+        mut failure: Failure,
+    ) -> Result<(), Trouble> {
+        /// How often in a row it may only have been in another one's company.
+        const MOST_RESTARTS: u32 = 3;
+        let mut restarts = 0;
+        loop {
+            if failure.possibly_written() {
+                let (partition, offset) = (letter.partition, letter.offset);
+                self.sent.insert(partition, Sent::Unknown(offset));
+                self.look_up().await.map_err(Trouble::LookUp)?;
+                if let Some(Sent::Known(offsets)) = self.sent.get_mut(&partition)
+                    && offsets.remove(&offset)
+                {
+                    return Ok(());
+                }
+            }
+            let is_shorter = failure.is_size() && letter.shorten(&failure);
+            if is_shorter {
+                restarts = 0;
+            } else if !failure.is_anothers() || restarts == MOST_RESTARTS {
+                return Err(failure.of(&letter));
+            }
+            failure = match self.send(&letter).await {
+                Ok(delivery) => {
+                    self.producer.flush().await;
+                    match delivery.wait().await {
+                        Ok(_) => return Ok(()),
+                        Err(error) => Failure::Delivery(error),
+                    }
+                }
+                Err(failure) => failure,
+            };
+            if failure.is_anothers() || failure.is_size() {
+                restarts += 1;
+                self.restart().await?;
+            }
+        }
+    }
+
+    /// Begins with a new producer, because a letter that was refused has ended the one before.
+    async fn restart(&mut self) -> Result<(), Trouble> {
+        loop {
+            let started = Producer::start(Arc::clone(&self.cluster), self.settings.clone()).await;
+            match started {
+                Ok(producer) => {
+                    self.producer = producer;
+                    return Ok(());
+                }
+                Err(error) if self.patient && error.is_retriable() => {
+                    tracing::debug!("cannot go on with dead letters yet: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(Trouble::Again(error)),
+            }
+        }
+    }
+
     /// Whether the letter is on the topic already.
     fn is_there(&mut self, partition: i32, offset: i64) -> Result<bool, LetterError> {
         if !matches!(self.sent.get(&partition), Some(Sent::Known(_))) {
@@ -287,43 +364,53 @@ impl DeadLetters for Letters {
         if self.is_there(*partition, record.offset)? {
             return Ok(());
         }
-        if self.unsettled.len() >= UNSETTLED {
+        if self.unsettled.len() >= UNSETTLED || self.unsettled_bytes >= UNSETTLED_BYTES {
             self.settle()?;
         }
-        let (reason, partition_text) = (reason.to_string(), partition.to_string());
-        let offset_text = record.offset.to_string();
-        let names: Vec<_> = Headers::from_raw(record.headers.count, record.headers.encoded)
-            .iter()
-            .flatten()
-            .map(|header| (String::from_utf8_lossy(header.key), header.value))
-            .collect();
-        let mut headers: Vec<(&str, &[u8])> = names
-            .iter()
-            .map(|(name, value)| (&**name, value.unwrap_or_default()))
-            .collect();
-        headers.extend([
-            (REASON, reason.as_bytes()),
-            (TOPIC, self.origin.topic.as_bytes()),
-            (PARTITION, partition_text.as_bytes()),
-            (OFFSET, offset_text.as_bytes()),
-            (GROUP, self.origin.group.as_bytes()),
-        ]);
+        let mut headers: Vec<(String, Vec<u8>)> =
+            Headers::from_raw(record.headers.count, record.headers.encoded)
+                .iter()
+                .flatten()
+                .map(|header| {
+                    let name = String::from_utf8_lossy(header.key).into_owned();
+                    (name, header.value.unwrap_or_default().to_vec())
+                })
+                .collect();
+        let own_headers = headers.len();
+        let mut said = |name: &str, value: String| {
+            headers.push((name.to_owned(), value.into_bytes()));
+        };
+        said(REASON, reason.to_string());
+        said(TOPIC, self.origin.topic.clone());
+        said(PARTITION, partition.to_string());
+        said(OFFSET, record.offset.to_string());
+        said(GROUP, self.origin.group.clone());
         if let Some(id) = &self.origin.topic_id {
-            headers.push((TOPIC_ID, id.as_bytes()));
+            said(TOPIC_ID, id.clone());
         }
-        let sent = self.runtime.block_on(self.producer.send(&Record {
-            key: record.key,
-            value: record.value,
-            headers: &headers,
-            timestamp_ms: Utc::now().timestamp_millis(),
-        }));
-        let delivery = sent.map_err(|source| Trouble::Send {
+        let letter = Letter {
             partition: *partition,
             offset: record.offset,
-            source,
-        })?;
-        self.unsettled.push((*partition, record.offset, delivery));
-        Ok(())
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers,
+            own_headers,
+            note: None,
+        };
+        let runtime = self.runtime.clone();
+        match runtime.block_on(self.send(&letter)) {
+            Ok(delivery) => {
+                self.unsettled_bytes += letter.size();
+                self.unsettled.push((letter, delivery));
+                Ok(())
+            }
+            Err(failure) if failure.is_size() || failure.is_anothers() => {
+                // Whoever ended the producer is among those that are not settled.
+                self.settle()?;
+                Ok(runtime.block_on(self.send_alone(letter, failure))?)
+            }
+            Err(failure) => Err(failure.of(&letter).into()),
+        }
     }
 
     fn settle(&mut self) -> Result<(), LetterError> {
@@ -331,14 +418,25 @@ impl DeadLetters for Letters {
             return Ok(());
         }
         let unsettled = std::mem::take(&mut self.unsettled);
-        self.runtime.block_on(async {
+        self.unsettled_bytes = 0;
+        let runtime = self.runtime.clone();
+        runtime.block_on(async {
             self.producer.flush().await;
-            for (partition, offset, delivery) in unsettled {
-                delivery.wait().await.map_err(|source| Trouble::Delivery {
-                    partition,
-                    offset,
-                    source,
-                })?;
+            let mut failed = Vec::new();
+            for (letter, delivery) in unsettled {
+                if let Err(error) = delivery.wait().await {
+                    failed.push((letter, Failure::Delivery(error)));
+                }
+            }
+            // One that was refused for its size has ended the producer for the others; nothing else is tried again.
+            if !failed.iter().any(|(_, failure)| failure.is_size()) {
+                return match failed.into_iter().next() {
+                    None => Ok(()),
+                    Some((letter, failure)) => Err(failure.of(&letter).into()),
+                };
+            }
+            for (letter, failure) in failed {
+                self.send_alone(letter, failure).await?;
             }
             Ok(())
         })
