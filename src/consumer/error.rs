@@ -57,18 +57,6 @@ pub enum ConsumeError {
         /// What the broker said.
         code: ErrorCode,
     },
-    /// The position is not in the log (any more), and `Kafka.AutoOffsetReset` does not say where to go on.
-    #[error(
-        "topic {topic}, partition {partition}: offset {offset} is not in the log any more (deleted by retention, or the log was truncated); set Kafka.AutoOffsetReset to earliest or latest, or reset the group's offsets"
-    )]
-    OutOfRange {
-        /// The topic.
-        topic: Arc<str>,
-        /// The partition.
-        partition: i32,
-        /// The position that is not there.
-        offset: i64,
-    },
     /// The topic was deleted, and made again under its name.
     #[error(
         "topic {topic} was deleted and made again while it was read (topic id {wanted}, now {found})"

@@ -53,7 +53,7 @@ pub use offsets::{
     list_offsets,
 };
 pub use reader::Reader;
-pub use settings::{GroupProtocol, Isolation, Reset, Settings};
+pub use settings::{GroupProtocol, Isolation, Settings};
 
 use self::{
     coordinator::Coordinator,
@@ -185,6 +185,11 @@ impl Consumer {
         list_offsets(&self.cluster, &self.topic, isolation, partitions, bound).await
     }
 
+    /// Where the logs of these partitions begin and end, of those whose leaders say it at once.
+    pub async fn extents(&self, partitions: &[i32]) -> BTreeMap<i32, (i64, i64)> {
+        offsets::extents(&self.cluster, &self.topic, partitions).await
+    }
+
     /// Reads these partitions too, from these offsets on; the leader epoch is that of the record before, where known
     /// (KIP-320).
     pub fn read(&mut self, positions: &BTreeMap<i32, (i64, Option<i32>)>) {
@@ -204,7 +209,6 @@ impl Consumer {
         let fetch = FetchSettings {
             topic: Arc::clone(&self.topic),
             isolation: settings.isolation,
-            reset: settings.reset,
             max_bytes: settings.fetch_max_bytes,
             max_partition_bytes: settings.max_partition_fetch_bytes,
             rack: settings.rack.clone(),

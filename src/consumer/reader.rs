@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, vec};
 
 use super::{
-    Chunk, ConsumeError, Isolation, Reset,
+    Chunk, ConsumeError, Isolation,
     fetch::{FetchSettings, Fetched, Fetcher},
 };
 use crate::wire::cluster::Cluster;
@@ -41,7 +41,6 @@ impl Reader {
         let settings = FetchSettings {
             topic: Arc::clone(topic),
             isolation,
-            reset: Reset::Earliest,
             max_bytes: MAX_BYTES,
             max_partition_bytes: MAX_PARTITION_BYTES,
             rack: None,

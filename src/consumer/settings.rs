@@ -25,18 +25,6 @@ impl Isolation {
     }
 }
 
-/// Where to go on when a position is not in the log any more (`Kafka.AutoOffsetReset`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reset {
-    /// At the first offset that is there.
-    #[default]
-    Earliest,
-    /// At the end.
-    Latest,
-    /// Nowhere: it is an error.
-    Fail,
-}
-
 /// Which group protocol to speak (`Kafka.GroupProtocol`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupProtocol {
@@ -76,8 +64,6 @@ pub struct Settings {
     pub classic_only: Vec<&'static str>,
     /// `Kafka.IsolationLevel`.
     pub isolation: Isolation,
-    /// `Kafka.AutoOffsetReset`, for positions that are not in the log any more.
-    pub reset: Reset,
     /// The largest answer to ask for, in bytes (`Kafka.FetchMaxBytes`); memory may demand less.
     pub fetch_max_bytes: usize,
     /// The most to ask for of one partition, in bytes (`Kafka.MaxPartitionFetchBytes`).

@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::watch;
 
 use super::{
-    PipelineError, Stop,
+    PipelineError, Stop, agreed,
     held::Held,
     late::Late,
     letters::{self, Letters},
@@ -91,6 +91,8 @@ pub(super) async fn consume(
             watchdog: watchdog.clone(),
             held: Held::new(topic.id, recovered),
             late: Late::default(),
+            ask_ends_at: None,
+            misled: Vec::new(),
             say_again: None,
         };
         let ended = tokio::select! {
@@ -99,7 +101,10 @@ pub(super) async fn consume(
             () = watchdog.watch(config.kafka.max_poll_interval) => Ok(()),
         };
         left = session.left;
-        let unreadable = session.unreadable();
+        let mut unreadable = session.unreadable();
+        if options.one_shot && unreadable.is_ok() {
+            unreadable = session.was_misled();
+        }
         let gone = session.leave(ended.is_ok()).await;
         match ended {
             Ok(()) => return gone.and(unreadable),
@@ -121,11 +126,18 @@ async fn prepare(
     let name = &config.kafka.topic;
     let topic = reach
         .ask(|| async move {
-            if options.create_topic {
-                cluster.make_topic(name).await
-            } else {
-                cluster.refresh_topic(name).await
-            }
+            // The directory is bound to its id, and the group to how many partitions it has.
+            let same = |one: &Arc<Topic>, other: &Arc<Topic>| {
+                (one.id, one.partitions.len()) == (other.id, other.partitions.len())
+            };
+            let ask = || async {
+                if options.create_topic {
+                    cluster.make_topic(name).await
+                } else {
+                    cluster.refresh_topic(name).await
+                }
+            };
+            agreed::twice_in(ask, same).await
         })
         .await?;
     let cluster_id = cluster.cluster_id().ok_or_else(|| {
@@ -174,13 +186,8 @@ pub(super) async fn recover(
     let committed = if partitions.is_empty() {
         Default::default()
     } else {
-        consumer::committed(
-            cluster,
-            &config.kafka.group_id,
-            &Arc::from(config.kafka.topic.as_str()),
-            &partitions,
-        )
-        .await?
+        let (group, topic) = (&config.kafka.group_id, &config.kafka.topic);
+        agreed::twice(|| consumer::committed(cluster, group, topic, &partitions)).await?
     };
     let committed = committed
         .into_iter()

@@ -92,6 +92,14 @@ pub enum PipelineError {
         /// How many others there are.
         more: usize,
     },
+    /// Offsets were committed that are beyond the end of their partition's log.
+    #[error("{first}{}; what was read from there on is written and committed", others_beyond(*.more))]
+    BeyondTheEnd {
+        /// Which offset of which partition, and where reading went on.
+        first: String,
+        /// How many others there are.
+        more: usize,
+    },
     /// What the topic holds already cannot be learnt.
     #[error(
         "{source}; whether the events there were published before cannot be told, and nothing is published: --republish publishes without looking"
@@ -171,6 +179,13 @@ fn others(more: usize) -> String {
             "{} partitions stand at data that cannot be read (see above), the first: ",
             more + 1
         ),
+    }
+}
+
+fn others_beyond(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        more => format!(" (and so for {more} other partitions, see above)"),
     }
 }
 

@@ -110,6 +110,15 @@ impl Held {
         }
     }
 
+    /// Those of these partitions that stand behind these ends.
+    pub(super) fn beyond(&self, ends: &BTreeMap<i32, i64>) -> Vec<i32> {
+        let stands = |(partition, end): (&i32, &i64)| {
+            let position = *self.positions.get(partition)?;
+            (position > *end).then_some(*partition)
+        };
+        ends.iter().filter_map(stands).collect()
+    }
+
     /// Where a partition ends, once that was asked for.
     pub(super) fn end(&self, partition: i32) -> Option<i64> {
         self.ends.get(&partition).copied()

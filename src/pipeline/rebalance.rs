@@ -9,28 +9,42 @@
 //! Partitions that stay are read on without a stop, and what they have pending is committed under the group's new
 //! generation or epoch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
-use super::{
-    PipelineError,
-    commits::Committed,
-    consume::{as_sink, recover},
-    session::Session,
-};
-use crate::{
-    config::AutoOffsetReset,
-    consumer::{self, Bound, ConsumeError, LostReason, Offset},
-    sink::{Sink, SinkError, Start},
-};
+use super::{PipelineError, commits::Committed, consume::recover, session::Session};
+use crate::consumer::{Bound, ConsumeError, LostReason};
+
+/// When it is asked again where a partition ends whose log ended before its position.
+const ASK_ENDS_AGAIN: Duration = Duration::from_millis(500);
 
 impl Session<'_> {
     /// Asks where the partitions end that have no end yet.
     pub(super) async fn learn_ends(&mut self) -> Result<(), PipelineError> {
         let missing = self.held.endless();
-        if !missing.is_empty() {
-            let ends = self.consumer.list_offsets(&missing, Bound::Latest).await?;
-            self.held.learned(ends);
+        if missing.is_empty() {
+            self.ask_ends_at = None;
         }
+        if missing.is_empty() || self.ask_ends_at.is_some_and(|at| Instant::now() < at) {
+            return Ok(());
+        }
+        let mut ends = self.bounds(&missing, Bound::Latest).await?;
+        // Transactions that are open hold the end back. A log that ends before the position was truncated, and nothing of it
+        // counts as read before whoever fetches has said where to go on.
+        let behind = self.held.beyond(&ends);
+        if !behind.is_empty() {
+            let logs = self.consumer.extents(&behind).await;
+            let real = logs
+                .into_iter()
+                .map(|(partition, (_, end))| (partition, end));
+            let short: Vec<i32> = self.held.beyond(&real.collect());
+            ends.retain(|partition, _| !short.contains(partition));
+        }
+        self.held.learned(ends);
+        let left = !self.held.endless().is_empty();
+        self.ask_ends_at = left.then(|| Instant::now() + ASK_ENDS_AGAIN);
         Ok(())
     }
 
@@ -43,7 +57,7 @@ impl Session<'_> {
         let all: Vec<i32> = (0..count).collect();
         let missing = self.held.without_end(all.iter().copied());
         if !missing.is_empty() {
-            let ends = self.consumer.list_offsets(&missing, Bound::Latest).await?;
+            let ends = self.bounds(&missing, Bound::Latest).await?;
             self.held.learned(ends);
         }
         let starts = self.consumer.list_offsets(&all, Bound::Earliest).await?;
@@ -102,174 +116,6 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Finds out where each partition begins, tells the sink, and reads.
-    async fn begin(&mut self, given: &[i32]) -> Result<(), PipelineError> {
-        self.is_same_topic().await?;
-        let kafka = &self.config.kafka;
-        let committed = self.consumer.committed(given).await?;
-        if self.from.take().is_some()
-            && committed
-                .values()
-                .any(|committed| committed.offset.is_some())
-        {
-            tracing::warn!(
-                group = kafka.group_id,
-                "--from is for groups without offsets; this one has some, and goes on from them"
-            );
-        }
-        self.say_what_is_left_out(&committed).await?;
-        let (mut starts, back) = self.start_positions(&committed).await?;
-        if !back.is_empty() {
-            if self.flush_and_commit().await? == Committed::Lost {
-                let reason = self.consumer.lost().await?;
-                return self.judge_again(reason).await;
-            }
-            self.supersede(back.clone()).await?;
-            let mut again = committed.clone();
-            again.retain(|partition, _| back.contains_key(partition));
-            starts.extend(self.start_positions(&again).await?.0);
-        }
-        let mut positions = BTreeMap::new();
-        let mut fresh = Vec::new();
-        for (partition, start) in starts {
-            match start {
-                Start::At(offset) => {
-                    let committed = committed
-                        .get(&partition)
-                        .filter(|committed| committed.offset == Some(offset))
-                        .and_then(|committed| committed.leader_epoch);
-                    // Without it nobody notices that the log was truncated and has grown beyond the offset since.
-                    let epoch = match committed {
-                        Some(epoch) => Some(epoch),
-                        None => {
-                            let known = move |sink: &mut Sink| sink.leader_epoch(partition, offset);
-                            self.writer.with(known).await?
-                        }
-                    };
-                    positions.insert(partition, (offset, epoch));
-                }
-                Start::Reset => fresh.push(partition),
-                // Told apart before; there is nothing left that it could be behind.
-                Start::Backwards(to) => {
-                    positions.insert(partition, (to, None));
-                }
-            }
-        }
-        if !fresh.is_empty() {
-            let begun = self.begin_fresh(&fresh).await?;
-            positions.extend(
-                begun
-                    .iter()
-                    .map(|(partition, at)| (*partition, (*at, None))),
-            );
-            self.writer
-                .with(move |sink| {
-                    begun
-                        .into_iter()
-                        .try_for_each(|(partition, offset)| sink.start_at(partition, offset))
-                })
-                .await??;
-        }
-        self.claim(&mut positions).await?;
-        for (partition, (offset, _)) in &positions {
-            self.held.reached(*partition, *offset);
-        }
-        self.consumer.read(&positions);
-        Ok(())
-    }
-
-    /// Where partitions begin of which neither the group nor the directory has an offset: those that the group met at its
-    /// very first start where `Kafka.AutoOffsetReset` says, and those that appeared since at their beginning.
-    async fn begin_fresh(&mut self, fresh: &[i32]) -> Result<BTreeMap<i32, i64>, PipelineError> {
-        let described = self.cluster.topic(&self.config.kafka.topic).await;
-        let known = described.map_or(0, |topic| topic.partitions.len());
-        let all: BTreeSet<i32> = (0..i32::try_from(known).unwrap_or(i32::MAX))
-            .chain(fresh.iter().copied())
-            .collect();
-        let all: Vec<i32> = all.into_iter().collect();
-        let committed = self.consumer.committed(&all).await?;
-        let committed = committed
-            .into_iter()
-            .map(|(partition, committed)| (partition, as_sink(committed)))
-            .collect();
-        // As many as there were before this member joined: what it finds beyond may hold records already that came since.
-        let count = self.count;
-        let met = self
-            .writer
-            .with(move |sink| sink.met(&committed, count))
-            .await?;
-        let (first_met, later): (Vec<i32>, Vec<i32>) = fresh
-            .iter()
-            .copied()
-            .partition(|partition| *partition < met);
-        let reset = self.config.kafka.auto_offset_reset;
-        let bound = match reset {
-            AutoOffsetReset::Earliest => Bound::Earliest,
-            AutoOffsetReset::Latest => Bound::Latest,
-        };
-        let mut begun = BTreeMap::new();
-        for (partitions, bound) in [(first_met, bound), (later, Bound::Earliest)] {
-            if !partitions.is_empty() {
-                begun.extend(self.consumer.list_offsets(&partitions, bound).await?);
-            }
-        }
-        tracing::info!(
-            topic = self.config.kafka.topic,
-            offsets = ?begun,
-            "no offset is committed for these partitions: those below {met}, which the group met at its first start, begin \
-             where Kafka.AutoOffsetReset says ({reset:?}), those that appeared later at their beginning"
-        );
-        Ok(begun)
-    }
-
-    /// A new directory in a group that has read already: the records before are not in it, which is not what everybody
-    /// expects who names a new directory.
-    async fn say_what_is_left_out(
-        &mut self,
-        committed: &BTreeMap<i32, consumer::Committed>,
-    ) -> Result<(), PipelineError> {
-        let before: BTreeMap<i32, i64> = committed
-            .iter()
-            .filter_map(|(partition, committed)| Some((*partition, committed.offset?)))
-            .filter(|(_, offset)| *offset > 0)
-            .collect();
-        let is_new = self.writer.with(|sink| sink.is_new()).await?;
-        if is_new && !before.is_empty() && !std::mem::replace(&mut self.held.said_new, true) {
-            let (topic, group) = (&self.config.kafka.topic, &self.config.kafka.group_id);
-            tracing::warn!(
-                topic,
-                group,
-                offsets = ?before,
-                "the directory {} is new, and the group has read before: records before these offsets are not in it, but in \
-                 other directories of the group, if anywhere. For all records use another group (-g), or set this one back \
-                 while nobody is in it: stockflow group reset -g {group} -t {topic} --to earliest --execute",
-                self.config.output.directory.display()
-            );
-        }
-        Ok(())
-    }
-
-    /// Tells the sink what is committed; says where each partition begins, and which were set back to where.
-    async fn start_positions(
-        &self,
-        committed: &BTreeMap<i32, consumer::Committed>,
-    ) -> Result<(Vec<(i32, Start)>, BTreeMap<i32, i64>), PipelineError> {
-        let committed = committed.clone();
-        let started = self.writer.with(move |sink| {
-            let (mut starts, mut back) = (Vec::new(), BTreeMap::new());
-            for (partition, committed) in committed {
-                match sink.start_position(partition, &as_sink(committed))? {
-                    Start::Backwards(to) => {
-                        back.insert(partition, to);
-                    }
-                    start => starts.push((partition, start)),
-                }
-            }
-            Ok::<_, SinkError>((starts, back))
-        });
-        Ok(started.await??)
-    }
-
     /// Moves the rows aside that are read again: the group's offset was set back, or the log has become shorter.
     pub(super) async fn supersede(&self, back: BTreeMap<i32, i64>) -> Result<(), PipelineError> {
         for (partition, target) in back {
@@ -289,58 +135,23 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Commits that this directory has taken the partitions over, before the first of their rows: hosts that come back
-    /// later can tell then whose rows are whose. What the group has taken away meanwhile is left out of `positions`.
-    async fn claim(
-        &mut self,
-        positions: &mut BTreeMap<i32, (i64, Option<i32>)>,
-    ) -> Result<(), PipelineError> {
-        let partitions: Vec<i32> = positions.keys().copied().collect();
-        let claims = self
-            .writer
-            .with(move |sink| {
-                let claims = partitions.into_iter();
-                claims
-                    .filter_map(|partition| Some((partition, sink.claim(partition)?)))
-                    .collect::<Vec<_>>()
-            })
-            .await?;
-        let mut offsets: Vec<Offset> = claims
-            .into_iter()
-            .filter_map(|(partition, metadata)| {
-                let (next_offset, leader_epoch) = *positions.get(&partition)?;
-                Some(Offset {
-                    partition,
-                    next_offset,
-                    leader_epoch,
-                    metadata,
-                })
-            })
-            .collect();
-        while !offsets.is_empty() {
-            match self.commit_some(&mut offsets).await? {
-                (_, Some(Committed::All)) => return Ok(()),
-                // Lost as a whole, or only these: what comes next from the group says which. Nothing was read of them.
-                (_, Some(Committed::Lost)) => {
-                    for offset in offsets.drain(..) {
-                        positions.remove(&offset.partition);
-                    }
-                }
-                (_, None) => {}
-            }
-        }
-        Ok(())
-    }
-
     /// The output directory's topic is the one that has its name.
     pub(super) async fn is_same_topic(&self) -> Result<(), PipelineError> {
         let Some(wanted) = self.held.topic_id else {
             return Ok(());
         };
-        // One that does not answer, or is gone, is waited for by whoever reads it.
-        let described = self.cluster.refresh_topic(&self.config.kafka.topic).await;
-        match described.ok().and_then(|topic| topic.id) {
-            Some(found) if found != wanted => Err(ConsumeError::MadeAnew {
+        // One that does not answer, or is gone, is waited for by whoever reads it. Another id is believed when it is said
+        // again.
+        let mut said = Vec::new();
+        for _ in 0..2 {
+            let described = self.cluster.refresh_topic(&self.config.kafka.topic).await;
+            said.push(described.ok().and_then(|topic| topic.id));
+            if said.last() == Some(&Some(wanted)) {
+                return Ok(());
+            }
+        }
+        match said.as_slice() {
+            &[Some(found), again] if Some(found) == again => Err(ConsumeError::MadeAnew {
                 topic: self.config.kafka.topic.as_str().into(),
                 wanted,
                 found,

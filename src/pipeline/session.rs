@@ -49,6 +49,10 @@ pub(super) struct Session<'a> {
     pub(super) held: Held,
     /// Commits that may land late.
     pub(super) late: Late,
+    /// When it may be asked again where partitions end.
+    pub(super) ask_ends_at: Option<Instant>,
+    /// What was said of partitions that were committed beyond their log's end.
+    pub(super) misled: Vec<String>,
     /// When it is said again that partitions cannot be read on.
     pub(super) say_again: Option<Instant>,
 }
@@ -85,6 +89,7 @@ impl Session<'_> {
                     self.look_at_the_others().await?;
                     continue;
                 }
+                () = until(self.ask_ends_at) => continue,
                 () = until(self.say_again) => {
                     self.say_what_is_stopped();
                     continue;

@@ -89,10 +89,6 @@ pub(super) fn consumer(config: &Config, topic_id: Option<uuid::Uuid>) -> consume
             .filter(|path| config.origin(path) != config::Origin::Default)
             .collect(),
         isolation: isolation(kafka.isolation_level),
-        reset: match kafka.auto_offset_reset {
-            config::AutoOffsetReset::Earliest => consumer::Reset::Earliest,
-            config::AutoOffsetReset::Latest => consumer::Reset::Latest,
-        },
         fetch_max_bytes: to_usize(kafka.fetch_max_bytes),
         max_partition_fetch_bytes: to_usize(kafka.max_partition_fetch_bytes),
     }

@@ -39,6 +39,17 @@ impl Session<'_> {
         self.say_again = any.then(|| Instant::now() + SAY_EVERY);
     }
 
+    /// What was committed beyond a log's end, as the reason why a run that ends by itself ends with an error.
+    pub(super) fn was_misled(&self) -> Result<(), PipelineError> {
+        match self.misled.as_slice() {
+            [] => Ok(()),
+            [first, others @ ..] => Err(PipelineError::BeyondTheEnd {
+                first: first.clone(),
+                more: others.len(),
+            }),
+        }
+    }
+
     /// What is stopped, as the reason why the run ends with an error.
     pub(super) fn unreadable(&self) -> Result<(), PipelineError> {
         let mut texts = self.held.what_is_stopped();

@@ -275,7 +275,7 @@ impl Sender {
         let of_sequences = self
             .partitions
             .iter()
-            .filter_map(|of| of.sequence.wake_at());
+            .filter_map(|of| of.sequence.wake_at(now));
         let of_nodes = self.nodes.values().filter_map(|node| node.throttled);
         let accumulator = self.shared.accumulator.lock();
         let with_room = |of: &(usize, &Partition)| of.1.sequence.unsent() < READY_AHEAD;

@@ -22,6 +22,20 @@ impl Sink {
         partition: i32,
         committed: &Committed,
     ) -> Result<Start, SinkError> {
+        self.start_in(partition, committed, None)
+    }
+
+    /// As [`start_position`](Self::start_position); `log` is where the log begins and ends, and is given where the committed
+    /// offset lies beyond that for certain.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_in(
+        &mut self,
+        partition: i32,
+        committed: &Committed,
+        log: Option<(i64, i64)>,
+    ) -> Result<Start, SinkError> {
         self.ready()?;
         self.settled(partition)?;
         // A claim takes the place of the commit by which a later start could tell that the last batch counted.
@@ -49,8 +63,20 @@ impl Sink {
         // A partition that was begun but of which nothing came yet is where it was begun.
         let held = held.or(begun);
         let topic = &self.checkpoint.topic;
-        let offset = match recover::start(holder, held, committed) {
+        let beyond = log.and_then(|log| recover::beyond(holder, held, committed, log));
+        let rule = beyond.unwrap_or_else(|| recover::start(holder, held, committed));
+        let offset = match rule {
             StartRule::Reset => return Ok(Start::Reset),
+            StartRule::Beyond(to) => {
+                // What is committed is to be put right, also where it is this directory's own claim.
+                if let Some(tenancy) = self.tenancies.get_mut(&partition) {
+                    tenancy.ours = false;
+                }
+                if let Some(to) = to {
+                    self.begin(partition, to);
+                }
+                return Ok(Start::Beyond(to));
+            }
             StartRule::Backwards(to) => return Ok(Start::Backwards(to)),
             StartRule::At(offset) => offset,
             StartRule::Forgotten(held) => {
@@ -139,8 +165,8 @@ impl Sink {
         held.epoch.filter(|_| held.next == offset)
     }
 
-    /// Begins a partition for which [`start_position`](Self::start_position) said [`Start::Reset`] at the offset that
-    /// `Kafka.AutoOffsetReset` leads to.
+    /// Begins a partition for which [`start_position`](Self::start_position) said [`Start::Reset`], or [`Start::Beyond`] without
+    /// an offset, at the offset that `Kafka.AutoOffsetReset` leads to.
     ///
     /// # Errors
     /// [`SinkError::OutOfOrder`] when rows of the partition wait to be flushed or committed, or when it

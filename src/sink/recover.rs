@@ -314,6 +314,9 @@ pub enum Start {
     /// The group's offset was set back to here, and the directory holds rows from there on: they are to be superseded,
     /// and then the sink asked again.
     Backwards(i64),
+    /// The group's offset lies beyond the log's end, and nobody has read up to there: where the directory ends, if that is
+    /// in the log; else as for [`Reset`](Self::Reset).
+    Beyond(Option<i64>),
 }
 
 /// Why a start is what it is.
@@ -330,6 +333,28 @@ pub(super) enum StartRule {
     Forwards(i64, i64, bool),
     /// The group's offset was set back to here, behind what the directory holds.
     Backwards(i64),
+    /// The group's offset lies beyond the log's end: where the directory ends, if that is in the log.
+    Beyond(Option<i64>),
+}
+
+/// Decides where a partition goes on whose committed offset lies beyond the log's end, which is from `first` to `end`. `None`
+/// where this directory or another one has read up to there: then the log has lost records, and whoever reads on there is
+/// told where the branches part.
+pub(super) fn beyond(
+    holder: Holder,
+    held: Option<i64>,
+    committed: &Committed,
+    (first, end): (i64, i64),
+) -> Option<StartRule> {
+    let (offset, note) = holder.read(committed)?;
+    let was_read = note.is_some_and(|(author, chain)| {
+        author.directory != holder.directory || !author.begun || !chain.directories().is_empty()
+    });
+    let holds_more = held.is_some_and(|held| held > end);
+    if offset <= end || was_read || holds_more {
+        return None;
+    }
+    Some(StartRule::Beyond(held.filter(|held| *held >= first)))
 }
 
 /// Decides where a partition goes on. `held` is what the directory holds.

@@ -4,6 +4,7 @@ mod alpha_vantage;
 mod authorizer;
 mod begin;
 mod bench;
+mod beyond;
 mod chaos;
 mod config;
 mod dark;

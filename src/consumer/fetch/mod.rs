@@ -25,7 +25,7 @@ use uuid::Uuid;
 use self::{board::Board, gate::Gate};
 pub(super) use self::{board::Positions, gate::Held};
 use super::{
-    Chunk, ConsumeError, Isolation, Reset,
+    Chunk, ConsumeError, Isolation,
     offsets::{Bound, list_offsets},
 };
 use crate::wire::{cluster::Cluster, messages::Str};
@@ -47,7 +47,6 @@ const MOST_WAITING: usize = 64;
 pub(super) struct FetchSettings {
     pub(super) topic: Arc<str>,
     pub(super) isolation: Isolation,
-    pub(super) reset: Reset,
     pub(super) max_bytes: usize,
     pub(super) max_partition_bytes: usize,
     /// Where this host is, for reading from a near replica (KIP-392).
@@ -210,8 +209,8 @@ async fn find_leaders(shared: &Shared) {
     }
 }
 
-/// Gives partitions whose position is not in the log another one: as `Kafka.AutoOffsetReset` says where retention has
-/// deleted what comes next; at the end where the log has become shorter (an unclean leader election).
+/// Gives partitions whose position is not in the log another one: the log's start where retention has deleted what comes
+/// next; its end where the log has become shorter (an unclean leader election).
 async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
     let partitions: Vec<_> = lost.iter().map(|(partition, _)| *partition).collect();
     let list = |isolation, bound| {
@@ -221,37 +220,19 @@ async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
     let found = async {
         let first = list(Isolation::ReadUncommitted, Bound::Earliest).await?;
         let end = list(Isolation::ReadUncommitted, Bound::Latest).await?;
-        let latest = match shared.settings.reset {
-            Reset::Latest => list(shared.settings.isolation, Bound::Latest).await?,
-            Reset::Earliest | Reset::Fail => first.clone(),
-        };
-        Ok::<_, ConsumeError>((first, end, latest))
+        Ok::<_, ConsumeError>((first, end))
     };
     let topic = &shared.settings.topic;
     match found.await {
-        Ok((first, end, wanted)) => {
+        Ok((first, end)) => {
             for (partition, from) in lost {
-                let (Some(&first), Some(&end), Some(&wanted)) = (
-                    first.get(&partition),
-                    end.get(&partition),
-                    wanted.get(&partition),
-                ) else {
+                let (Some(&first), Some(&end)) = (first.get(&partition), end.get(&partition))
+                else {
                     continue;
                 };
                 let deleted = from < first;
-                if deleted && shared.settings.reset == Reset::Fail {
-                    shared.board.lock().stop(partition);
-                    let topic = Arc::clone(topic);
-                    let error = ConsumeError::OutOfRange {
-                        topic,
-                        partition,
-                        offset: from,
-                    };
-                    shared.hand_on(Fetched::Failed(error)).await;
-                    continue;
-                }
                 let to = match from {
-                    _ if deleted => wanted,
+                    _ if deleted => first,
                     from if from > end => end,
                     // It was only behind what one replica had.
                     from => from,
@@ -260,7 +241,7 @@ async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
                     tracing::warn!(
                         %topic, partition, from, to, first, end,
                         "{}", if deleted {
-                            "retention has deleted the records from here on; going on where Kafka.AutoOffsetReset says"
+                            "retention has deleted the records from here on; going on at the log's start"
                         } else {
                             "the log ends before this offset: it was truncated (an unclean leader election?); going on at its end"
                         }

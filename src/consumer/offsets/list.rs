@@ -1,6 +1,6 @@
 //! Where partitions begin and end (ListOffsets), asked of their leaders.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
@@ -41,6 +41,9 @@ impl Bound {
 
 /// Consumers are no replicas.
 const NO_REPLICA: i32 = -1;
+
+/// How long [`extents`] waits for the slowest leader.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// What became of one question.
 type Answer = (Vec<i32>, Result<ListOffsetsResponse, CallError>);
@@ -124,6 +127,37 @@ async fn list_once(
         streak.failed(&trouble).await;
         described = cluster.refresh_topic(topic).await;
     }
+}
+
+/// Where these partitions begin and end, of those whose leaders say it at once: asked once, and not for long.
+pub(in crate::consumer) async fn extents(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    partitions: &[i32],
+) -> BTreeMap<i32, (i64, i64)> {
+    let Ok(topology) = cluster.topic(topic).await else {
+        return BTreeMap::new();
+    };
+    let list = |bound| {
+        let of = partitions.iter().copied();
+        let asked = ask(cluster, &topology, Isolation::ReadUncommitted, of, bound);
+        async move {
+            let mut found = BTreeMap::new();
+            for (of, answer) in asked.await {
+                if let Ok(answer) = answer {
+                    // What is refused is asked for again by whoever has to know it.
+                    let _ = take(topic, &of, &answer, bound, &mut found);
+                }
+            }
+            found
+        }
+    };
+    let both = futures::future::join(list(Bound::Earliest), list(Bound::Latest));
+    let Ok((starts, ends)) = tokio::time::timeout(AT_ONCE, both).await else {
+        return BTreeMap::new();
+    };
+    let whole = |(partition, start)| Some((partition, (start, *ends.get(&partition)?)));
+    starts.into_iter().filter_map(whole).collect()
 }
 
 /// Asks the leaders side by side; partitions without a leader are left out.

@@ -9,6 +9,19 @@ impl<B> PartitionSequence<B> {
     /// Gives up what has waited beyond its deadline. A batch on its way is waited for: its request has a time limit.
     pub(in crate::producer) fn expire(&mut self, now: Instant) -> Vec<Completion<B>> {
         let mut given_up = Vec::new();
+        loop {
+            let before = given_up.len();
+            self.expire_front(now, &mut given_up);
+            self.judge();
+            given_up.append(&mut self.settled());
+            // What was decided may have brought another one to the front whose time is up.
+            if given_up.len() == before {
+                return given_up;
+            }
+        }
+    }
+
+    fn expire_front(&mut self, now: Instant, given_up: &mut Vec<Completion<B>>) {
         while let Some(front) = self.queue.front()
             && front.ends().is_some_and(|end| end <= now)
             && matches!(front.state, State::Waiting)
@@ -31,9 +44,6 @@ impl<B> PartitionSequence<B> {
             }
             given_up.append(&mut self.settled());
         }
-        self.judge();
-        given_up.append(&mut self.settled());
-        given_up
     }
 
     /// Gives up everything, on its way or not.

@@ -168,12 +168,16 @@ impl<B> PartitionSequence<B> {
         Some((&front.batch, front.cause.as_ref()))
     }
 
-    /// When to look again even if nothing happens.
-    pub(super) fn wake_at(&self) -> Option<Instant> {
+    /// When to look again even if nothing happens. What is due already is not waited for, and hides nothing that is not.
+    pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let front = self.queue.front()?;
         let waiting = matches!(front.state, State::Waiting);
         let end = front.ends().filter(|_| waiting);
-        [self.retry_at, end].into_iter().flatten().min()
+        [self.retry_at, end]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
     }
 
     fn in_flight(&self) -> bool {

@@ -185,6 +185,14 @@ impl World {
     fn take(&mut self) {
         self.completions.extend(self.engine.expire(self.now));
         let Some(attempt) = self.engine.take(self.leader as i32, self.now) else {
+            // With nothing on its way, nobody but the clock can bring it forward.
+            let alone = self.open.iter().all(VecDeque::is_empty);
+            let waits = !self.engine.is_empty() && !self.engine.needs_producer();
+            assert!(
+                !(alone && waits) || self.engine.wake_at(self.now).is_some(),
+                "waits for nothing: {:?}",
+                self.engine
+            );
             return;
         };
         let records = attempt.batch.clone();

@@ -241,9 +241,21 @@ fn a_pause_is_kept() {
     let later = line.now + Duration::from_millis(100);
     line.sequence.resolve(a.1, unknown(), later);
     assert!(line.take().is_none());
-    assert_eq!(line.sequence.wake_at(), Some(later));
+    assert_eq!(line.sequence.wake_at(line.now), Some(later));
     line.now = later;
     assert!(line.take().is_some());
+}
+
+/// The last attempt took until the batch's time was up.
+#[test]
+fn the_end_of_a_batch_hides_no_pause() {
+    let mut line = Line::of("a");
+    let a = line.take().unwrap();
+    line.now += Duration::from_secs(2);
+    let later = line.now + Duration::from_millis(100);
+    line.sequence.resolve(a.1, unknown(), later);
+    assert_eq!(line.sequence.wake_at(line.now), Some(later));
+    assert_eq!(line.sequence.wake_at(later), None, "all of it is due");
 }
 
 #[test]

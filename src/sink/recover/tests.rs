@@ -51,6 +51,39 @@ fn a_take_over_is_where_the_partition_was_begun() {
     assert_eq!(start(holder(), Some(752), &late), StartRule::At(752));
 }
 
+/// Where nobody has read up to what is committed, it is somebody's mistake; where somebody has, the log has lost records.
+#[test]
+fn an_offset_beyond_the_log_is_no_place_to_go_on_unless_it_was_read() {
+    let log = (10, 100);
+    let foreign = Committed {
+        offset: Some(500),
+        ..Committed::default()
+    };
+    let to = |held, committed: &Committed| beyond(holder(), held, committed, log);
+    for (held, goes_on) in [
+        (None, None),
+        (Some(9), None),
+        (Some(10), Some(10)),
+        (Some(100), Some(100)),
+    ] {
+        assert_eq!(to(held, &foreign), Some(StartRule::Beyond(goes_on)));
+    }
+    assert_eq!(to(Some(101), &foreign), None, "the log has lost records");
+    let claim = committed(1, "begun=9", 7, 500);
+    assert_eq!(to(Some(20), &claim), Some(StartRule::Beyond(Some(20))));
+    for read in [
+        committed(1, "batch=8", 7, 500),
+        committed(2, "batch=8", 7, 500),
+        committed(2, "begun=8", 7, 500),
+    ] {
+        assert_eq!(to(Some(20), &read), None, "{read:?}");
+    }
+    let within = committed(1, "begun=9", 7, 100);
+    assert_eq!(to(Some(20), &within), None);
+    let of_another_topic = committed(1, "begun=9", 6, 500);
+    assert_eq!(to(None, &of_another_topic), None);
+}
+
 /// A commit goes by the topic's name: one for a topic that was deleted may land on the one that was made anew.
 #[test]
 fn an_offset_of_another_topic_of_that_name_is_none() {

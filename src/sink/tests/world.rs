@@ -107,6 +107,7 @@ impl World {
             let offset = match start {
                 Start::At(offset) => offset,
                 Start::Backwards(to) => panic!("set back to {to} again"),
+                Start::Beyond(_) => panic!("nobody said where the log ends"),
                 Start::Reset => {
                     sink.start_at(partition, 0)?;
                     0

@@ -1,5 +1,9 @@
 //! Months that are filled back are those of which bars came, and nothing else is taken for them.
 
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
 use super::server::{Reply, Server};
 use super::*;
 
@@ -177,8 +181,12 @@ async fn a_topic_made_anew_is_filled_again_and_other_brokers_of_its_cluster_are_
 #[tokio::test]
 async fn an_answer_waits_for_the_ledger_and_a_cancelled_poll_loses_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
-    let server = Server::start(vec![Reply::File(200, "intraday_full_day.json")]).await;
+    // However long this machine stalls, no answer comes before it is let go.
+    let gate = Arc::new(Semaphore::new(0));
+    let reply = Reply::Held(Arc::clone(&gate), "intraday_full_day.json");
+    let server = Server::start(vec![reply]).await;
     let settings = || Settings {
+        timeout: Duration::from_secs(120),
         state_directory: Some(directory.path().to_owned()),
         ..settings(&server, &["IBM"])
     };
@@ -194,16 +202,27 @@ async fn an_answer_waits_for_the_ledger_and_a_cancelled_poll_loses_nothing() {
         );
     }
     other.ledger.release();
+    let limit = tokio::time::Instant::now() + Duration::from_secs(100);
+    let in_time = || assert!(tokio::time::Instant::now() < limit, "within 100 s");
     // The request goes out; its answer meets a ledger that is held again.
-    while source.in_flight.is_none() && source.answered.is_none() {
-        let polled = tokio::time::timeout(Duration::from_millis(1), source.poll()).await;
-        assert!(polled.is_err(), "no event without an entry");
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    while source.in_flight.is_none() || server.asked().is_empty() {
+        let polled = tokio::time::timeout(short, source.poll()).await;
+        assert!(polled.is_err(), "nothing was answered yet");
+        in_time();
     }
     other.ledger.acquire().await;
+    gate.add_permits(1);
+    while source.answered.is_none() {
+        let polled = tokio::time::timeout(short, source.poll()).await;
+        assert!(polled.is_err(), "no event without an entry");
+        in_time();
+    }
     for _ in 0..3 {
         let polled = tokio::time::timeout(short, source.poll()).await;
-        assert!(polled.is_err(), "the answer waits");
+        assert!(
+            polled.is_err() && source.answered.is_some(),
+            "the answer waits"
+        );
     }
     other.ledger.release();
     let batch = source.poll().await.expect("no error").expect("a batch");

@@ -11,11 +11,14 @@ use axum::extract::RawQuery;
 use axum::http::{Response, StatusCode, header};
 use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 /// One answer of the script; the last one is given for ever.
 #[derive(Clone)]
 pub(super) enum Reply {
     File(u16, &'static str),
+    /// A good answer, as soon as there is a permit for it.
+    Held(Arc<Semaphore>, &'static str),
     Late,
     Endless,
     CutOff,
@@ -60,6 +63,10 @@ async fn answer(reply: &Reply) -> Response<Body> {
     let response = Response::builder();
     let response = match reply {
         Reply::File(status, name) => response.status(*status).body(Body::from(fixture(name))),
+        Reply::Held(gate, name) => {
+            gate.acquire().await.expect("never closed").forget();
+            response.body(Body::from(fixture(name)))
+        }
         Reply::Late => {
             tokio::time::sleep(Duration::from_secs(30)).await;
             response.body(Body::empty())

@@ -1,0 +1,331 @@
+//! Where the partitions begin that the group has given this member, and the claim of them before the first row.
+//!
+//! What is decided here cannot be undone, so each answer that it rests on is asked for twice ([`super::agreed`]): what the
+//! group has committed, where the log begins and ends.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{PipelineError, agreed, commits::Committed, consume::as_sink, session::Session};
+use crate::{
+    config::AutoOffsetReset,
+    consumer::{self, Bound, Offset},
+    sink::{Sink, SinkError, Start},
+};
+
+/// How long after the first look a committed offset is looked at again that lies beyond the log's end: a leader that was just
+/// elected learns of the end within less.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+
+impl Session<'_> {
+    /// Finds out where each partition begins, tells the sink, and reads.
+    pub(super) async fn begin(&mut self, given: &[i32]) -> Result<(), PipelineError> {
+        self.is_same_topic().await?;
+        let kafka = &self.config.kafka;
+        let committed = agreed::twice(|| self.consumer.committed(given)).await?;
+        if self.from.take().is_some()
+            && committed
+                .values()
+                .any(|committed| committed.offset.is_some())
+        {
+            tracing::warn!(
+                group = kafka.group_id,
+                "--from is for groups without offsets; this one has some, and goes on from them"
+            );
+        }
+        self.say_what_is_left_out(&committed).await?;
+        let beyond = self.beyond_the_log(&committed).await;
+        let (mut starts, back) = self.start_positions(&committed, &beyond).await?;
+        if !back.is_empty() {
+            if self.flush_and_commit().await? == Committed::Lost {
+                let reason = self.consumer.lost().await?;
+                return self.judge_again(reason).await;
+            }
+            self.supersede(back.clone()).await?;
+            let mut again = committed.clone();
+            again.retain(|partition, _| back.contains_key(partition));
+            starts.extend(self.start_positions(&again, &beyond).await?.0);
+        }
+        let mut positions = BTreeMap::new();
+        let (mut fresh, mut misled) = (Vec::new(), Vec::new());
+        for (partition, start) in starts {
+            match start {
+                Start::At(offset) => {
+                    let committed = committed
+                        .get(&partition)
+                        .filter(|committed| committed.offset == Some(offset))
+                        .and_then(|committed| committed.leader_epoch);
+                    // Without it nobody notices that the log was truncated and has grown beyond the offset since.
+                    let epoch = match committed {
+                        Some(epoch) => Some(epoch),
+                        None => {
+                            let known = move |sink: &mut Sink| sink.leader_epoch(partition, offset);
+                            self.writer.with(known).await?
+                        }
+                    };
+                    positions.insert(partition, (offset, epoch));
+                }
+                Start::Reset => fresh.push(partition),
+                Start::Beyond(to) => misled.push((partition, to)),
+                // Told apart before; there is nothing left that it could be behind.
+                Start::Backwards(to) => {
+                    positions.insert(partition, (to, None));
+                }
+            }
+        }
+        if !misled.is_empty() {
+            positions.extend(
+                self.go_back_into_the_log(&misled, &committed, &beyond)
+                    .await?,
+            );
+        }
+        if !fresh.is_empty() {
+            let begun = self.begin_fresh(&fresh).await?;
+            positions.extend(self.start_at(begun).await?);
+        }
+        self.claim(&mut positions).await?;
+        for (partition, (offset, _)) in &positions {
+            self.held.reached(*partition, *offset);
+        }
+        self.consumer.read(&positions);
+        Ok(())
+    }
+
+    /// Tells the sink where partitions begin of which it knows nothing.
+    async fn start_at(
+        &self,
+        begun: BTreeMap<i32, i64>,
+    ) -> Result<BTreeMap<i32, (i64, Option<i32>)>, PipelineError> {
+        let positions = begun.iter().map(|(of, at)| (*of, (*at, None))).collect();
+        self.writer
+            .with(move |sink| {
+                let mut begun = begun.into_iter();
+                begun.try_for_each(|(partition, offset)| sink.start_at(partition, offset))
+            })
+            .await??;
+        Ok(positions)
+    }
+
+    /// The partitions whose committed offset lies beyond the log's end, with where their log begins and ends. It is looked at
+    /// twice; of what nobody says, nothing is believed.
+    async fn beyond_the_log(
+        &self,
+        committed: &BTreeMap<i32, consumer::Committed>,
+    ) -> BTreeMap<i32, (i64, i64)> {
+        let offset = |partition: &i32| committed.get(partition)?.offset;
+        let mut asked: Vec<i32> = committed.keys().copied().collect();
+        asked.retain(|partition| offset(partition).is_some());
+        let mut found = BTreeMap::new();
+        for pause in [Duration::ZERO, SECOND_LOOK] {
+            if asked.is_empty() {
+                return BTreeMap::new();
+            }
+            tokio::time::sleep(pause).await;
+            found = self.consumer.extents(&asked).await;
+            found.retain(|partition, (_, end)| offset(partition) > Some(*end));
+            asked = found.keys().copied().collect();
+        }
+        found
+    }
+
+    /// Nobody has read up to where these partitions are committed, beyond the log's end: they go on where the directory ends,
+    /// or else where `Kafka.AutoOffsetReset` says.
+    async fn go_back_into_the_log(
+        &mut self,
+        misled: &[(i32, Option<i64>)],
+        committed: &BTreeMap<i32, consumer::Committed>,
+        logs: &BTreeMap<i32, (i64, i64)>,
+    ) -> Result<BTreeMap<i32, (i64, Option<i32>)>, PipelineError> {
+        let kafka = &self.config.kafka;
+        let reset = kafka.auto_offset_reset;
+        let without = misled.iter().filter(|(_, to)| to.is_none());
+        let without: Vec<i32> = without.map(|(partition, _)| *partition).collect();
+        let begun = match without.is_empty() {
+            true => BTreeMap::new(),
+            false => self.bounds(&without, bound_of(reset)).await?,
+        };
+        let mut positions = self.start_at(begun).await?;
+        for (partition, to) in misled {
+            if let Some(to) = *to {
+                let (partition, known) = (*partition, *partition);
+                let known = move |sink: &mut Sink| sink.leader_epoch(known, to);
+                positions.insert(partition, (to, self.writer.with(known).await?));
+            }
+            let offset = committed.get(partition).and_then(|of| of.offset);
+            let (Some((to_offset, _)), Some(offset), Some((_, end))) =
+                (positions.get(partition), offset, logs.get(partition))
+            else {
+                continue;
+            };
+            let why = match to {
+                Some(_) => format!(
+                    "where the directory {} ends",
+                    self.config.output.directory.display()
+                ),
+                None => format!(
+                    "as Kafka.AutoOffsetReset ({reset:?}) says, because the directory {} has nothing of it that the log goes on from",
+                    self.config.output.directory.display()
+                ),
+            };
+            let text = format!(
+                "topic {}, partition {partition}: the offset {offset} that is committed for group {} lies beyond the log's end, {end}, \
+                 and nobody of the group has read up to there (another program set it?): reading goes on at {to_offset}, {why}",
+                kafka.topic, kafka.group_id
+            );
+            tracing::warn!("{text}");
+            self.misled.push(text);
+        }
+        Ok(positions)
+    }
+
+    /// Where partitions begin or end, as more than one answer says.
+    pub(super) async fn bounds(
+        &self,
+        partitions: &[i32],
+        bound: Bound,
+    ) -> Result<BTreeMap<i32, i64>, PipelineError> {
+        Ok(agreed::offsets(|| self.consumer.list_offsets(partitions, bound)).await?)
+    }
+
+    /// Where partitions begin of which neither the group nor the directory has an offset: those that the group met at its
+    /// very first start where `Kafka.AutoOffsetReset` says, and those that appeared since at their beginning.
+    async fn begin_fresh(&mut self, fresh: &[i32]) -> Result<BTreeMap<i32, i64>, PipelineError> {
+        let described = self.cluster.topic(&self.config.kafka.topic).await;
+        let known = described.map_or(0, |topic| topic.partitions.len());
+        let all: BTreeSet<i32> = (0..i32::try_from(known).unwrap_or(i32::MAX))
+            .chain(fresh.iter().copied())
+            .collect();
+        let all: Vec<i32> = all.into_iter().collect();
+        let committed = agreed::twice(|| self.consumer.committed(&all)).await?;
+        let committed = committed
+            .into_iter()
+            .map(|(partition, committed)| (partition, as_sink(committed)))
+            .collect();
+        // As many as there were before this member joined: what it finds beyond may hold records already that came since.
+        let count = self.count;
+        let met = self
+            .writer
+            .with(move |sink| sink.met(&committed, count))
+            .await?;
+        let (first_met, later): (Vec<i32>, Vec<i32>) = fresh
+            .iter()
+            .copied()
+            .partition(|partition| *partition < met);
+        let reset = self.config.kafka.auto_offset_reset;
+        let mut begun = BTreeMap::new();
+        for (partitions, bound) in [(first_met, bound_of(reset)), (later, Bound::Earliest)] {
+            if !partitions.is_empty() {
+                begun.extend(self.bounds(&partitions, bound).await?);
+            }
+        }
+        tracing::info!(
+            topic = self.config.kafka.topic,
+            offsets = ?begun,
+            "no offset is committed for these partitions: those below {met}, which the group met at its first start, begin \
+             where Kafka.AutoOffsetReset says ({reset:?}), those that appeared later at their beginning"
+        );
+        Ok(begun)
+    }
+
+    /// A new directory in a group that has read already: the records before are not in it, which is not what everybody
+    /// expects who names a new directory.
+    async fn say_what_is_left_out(
+        &mut self,
+        committed: &BTreeMap<i32, consumer::Committed>,
+    ) -> Result<(), PipelineError> {
+        let before: BTreeMap<i32, i64> = committed
+            .iter()
+            .filter_map(|(partition, committed)| Some((*partition, committed.offset?)))
+            .filter(|(_, offset)| *offset > 0)
+            .collect();
+        let is_new = self.writer.with(|sink| sink.is_new()).await?;
+        if is_new && !before.is_empty() && !std::mem::replace(&mut self.held.said_new, true) {
+            let (topic, group) = (&self.config.kafka.topic, &self.config.kafka.group_id);
+            tracing::warn!(
+                topic,
+                group,
+                offsets = ?before,
+                "the directory {} is new, and the group has read before: records before these offsets are not in it, but in \
+                 other directories of the group, if anywhere. For all records use another group (-g), or set this one back \
+                 while nobody is in it: stockflow group reset -g {group} -t {topic} --to earliest --execute",
+                self.config.output.directory.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Tells the sink what is committed; says where each partition begins, and which were set back to where.
+    async fn start_positions(
+        &self,
+        committed: &BTreeMap<i32, consumer::Committed>,
+        beyond: &BTreeMap<i32, (i64, i64)>,
+    ) -> Result<(Vec<(i32, Start)>, BTreeMap<i32, i64>), PipelineError> {
+        let (committed, beyond) = (committed.clone(), beyond.clone());
+        let started = self.writer.with(move |sink| {
+            let (mut starts, mut back) = (Vec::new(), BTreeMap::new());
+            for (partition, committed) in committed {
+                let log = beyond.get(&partition).copied();
+                match sink.start_in(partition, &as_sink(committed), log)? {
+                    Start::Backwards(to) => {
+                        back.insert(partition, to);
+                    }
+                    start => starts.push((partition, start)),
+                }
+            }
+            Ok::<_, SinkError>((starts, back))
+        });
+        Ok(started.await??)
+    }
+
+    /// Commits that this directory has taken the partitions over, before the first of their rows: hosts that come back
+    /// later can tell then whose rows are whose. What the group has taken away meanwhile is left out of `positions`.
+    async fn claim(
+        &mut self,
+        positions: &mut BTreeMap<i32, (i64, Option<i32>)>,
+    ) -> Result<(), PipelineError> {
+        let partitions: Vec<i32> = positions.keys().copied().collect();
+        let claims = self
+            .writer
+            .with(move |sink| {
+                let claims = partitions.into_iter();
+                claims
+                    .filter_map(|partition| Some((partition, sink.claim(partition)?)))
+                    .collect::<Vec<_>>()
+            })
+            .await?;
+        let mut offsets: Vec<Offset> = claims
+            .into_iter()
+            .filter_map(|(partition, metadata)| {
+                let (next_offset, leader_epoch) = *positions.get(&partition)?;
+                Some(Offset {
+                    partition,
+                    next_offset,
+                    leader_epoch,
+                    metadata,
+                })
+            })
+            .collect();
+        while !offsets.is_empty() {
+            match self.commit_some(&mut offsets).await? {
+                (_, Some(Committed::All)) => return Ok(()),
+                // Lost as a whole, or only these: what comes next from the group says which. Nothing was read of them.
+                (_, Some(Committed::Lost)) => {
+                    for offset in offsets.drain(..) {
+                        positions.remove(&offset.partition);
+                    }
+                }
+                (_, None) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bound_of(reset: AutoOffsetReset) -> Bound {
+    match reset {
+        AutoOffsetReset::Earliest => Bound::Earliest,
+        AutoOffsetReset::Latest => Bound::Latest,
+    }
+}
