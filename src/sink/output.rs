@@ -154,6 +154,11 @@ impl Output {
         self.buffer.len()
     }
 
+    /// What waits to be written out.
+    pub(super) fn waiting(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Bytes of the file, with those that wait in the buffer.
     #[inline]
     pub(super) fn size(&self) -> u64 {
