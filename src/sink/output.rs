@@ -198,6 +198,13 @@ impl Output {
         }
     }
 
+    /// The clock was set back: see [`FileState::not_after`].
+    pub(super) fn not_after(&mut self, now: i64) {
+        let mut state = self.state();
+        state.not_after(now);
+        (self.begun, self.written) = (state.begun, state.written);
+    }
+
     /// How the file was left, when somebody else writes into it.
     pub(super) fn left(&self) -> Left {
         Left {
