@@ -3,9 +3,7 @@
 
 use std::io::{self, IsTerminal};
 
-use tokio::runtime::Builder;
-
-use super::{Command, Exit, Invocation, logging, output, watch};
+use super::{Command, Exit, Invocation, logging, output, threads, watch};
 use crate::config::Config;
 use crate::pipeline::options::Format;
 use crate::pipeline::{self, Fault, Outcome, PipelineError, Proof, Report, Stop};
@@ -30,9 +28,9 @@ pub fn execute(invocation: &Invocation) -> Exit {
 
 /// All that can wait for a disk, a network or a reader.
 fn work(invocation: &Invocation, stop: &Stop) -> Exit {
-    let runtime = match watch::runtime(&mut Builder::new_multi_thread()) {
+    let runtime = match threads::runtime() {
         Ok(runtime) => runtime,
-        Err(exit) => return exit,
+        Err(error) => return threads::missing(&error),
     };
     let exit = runtime.block_on(async {
         tokio::select! {

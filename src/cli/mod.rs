@@ -22,6 +22,7 @@ mod run;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod verify;
 mod watch;
 

@@ -12,12 +12,11 @@
 
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use super::Exit;
+use super::{Exit, threads};
 use crate::pipeline::{Stop, give_terminal_back};
 
 /// What the work may take beyond its time to end by itself: long enough to print a summary, and with the default
@@ -33,19 +32,11 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// What the first thread of a process has. The work has it too.
 const STACK_BYTES: usize = 8 << 20;
 
-/// A runtime, or the end that is due without one.
-pub(super) fn runtime(builder: &mut Builder) -> Result<Runtime, Exit> {
-    builder.enable_all().build().map_err(|error| {
-        tracing::error!("cannot start: {error}");
-        Exit::Failed
-    })
-}
-
 /// Runs `work` to its end, or to the end of the time that a stop leaves it.
 pub(super) fn run(stop: &Stop, work: impl FnOnce() -> Exit + Send + 'static) -> Exit {
-    let runtime = match runtime(&mut Builder::new_current_thread()) {
+    let runtime = match threads::runtime_of_one() {
         Ok(runtime) => runtime,
-        Err(exit) => return exit,
+        Err(error) => return threads::missing(&error),
     };
     let exit = runtime.block_on(async {
         if let Err(error) = stop.on_signals() {
@@ -58,8 +49,7 @@ pub(super) fn run(stop: &Stop, work: impl FnOnce() -> Exit + Send + 'static) -> 
             .stack_size(STACK_BYTES)
             .spawn(move || done.send(work()));
         if let Err(error) = thread {
-            tracing::error!("cannot start a thread: {error}");
-            return Exit::Failed;
+            return threads::missing(&error);
         }
         tokio::select! {
             biased;

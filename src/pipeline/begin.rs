@@ -243,15 +243,20 @@ impl Session<'_> {
         let is_new = self.writer.with(|sink| sink.is_new()).await?;
         if is_new && !before.is_empty() && !std::mem::replace(&mut self.held.said_new, true) {
             let (topic, group) = (&self.config.kafka.topic, &self.config.kafka.group_id);
-            tracing::warn!(
-                topic,
-                group,
-                offsets = ?before,
-                "the directory {} is new, and the group has read before: records before these offsets are not in it, but in \
-                 other directories of the group, if anywhere. For all records use another group (-g), or set this one back \
-                 while nobody is in it: stockflow group reset -g {group} -t {topic} --to earliest --execute",
+            // Setting the group back would have its other directories write again what they hold: nothing to be advised
+            // to who has only started one more consumer.
+            let said = format!(
+                "the directory {} is new, and the group has read before: records before these offsets are in other \
+                 directories of the group, not in this one. Where those are kept, nothing is to be done; for one directory \
+                 with all records, use a group of its own (-g)",
                 self.config.output.directory.display()
             );
+            let others = committed.len() < usize::try_from(self.count).unwrap_or_default();
+            if others {
+                tracing::info!(topic, group, offsets = ?before, "{said}");
+            } else {
+                tracing::warn!(topic, group, offsets = ?before, "{said}");
+            }
         }
         Ok(())
     }

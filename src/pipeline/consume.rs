@@ -31,6 +31,7 @@ use super::{
 use crate::{
     config::{AutoOffsetReset, Config},
     consumer::{self, ConsumeError, Consumer, Former},
+    sink::Verdict,
     wire::{
         cluster::{Cluster, Topic},
         records::Scratch,
@@ -194,11 +195,16 @@ pub(super) async fn recover(
         .map(|(partition, committed)| (partition, as_sink(committed)))
         .collect();
     let recovery = writer.with(move |sink| sink.recover(&committed)).await??;
-    if !recovery.verdicts.is_empty() {
+    let counted = |verdict: &Verdict| *verdict == Verdict::Counted;
+    if recovery.bytes_removed > 0 {
         tracing::info!(
             bytes_removed = recovery.bytes_removed,
-            partitions = recovery.verdicts.len(),
             "recovered: rows whose commit did not count were taken out, and are read again"
+        );
+    } else if !recovery.verdicts.is_empty() && recovery.verdicts.values().all(counted) {
+        tracing::debug!(
+            partitions = recovery.verdicts.len(),
+            "recovered: the last commit of the process before counted, and its rows stay"
         );
     }
     Ok(())

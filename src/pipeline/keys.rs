@@ -39,14 +39,19 @@ impl Keys {
         tcsetattr(stdin(), OptionalActions::Now, &mode).ok()?;
         let stop = stop.clone();
         // A thread, because a read of a terminal cannot be cancelled; it ends with the process.
-        std::thread::spawn(move || {
+        let keys = Self(());
+        let waits = std::thread::Builder::new().spawn(move || {
             if let Ok(1..) = stdin().lock().read(&mut [0]) {
                 tracing::info!("stopping (a key was pressed)");
                 stop.request();
             }
         });
+        if let Err(error) = waits {
+            tracing::warn!("no key stops this, but Ctrl-C does: cannot start a thread: {error}");
+            return None;
+        }
         tracing::info!("press any key to stop");
-        Some(Self(()))
+        Some(keys)
     }
 }
 

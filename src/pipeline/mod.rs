@@ -26,6 +26,7 @@ mod keys;
 mod known;
 mod late;
 mod letters;
+mod limits;
 pub mod options;
 mod pace;
 mod progress;

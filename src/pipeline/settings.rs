@@ -10,7 +10,7 @@ use crate::{
     wire::{cluster, records::Codec},
 };
 
-use super::{PipelineError, options::SourceOptions, reach::ONE_SHOT_LIMIT};
+use super::{PipelineError, limits, options::SourceOptions, reach::ONE_SHOT_LIMIT};
 
 /// What one Fetch response may hold beyond `FetchMaxBytes`: a broker sends at least one whole batch, however large (KIP-74).
 const LARGEST_BATCH: u64 = 64 << 20;
@@ -128,7 +128,7 @@ pub(super) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
             config::FileDate::Processing => sink::FileDate::Processing,
         },
         instance: output.instance.clone(),
-        max_open_files: to_usize(output.max_open_files),
+        max_open_files: limits::open_files(to_usize(output.max_open_files)),
         bad_records: match output.bad_records {
             config::BadRecords::DeadLetter => sink::BadRecords::DeadLetter,
             config::BadRecords::Fail => sink::BadRecords::Fail,

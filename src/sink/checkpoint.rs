@@ -104,6 +104,17 @@ pub(super) struct FileState {
     pub(super) form: Form,
 }
 
+impl FileState {
+    /// Takes back times to come, as a clock that was ahead has left them: nothing would be due for as long as it was.
+    /// Whether there were any.
+    pub(super) fn not_after(&mut self, now: i64) -> bool {
+        let ahead = self.begun > now || self.written > now;
+        self.begun = self.begun.min(now);
+        self.written = self.written.min(now);
+        ahead
+    }
+}
+
 /// How far a partition has been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {

@@ -69,6 +69,21 @@ impl Sink {
         }
     }
 
+    /// Takes back what is of times to come, where the clock was set back since.
+    pub(super) fn set_back(&mut self, now: i64) {
+        self.now = self.now.min(now);
+        for output in &mut self.outputs.list {
+            output.not_after(now);
+        }
+        let pending = self.checkpoint.pending.iter_mut();
+        let pending = pending.flat_map(|pending| pending.files.values_mut());
+        let counting = self.checkpoint.counting.files.values_mut();
+        // What is being compressed is found again by what was known of it.
+        for state in counting.chain(pending).filter(|state| !state.closing) {
+            self.unsaved |= state.not_after(now);
+        }
+    }
+
     /// Lets a file take no more lines.
     pub(super) fn end_output(&mut self, at: usize) {
         let Some(output) = self.outputs.list.get(at) else {

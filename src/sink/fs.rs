@@ -3,8 +3,10 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// A file system.
@@ -59,40 +61,37 @@ impl Fs for Disk {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(
-            OpenOptions::new()
-                .read(true)
-                .append(true)
-                .create_new(true)
-                .open(path)?,
-        ))
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .append(true)
+            .create_new(true)
+            .open(path)?;
+        Ok(Box::new(file))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(path)?,
-        ))
+        let mut options = OpenOptions::new();
+        let file = only_a_file(path, options.read(true).write(true).create(true))?;
+        file.set_len(0)?;
+        Ok(Box::new(file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(
-            OpenOptions::new().read(true).write(true).open(path)?,
-        ))
+        let mut options = OpenOptions::new();
+        Ok(Box::new(only_a_file(path, options.read(true).write(true))?))
     }
 
     fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(
-            OpenOptions::new().read(true).append(true).open(path)?,
-        ))
+        let mut options = OpenOptions::new();
+        Ok(Box::new(only_a_file(
+            path,
+            options.read(true).append(true),
+        )?))
     }
 
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(File::open(path)?))
+        Ok(Box::new(only_a_file(path, OpenOptions::new().read(true))?))
     }
 
     fn len(&self, path: &Path) -> io::Result<Option<u64>> {
@@ -137,11 +136,8 @@ impl Fs for Disk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send>>> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let mut options = OpenOptions::new();
+        let file = only_a_file(path, options.write(true).create(true).truncate(false))?;
         match file.try_lock() {
             Ok(()) => {
                 // For whoever finds the lock taken; it holds without that.
@@ -155,10 +151,32 @@ impl Fs for Disk {
     }
 }
 
+/// Opens what is a file: a named pipe in its place would be waited for, a device would take everything and keep nothing.
+pub(super) fn only_a_file(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let refused = || {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file but a pipe, a socket or a device; take it away, or name another directory (--out)",
+        )
+    };
+    let is_other = |kind: std::fs::FileType| !kind.is_file() && !kind.is_dir();
+    // Changes nothing about a file.
+    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    match options.open(path) {
+        Ok(file) if is_other(file.metadata()?.file_type()) => Err(refused()),
+        // A pipe that nobody reads, and a socket, cannot be opened.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => match std::fs::metadata(path) {
+            Ok(found) if is_other(found.file_type()) => Err(refused()),
+            _ => Err(error),
+        },
+        opened => opened,
+    }
+}
+
 /// The process that holds a lock, as it wrote it there.
 pub(super) fn held_by(lock: &Path) -> Option<u32> {
     let mut text = String::new();
-    let file = File::open(lock).ok()?;
+    let file = only_a_file(lock, OpenOptions::new().read(true)).ok()?;
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }

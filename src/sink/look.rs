@@ -42,7 +42,7 @@ pub(super) fn look(
                     "it is gone, and the outcome of its last batch is not known yet",
                 ));
             }
-            tracing::warn!(file = %path.display(), "the file was taken away; later rows of its date go to a new part");
+            tracing::debug!(file = %path.display(), "the file was taken away");
             gone.push(name.clone());
             continue;
         };
@@ -67,6 +67,14 @@ pub(super) fn look(
             fs.sync_dir(path).map_err(SinkError::io("sync", path))?;
         }
     }
+    if let [first, ..] = gone.as_slice() {
+        tracing::warn!(
+            files = gone.len(),
+            "files were taken away from {} ({}): they stay away, and later rows of their dates go to new parts",
+            directory.display(),
+            first_of(first, gone.len())
+        );
+    }
     *unsaved |= !gone.is_empty() || !published.is_empty();
     for name in gone {
         if let Some(state) = checkpoint.counting.files.get_mut(&name) {
@@ -79,6 +87,14 @@ pub(super) fn look(
         }
     }
     Ok(())
+}
+
+/// The first of so many files, to stand for all.
+pub(super) fn first_of(first: &str, all: usize) -> String {
+    match all {
+        0 | 1 => first.to_owned(),
+        all => format!("{first} and {} more; -v names them", all - 1),
+    }
 }
 
 /// Looks whether a file's beginning and its end are as they were left.

@@ -62,6 +62,7 @@ mod sim;
 mod split;
 mod supersede;
 mod tail;
+mod taking_back;
 #[cfg(test)]
 mod tests;
 pub mod verify;
@@ -213,7 +214,8 @@ impl Sink {
         }
     }
 
-    /// Notes what is known and gives the directory up. What was not flushed is dropped; it will be read again.
+    /// Notes what is known and gives the directory up. What was not flushed is dropped; it will be read again. After a
+    /// failure what was written since the last batch is cut off, where that can be done.
     ///
     /// # Errors
     /// When the checkpoint cannot be written; nothing is lost then, the next start asks Kafka.
@@ -223,6 +225,10 @@ impl Sink {
             if self.unsaved || self.checkpoint.clean {
                 self.save()?;
             }
+        } else if self.failed
+            && let Err(error) = self.take_back()
+        {
+            tracing::debug!("{error}; the next start cuts the files back");
         }
         Ok(())
     }

@@ -154,6 +154,11 @@ impl Output {
         self.buffer.len()
     }
 
+    /// What waits to be written out.
+    pub(super) fn waiting(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Bytes of the file, with those that wait in the buffer.
     #[inline]
     pub(super) fn size(&self) -> u64 {
@@ -191,6 +196,13 @@ impl Output {
             closing: self.closing,
             form: self.form,
         }
+    }
+
+    /// The clock was set back: see [`FileState::not_after`].
+    pub(super) fn not_after(&mut self, now: i64) {
+        let mut state = self.state();
+        state.not_after(now);
+        (self.begun, self.written) = (state.begun, state.written);
     }
 
     /// How the file was left, when somebody else writes into it.

@@ -1,11 +1,11 @@
 //! A look at a directory from outside, before a run: is it in use, and whose is it? Nothing in it is changed.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::path::Path;
 
 use super::checkpoint::{self, Checkpoint};
 use super::error::SinkError;
-use super::fs::{Disk, held_by};
+use super::fs::{Disk, held_by, only_a_file};
 use super::open::STATE_DIRECTORY;
 use super::{bound, sealed};
 
@@ -23,7 +23,7 @@ pub fn peek(
     let state_directory = directory.join(STATE_DIRECTORY);
     let lock = state_directory.join("lock");
     // Shared, so that two looks do not take each other for a run.
-    if let Ok(file) = File::open(&lock)
+    if let Ok(file) = only_a_file(&lock, OpenOptions::new().read(true))
         && let Err(std::fs::TryLockError::WouldBlock) = file.try_lock_shared()
     {
         return Err(SinkError::Locked {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Sink;
 use super::checkpoint::{FileState, Position, State};
@@ -68,6 +68,7 @@ impl Sink {
         let plan = recover::plan(&self.checkpoint, batch.as_ref(), &verdicts);
         let mut work = Work::default();
         self.prepare(&plan, &mut work)?;
+        say_what_is_cut(&work.cut);
 
         let mut checkpoint = self.checkpoint.clone();
         checkpoint.counting = State {
@@ -176,7 +177,7 @@ impl Sink {
             let len = self.fs.len(&path).map_err(SinkError::io("read", &path))?;
             // Also when it is gone: who removed it may have been stopped before that was durable.
             work.removed += len.unwrap_or_default();
-            self.say_what_is_cut(&path, 0, len);
+            self.cuts(&mut work.cut, &path, 0, len);
             work.steps.push(Step::Remove {
                 name: place.clone(),
             });
@@ -194,7 +195,7 @@ impl Sink {
             let len = self.fs.len(&path).map_err(SinkError::io("read", &path))?;
             match target {
                 FilePlan::Keep(state) | FilePlan::Rewrite { file: state, .. } => {
-                    self.say_what_is_cut(&path, state.len, len);
+                    self.cuts(&mut work.cut, &path, state.len, len);
                 }
                 FilePlan::Remove => {}
             }
@@ -259,19 +260,17 @@ impl Sink {
         self.prepare_index(plan, work)
     }
 
-    /// Bytes that no checkpoint covers are those of a process that was killed, whose records are read again; or somebody
-    /// else has appended since, and nobody can tell. Who did has to hear that it is gone, and from where.
-    fn say_what_is_cut(&self, path: &Path, known: u64, len: Option<u64>) {
-        let Some(len) = len.filter(|len| *len > known && !self.recovered) else {
-            return;
-        };
-        tracing::warn!(
-            file = %path.display(),
-            from = known,
-            bytes = len - known,
-            "the process before was killed, and the file has bytes that it had not made durable: they are cut away, and their \
-             records are read again; what somebody else has appended since is gone with them"
-        );
+    /// Bytes that no checkpoint covers are those of a process that did not come to its end, whose records are read again;
+    /// or somebody else has appended since, and nobody can tell.
+    fn cuts(&self, cut: &mut Vec<Cut>, path: &Path, known: u64, len: Option<u64>) {
+        if let Some(len) = len.filter(|len| *len > known && !self.recovered) {
+            tracing::debug!(file = %path.display(), from = known, bytes = len - known, "cut away");
+            cut.push(Cut {
+                path: path.to_owned(),
+                from: known,
+                bytes: len - known,
+            });
+        }
     }
 
     /// The index keeps the pending batch's line as far as the batch counts.
@@ -327,9 +326,42 @@ impl Sink {
 /// The directory of what is set aside, in the sidecar.
 const UNDECIDED: &str = "undecided";
 
+/// Bytes that no checkpoint covers.
+struct Cut {
+    path: PathBuf,
+    from: u64,
+    bytes: u64,
+}
+
+/// Who appended to a file has to hear that it is gone, and from where; of very many files, the first few stand for all.
+fn say_what_is_cut(cut: &[Cut]) {
+    const NAMED: usize = 5;
+    if cut.is_empty() {
+        return;
+    }
+    let named = cut.iter().take(NAMED).map(|cut| {
+        let Cut { path, from, bytes } = cut;
+        format!("{} ({bytes} bytes from byte {from} on)", path.display())
+    });
+    let named: Vec<String> = named.collect();
+    let more = match cut.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more (-v names them)"),
+    };
+    tracing::warn!(
+        files = cut.len(),
+        bytes = cut.iter().map(|cut| cut.bytes).sum::<u64>(),
+        "the process before did not come to its end (it was killed, or ended by force), and left rows that no commit \
+         covers: they are cut away, and their records are read again; what somebody else has appended there since is gone \
+         with them: {}{more}",
+        named.join(", ")
+    );
+}
+
 /// Steps in the making.
 #[derive(Default)]
 struct Work {
+    cut: Vec<Cut>,
     steps: Vec<Step>,
     bytes: Vec<u8>,
     files: BTreeMap<String, FileState>,

@@ -48,7 +48,7 @@ pub(super) fn header(columns: &[Column]) -> Vec<u8> {
     format!("{}\n", names.join(",")).into_bytes()
 }
 
-/// A row of the record is not longer than this: text doubles when it is quoted, and less when it becomes base64.
+/// A row of the record is not longer than this: text doubles when it is quoted, and becomes less than that and a few bytes in base64.
 #[inline]
 pub(super) fn most_bytes(record: &InputRecord<'_>) -> u64 {
     /// Topic (249 bytes at most), partition, offset, separators.
@@ -76,7 +76,7 @@ pub(super) fn write_row(
             Column::Quantity => put(out, trade.quantity.as_bytes()),
             Column::Price => put(out, trade.price.as_bytes()),
             Column::Timestamp => put(out, trade.timestamp.as_bytes()),
-            Column::TradeId => write_text(
+            Column::TradeId => write_guarded(
                 out,
                 trade.trade_id.as_deref().unwrap_or_default().as_bytes(),
             ),
@@ -86,21 +86,35 @@ pub(super) fn write_row(
             Column::Offset => {
                 put(out, itoa::Buffer::new().format(record.offset).as_bytes());
             }
-            Column::Topic => write_text(out, topic.as_bytes()),
-            Column::Key => match record.key {
-                None => {}
-                Some(key) if is_safe_text(key) => write_text(out, key),
-                Some(key) => out.extend_from_slice(STANDARD.encode(key).as_bytes()),
-            },
+            Column::Topic => write_guarded(out, topic.as_bytes()),
+            Column::Key => write_guarded(out, record.key.unwrap_or_default()),
         }
     }
     out.push(b'\n');
 }
 
-/// Printable ASCII that a spreadsheet does not take for a formula.
+/// Appends what somebody else has chosen: as it is where it is a safe text, else in base64. The two never look alike:
+/// base64 always ends in `=` (in four where it has none by itself; and it has a blank in front of a `+`), and a text that
+/// does is no safe one.
+fn write_guarded(out: &mut Vec<u8>, text: &[u8]) {
+    if is_safe_text(text) {
+        return write_text(out, text);
+    }
+    let encoded = STANDARD.encode(text);
+    if encoded.starts_with('+') {
+        out.push(b' ');
+    }
+    out.extend_from_slice(encoded.as_bytes());
+    if !encoded.ends_with('=') {
+        put(out, b"====");
+    }
+}
+
+/// Printable ASCII that a spreadsheet does not take for a formula, and nobody for base64.
 fn is_safe_text(text: &[u8]) -> bool {
     text.iter().all(|b| (b' '..=b'~').contains(b))
         && !matches!(text.first(), Some(b'=' | b'+' | b'-' | b'@'))
+        && text.last() != Some(&b'=')
 }
 
 fn write_text(out: &mut Vec<u8>, text: &[u8]) {
@@ -170,6 +184,8 @@ fn put_json(out: &mut Vec<u8>, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::event::read_trade;
 
@@ -209,6 +225,55 @@ mod tests {
         assert_eq!(row(Some(b"^IX"), &all), "\"a,\"\"b\"\"\",3,9,t,^IX\n");
         assert_eq!(row(Some(b"=1"), &[Column::Key]), "PTE=\n");
         assert_eq!(row(None, &[Column::Side, Column::Key]), "Sell,\n");
+        let formula = br#"{"TradeId":"=cmd()","Symbol":"IBM","Side":"Sell","Quantity":7,"Price":1,"Timestamp":"2025-01-02T03:04:05Z"}"#;
+        let record = InputRecord {
+            offset: 9,
+            key: None,
+            value: Some(formula),
+            headers: RawHeaders::default(),
+            too_large: None,
+        };
+        let mut out = Vec::new();
+        let trade = read_trade(formula).unwrap();
+        write_row(
+            &mut out,
+            &[Column::TradeId, Column::Topic],
+            &trade,
+            "-t",
+            3,
+            &record,
+        );
+        assert_eq!(out, b"PWNtZCgp====,LXQ=\n");
+    }
+
+    proptest! {
+        /// Bytes and texts that look like their base64 among them.
+        #[test]
+        fn what_is_written_is_no_formula_and_says_what_it_was(
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..12),
+                prop::collection::vec(prop::sample::select(b"=+-@A/1 \xff".to_vec()), 0..12),
+            ],
+        ) {
+            let texts = [STANDARD.encode(&bytes).into_bytes(), bytes];
+            let written = texts.each_ref().map(|text| {
+                let mut out = Vec::new();
+                write_guarded(&mut out, text);
+                out
+            });
+            for (text, written) in texts.iter().zip(&written) {
+                prop_assert!(!matches!(written.first(), Some(b'=' | b'+' | b'-' | b'@')));
+                match written.strip_suffix(b"=") {
+                    None => prop_assert_eq!(text, written),
+                    Some(_) => {
+                        let bare = written.strip_suffix(b"====").unwrap_or(written);
+                        let bare = bare.strip_prefix(b" ").unwrap_or(bare);
+                        prop_assert_eq!(&STANDARD.decode(bare).unwrap(), text);
+                    }
+                }
+            }
+            prop_assert!(texts[0] == texts[1] || written[0] != written[1]);
+        }
     }
 
     #[test]

@@ -57,6 +57,7 @@ impl Sink {
     pub fn tend(&mut self, now: DateTime<Utc>) -> Result<Tended, SinkError> {
         self.ready()?;
         let now = now.timestamp();
+        self.set_back(now);
         let due = |settings: &Settings, purpose: Purpose, state: &FileState| {
             rolling::closes_at(settings, purpose, state).is_some_and(|at| at <= now)
         };

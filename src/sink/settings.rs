@@ -74,7 +74,7 @@ pub enum Column {
     Price,
     /// When the trade was, to the letter.
     Timestamp,
-    /// The event's identity; empty where it has none.
+    /// The event's identity; empty where it has none. As it is, or in base64, as the key.
     TradeId,
     /// The record's partition.
     Partition,
@@ -82,7 +82,8 @@ pub enum Column {
     Offset,
     /// The topic.
     Topic,
-    /// The record's key: as it is when it is printable ASCII and not the start of a spreadsheet formula, else in base64.
+    /// The record's key: as it is when it is printable ASCII, not the start of a spreadsheet formula, and does not end in
+    /// `=`; else in base64, which always does.
     Key,
 }
 

@@ -11,6 +11,7 @@ use super::checkpoint::{Checkpoint, FileState, Position};
 use super::closed::{self, Closed};
 use super::error::SinkError;
 use super::index::{self, Batch};
+use super::look::first_of;
 use super::open::STATE_DIRECTORY;
 use super::packing::STAGED;
 use super::place::Form;
@@ -72,6 +73,7 @@ impl Sink {
             steps: Vec::new(),
             rows: 0,
             emptied: Vec::new(),
+            gone: Vec::new(),
         };
         let closed = closed::read(
             &*self.fs,
@@ -119,7 +121,17 @@ impl Sink {
             mut steps,
             rows,
             emptied,
+            gone,
         } = work;
+        if let [first, ..] = gone.as_slice() {
+            tracing::warn!(
+                partition,
+                files = gone.len(),
+                "files with rows that are read again were taken away from {} ({}): their rows stay wherever they are, too",
+                self.directory.display(),
+                first_of(first, gone.len())
+            );
+        }
         steps.push(Step::Write {
             name: format!("{STATE_DIRECTORY}/{}", index::FILE),
             cut: tail.cut,
@@ -222,7 +234,8 @@ impl Sink {
             .map_err(SinkError::io("read", &path))?
             .is_none()
         {
-            tracing::warn!(file = %path.display(), "the file was taken away; its rows stay where they are, and are read again");
+            tracing::debug!(file = %path.display(), "the file was taken away");
+            work.gone.push(name.to_owned());
             tail.forget(name, partition, target);
             return Ok(());
         }
@@ -319,6 +332,8 @@ struct Work {
     rows: u64,
     /// Lines for the list of closed files.
     emptied: Vec<u8>,
+    /// Files that are not there any more.
+    gone: Vec<String>,
 }
 
 /// The end of the index, in memory.

@@ -34,6 +34,7 @@ fn set_offset(bench: &Bench<'_>, partition: i32, offset: i64) {
                 committed_leader_epoch: -1,
                 committed_metadata: Some("a tool".into()),
             }],
+            ..Default::default()
         }],
         ..Default::default()
     };

@@ -253,3 +253,29 @@ fn a_day_of_parts_leaves_nothing_in_the_checkpoint() {
         .count();
     assert!((1000..1500).contains(&parts), "{parts}");
 }
+
+/// A file that was begun by a clock that was days ahead is closed when it is due by the clock that is right.
+#[test]
+fn a_clock_that_was_ahead_keeps_no_file_open() {
+    for restarts in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let published = || Settings {
+            publish: Publish::Atomic,
+            ..settings(directory.path())
+        };
+        let mut sink = open(published()).unwrap();
+        sink.start_at(0, 0).unwrap();
+        append_for_good(&mut sink, 0, 1);
+        if restarts {
+            sink.close().unwrap();
+            sink = open(published()).unwrap();
+        }
+        let right = now() - TimeDelta::days(5);
+        // Noticed now, and closed when nothing has come for a while.
+        let due = sink.tend(right).unwrap().next.expect("it is due");
+        assert!(due - right < TimeDelta::hours(1), "{due}");
+        sink.tend(due).unwrap();
+        let name = "consumed_trades_2025-03-01.csv".to_owned();
+        assert_eq!(names(directory.path()), [name].into());
+    }
+}

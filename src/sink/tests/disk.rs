@@ -361,3 +361,38 @@ fn the_former_member_is_remembered() {
         ("member-1", "group")
     );
 }
+
+/// Recovery would do the same, but it takes what it finds for the rows of a process that was killed, and warns.
+#[test]
+fn a_sink_that_failed_takes_back_what_it_wrote_since_its_last_batch() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = open(settings(directory.path())).unwrap();
+    sink.start_at(0, 0).unwrap();
+    append(&mut sink, 0, &[Some(trade(1, 0).as_bytes())]).unwrap();
+    let first = sink.flush().unwrap().unwrap();
+    sink.committed(first.number, &[0]);
+    let first = committed(1, &first.offsets[0].metadata);
+    let name = "consumed_trades_2025-03-01.csv";
+    let good = read(directory.path(), name);
+    // Rows of two days are written, and then the batch cannot be noted down.
+    let blocker = directory.path().join(".stockflow/checkpoint.new");
+    append(&mut sink, 1, &[Some(trade(1, 1).as_bytes())]).unwrap();
+    fs::create_dir(&blocker).unwrap();
+    assert!(matches!(sink.flush(), Err(SinkError::Io { .. })));
+    assert!(read(directory.path(), name).len() > good.len());
+    sink.close().unwrap();
+    assert_eq!(read(directory.path(), name), good);
+    fs::remove_dir(&blocker).unwrap();
+
+    // What somebody else has written stays.
+    let mut sink = Sink::open(settings(directory.path()), binding()).unwrap();
+    sink.recover(&[(0, first.clone())].into()).unwrap();
+    sink.start_position(0, &first).unwrap();
+    append(&mut sink, 1, &[Some(trade(1, 1).as_bytes())]).unwrap();
+    fs::create_dir(&blocker).unwrap();
+    assert!(matches!(sink.flush(), Err(SinkError::Io { .. })));
+    let edited = read(directory.path(), name) + "mine\n";
+    fs::write(directory.path().join(name), &edited).unwrap();
+    sink.close().unwrap();
+    assert_eq!(read(directory.path(), name), edited);
+}

@@ -139,7 +139,9 @@ impl World {
     fn fail(&mut self, error: &SinkError) {
         if self.fs.is_full() && !self.fs.is_dead() {
             // The process ends with that error; somebody makes room, and starts it again.
-            self.sink = None;
+            if let Some(sink) = self.sink.take() {
+                sink.close().expect("what failed is given up");
+            }
             self.packing = None;
             self.fs.fill(None);
             return;

@@ -66,6 +66,14 @@ impl Breaker {
         }
     }
 
+    /// The clock was set back by so much.
+    pub(super) fn set_back(&mut self, by: TimeDelta) {
+        if let State::Open { since, until, .. } = &mut self.state {
+            *since -= by;
+            *until -= by;
+        }
+    }
+
     /// Whether the service is left alone, or being probed.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })

@@ -96,6 +96,8 @@ pub(super) fn count_bad_bars(of: &str, bars: &[BadBar]) -> BadCounts {
 pub struct AlphaVantage {
     settings: Settings,
     clock: Clock,
+    /// When the clock was looked at last: where it says less now, it was set back.
+    looked: DateTime<Utc>,
     client: Client,
     ledger: Ledger,
     breaker: Breaker,
@@ -208,6 +210,7 @@ impl AlphaVantage {
             plan: targets::plan(&settings, &targets, ledger.known(), now),
             breaker: Breaker::new(settings.circuit_breaker_failures, pause),
             planned: settings.months.is_none(),
+            looked: now,
             former: Vec::new(),
             ended: false,
             settings,
@@ -298,6 +301,7 @@ impl AlphaVantage {
                 continue;
             }
             let now = self.clock.now();
+            self.look_at_the_clock(now);
             let limits = self.limits();
             let hold = self.ledger.known().spent.held(&limits, now);
             let mut ready = hold.map_or(now, |hold| hold.until);

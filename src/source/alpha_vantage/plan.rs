@@ -108,6 +108,15 @@ impl Plan {
             .map_or(Next::Wait(at), |(place, _)| Next::Ask(place))
     }
 
+    /// The clock was set back by so much: what was due in a minute is not to be due in days.
+    pub(super) fn set_back(&mut self, by: TimeDelta) {
+        for slot in &mut self.slots {
+            slot.due -= by;
+            slot.held -= by;
+            slot.asked = slot.asked.map(|asked| asked - by);
+        }
+    }
+
     /// It was asked then.
     pub(super) fn asked(&mut self, place: usize, at: DateTime<Utc>) {
         if let Some(slot) = self.slots.get_mut(place) {

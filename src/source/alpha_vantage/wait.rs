@@ -16,6 +16,9 @@ const SAID: Duration = Duration::from_secs(2);
 /// A wait for the budget that a command which ends by itself does not take upon itself.
 pub(super) const LONG_WAIT: TimeDelta = TimeDelta::minutes(10);
 
+/// A clock that is set back by less is not worth a word: what was due comes so much later.
+const SET_BACK: TimeDelta = TimeDelta::minutes(1);
+
 /// Which waits were said already.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
@@ -52,6 +55,20 @@ pub(super) async fn too_long(since: Instant) {
 }
 
 impl AlphaVantage {
+    /// Sees to it that a clock that is set back by days does not make what is due in a minute wait for days. One that is set
+    /// forwards needs nothing: what becomes due by that is asked for once, as far as the budget goes.
+    pub(super) fn look_at_the_clock(&mut self, now: DateTime<Utc>) {
+        let by = std::mem::replace(&mut self.looked, now) - now;
+        if by > SET_BACK {
+            tracing::warn!(
+                seconds = by.num_seconds(),
+                "the clock of this machine was set back; the next polls come as they would have by the clock of before"
+            );
+            self.plan.set_back(by);
+            self.breaker.set_back(by);
+        }
+    }
+
     /// Waits, at most until it is time to give up; `hold` is what the budget says.
     pub(super) async fn wait(
         &mut self,

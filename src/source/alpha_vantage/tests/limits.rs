@@ -181,3 +181,37 @@ async fn patience_for_an_address_makes_no_more_tries_of_what_was_answered() {
     assert!(!errors.is_empty());
     assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
+
+/// What was due in a minute, or when a service that failed is tried again, does not become due in days.
+#[tokio::test]
+async fn a_clock_that_is_set_by_days_stops_no_polls() {
+    let noon = "2025-11-06T17:00:00Z".parse().expect("a time");
+    // Trading days all.
+    for days in [-3, 4] {
+        for failing in [200, 500] {
+            let script = [200, failing, failing, 200].map(|code| Reply::File(code, "intraday.csv"));
+            let server = Server::start(script.to_vec()).await;
+            let time = Arc::new(parking_lot::Mutex::new(noon));
+            let polled = Settings {
+                once: false,
+                circuit_breaker_failures: 1,
+                requests_per_day: Limit::Unlimited,
+                ..settings(&server, &["IBM"])
+            };
+            let clock = Clock::Simulated(Arc::clone(&time));
+            let mut source = AlphaVantage::with_clock(polled, clock).expect("good settings");
+            let mut until = async |requests| {
+                while server.asked().len() < requests {
+                    let poll = source.poll();
+                    let _ = tokio::time::timeout(Duration::from_millis(20), poll).await;
+                }
+                *time.lock()
+            };
+            let before = until(2).await;
+            *time.lock() += TimeDelta::days(days);
+            let after = until(6).await - TimeDelta::days(days);
+            let took = after - before;
+            assert!(took.abs() < TimeDelta::hours(2), "{days} {failing} {took}");
+        }
+    }
+}
