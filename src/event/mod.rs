@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use compact_str::CompactString;
 use uuid::Uuid;
 
-pub use parse::{MAX_TRADE_ID_BYTES, NotATrade};
+pub use parse::{MAX_TRADE_ID_BYTES, NotATrade, Texts};
 pub use read::{BadRecord, Trade, read_trade};
 pub use reasons::ReasonCounts;
 pub use write::USUAL_JSON_BYTES;

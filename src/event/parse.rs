@@ -21,6 +21,9 @@ pub enum NotATrade {
     /// No JSON object, or a key of ours has a value of the wrong kind or is missing.
     #[error("not a TradeEvent's JSON: {0}")]
     Json(String),
+    /// No row of CSV with the fields that its header names.
+    #[error("not a row with as many fields as the header has")]
+    Row,
     /// The TradeId holds control characters or is too long.
     #[error("TradeId has to be at most {MAX_TRADE_ID_BYTES} bytes without control characters")]
     TradeId,
@@ -58,6 +61,23 @@ struct Fields<'a> {
     timestamp: Cow<'a, str>,
 }
 
+/// The fields of an event as texts.
+#[derive(Clone, Copy, Debug)]
+pub struct Texts<'a> {
+    /// Its identity, if it has one.
+    pub trade_id: Option<&'a str>,
+    /// Ticker symbol.
+    pub symbol: &'a str,
+    /// `Buy` or `Sell`.
+    pub side: &'a str,
+    /// An integer.
+    pub quantity: &'a str,
+    /// A decimal number.
+    pub price: &'a str,
+    /// Date and time.
+    pub timestamp: &'a str,
+}
+
 /// The fields of an event whose symbol and side are right; the others have to be looked at.
 struct Parts<'a> {
     trade_id: Option<Cow<'a, str>>,
@@ -87,22 +107,29 @@ impl<'a> Parts<'a> {
     fn slow(json: &'a [u8]) -> Result<Self, NotATrade> {
         let fields: Fields<'_> =
             serde_json::from_slice(json).map_err(|error| NotATrade::Json(error.to_string()))?;
-        if !symbol::is_symbol(fields.symbol.as_bytes()) {
-            return Err(NotATrade::Symbol);
-        }
-        let side = match fields.side.as_ref() {
-            "Buy" => Side::Buy,
-            "Sell" => Side::Sell,
-            _ => return Err(NotATrade::Side),
-        };
         Ok(Self {
             trade_id: fields.trade_id,
-            symbol: fields.symbol,
-            side,
+            symbol: good_symbol(fields.symbol)?,
+            side: side(&fields.side)?,
             quantity: fields.quantity.get(),
             price: fields.price.get(),
             timestamp: fields.timestamp,
         })
+    }
+}
+
+fn good_symbol(text: Cow<'_, str>) -> Result<Cow<'_, str>, NotATrade> {
+    match symbol::is_symbol(text.as_bytes()) {
+        true => Ok(text),
+        false => Err(NotATrade::Symbol),
+    }
+}
+
+fn side(text: &str) -> Result<Side, NotATrade> {
+    match text {
+        "Buy" => Ok(Side::Buy),
+        "Sell" => Ok(Side::Sell),
+        _ => Err(NotATrade::Side),
     }
 }
 
@@ -112,6 +139,26 @@ impl TradeEvent {
     /// # Errors
     /// The first thing that keeps the bytes from being a good TradeEvent.
     pub fn from_json(json: &[u8], place: u64) -> Result<Self, NotATrade> {
+        Self::from_parts(Parts::read(json)?, place)
+    }
+
+    /// An event of its fields' texts, as a row of CSV has them; `place` as for [`Self::from_json`].
+    ///
+    /// # Errors
+    /// The first thing that keeps the texts from being a good TradeEvent.
+    pub fn from_texts(texts: &Texts<'_>, place: u64) -> Result<Self, NotATrade> {
+        let parts = Parts {
+            trade_id: texts.trade_id.map(Cow::Borrowed),
+            symbol: good_symbol(texts.symbol.into())?,
+            side: side(texts.side)?,
+            quantity: texts.quantity,
+            price: texts.price,
+            timestamp: texts.timestamp.into(),
+        };
+        Self::from_parts(parts, place)
+    }
+
+    fn from_parts(parts: Parts<'_>, place: u64) -> Result<Self, NotATrade> {
         let Parts {
             trade_id,
             symbol,
@@ -119,7 +166,10 @@ impl TradeEvent {
             quantity,
             price,
             timestamp,
-        } = Parts::read(json)?;
+        } = parts;
+        if !quantity.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(NotATrade::Quantity);
+        }
         let quantity = quantity.parse().map_err(|_| NotATrade::Quantity)?;
         if !price::is_json_number(price) {
             return Err(NotATrade::Price);

@@ -54,7 +54,8 @@ pub enum SourceError {
     },
     /// Of several files to be replayed, some could not be.
     #[error(
-        "{lost} of {of} files were not replayed, or not all of them, for the reasons above; the others were"
+        "{lost} of {of} files were not replayed, or not as a whole, for the reasons above{}",
+        if lost < of { "; the others were" } else { "" }
     )]
     NotReplayed {
         /// How many.

@@ -138,6 +138,23 @@ impl BadReason {
     }
 }
 
+impl BadReason {
+    /// The reason as a person reads it.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Malformed => "it has not the form of a bar",
+            Self::MissingField => "open, close or volume is not there",
+            Self::Price => "the open or the close is no decimal number",
+            Self::Volume => "the volume is no whole number",
+            Self::Time => {
+                "the time is not YYYY-MM-DD HH:MM:SS or YYYY-MM-DD, as the series needs it, or does not exist in its zone; a spreadsheet may have rewritten it"
+            }
+            Self::NotATrade => "it is no TradeEvent",
+            Self::TooLong => "it is too long",
+        }
+    }
+}
+
 /// How many bars or lines were bad, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BadCounts([u64; BadReason::ALL.len()]);

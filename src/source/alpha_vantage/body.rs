@@ -180,6 +180,12 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
             None => "a JSON object without \"Meta Data\"".to_owned(),
         }));
     };
+    if let (Some(series), true) = (&document.other_series, document.bars.is_empty()) {
+        return Err(Refusal::Unusable(format!(
+            "it holds {:?}, and bars of minutes and of days are read, no longer ones",
+            redact(series, ask.key)
+        )));
+    }
     let unusable = |what: &str, value: Option<&String>| {
         let value = redact(value.map_or("nothing", String::as_str), ask.key);
         Refusal::Unusable(format!("\"Meta Data\" has {value:?} as {what}"))

@@ -44,6 +44,8 @@ pub(super) struct Document<'a> {
     pub(super) meta: Option<BTreeMap<String, String>>,
     /// The name of the series, `Time Series (1min)` say.
     pub(super) series: Option<String>,
+    /// The name of a series of bars that are neither of minutes nor of days, `Weekly Time Series` say.
+    pub(super) other_series: Option<String>,
     /// Each bar's start and its object, both as they stand in the body.
     pub(super) bars: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// The key and the words of a notice.
@@ -158,6 +160,9 @@ impl<'a> Visitor<'a> for Top<'_, 'a> {
                     map.next_value_seed(Series(&mut document.bars))?;
                 }
                 _ => {
+                    if key.contains("Time Series") {
+                        document.other_series = Some(key.into_owned());
+                    }
                     map.next_value::<IgnoredAny>()?;
                 }
             }

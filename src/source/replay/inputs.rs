@@ -12,54 +12,75 @@ pub(super) const EXTENSIONS: [&str; 4] = ["json", "csv", "ndjson", "jsonl"];
 /// How deep directories are looked through.
 const MAX_DEPTH: usize = 16;
 
-/// The files, in the order of their names, each seen to be readable.
-pub(super) fn find(path: &str) -> Result<Vec<String>, ReplayFault> {
-    let kind = fs::metadata(path)?;
+/// How a compressed file ends.
+pub(super) const PACKED: [&str; 3] = ["gz", "zst", "lz4"];
+
+/// Names that are shown of those that are passed over.
+const MAX_SHOWN: usize = 5;
+
+/// What cannot be replayed, and why.
+pub(super) type Missing = Vec<(String, ReplayFault)>;
+
+/// Adds the files of an input, in the order of their names, each seen to be readable, and what is missing.
+pub(super) fn find(path: &str, files: &mut Vec<String>, missing: &mut Missing) {
+    let kind = match fs::metadata(path) {
+        Ok(kind) => kind,
+        Err(error) => return missing.push((path.to_owned(), error.into())),
+    };
     if !kind.is_dir() {
         // A named pipe waits for its writer when it is opened, so only what is a file is tried.
-        if kind.is_file() {
-            File::open(path)?;
-        }
-        return Ok(vec![path.to_owned()]);
+        return match kind.is_file().then(|| File::open(path)) {
+            Some(Err(error)) => missing.push((path.to_owned(), error.into())),
+            _ => files.push(path.to_owned()),
+        };
     }
-    let mut files = Vec::new();
     let mut walk = Walk::default();
-    walk.through(Path::new(path), MAX_DEPTH)?;
+    walk.through(Path::new(path), MAX_DEPTH);
     if !walk.others.is_empty() {
-        // A pipe waits for its writer, maybe for ever; who wants that names it.
-        tracing::warn!(
-            "passed over, because they are no regular files: {}",
+        let more = walk.others.len().saturating_sub(MAX_SHOWN);
+        walk.others.truncate(MAX_SHOWN);
+        let and = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        tracing::info!(
+            "passed over in {path}, because they are not called {} (plain, .gz, .zst, .lz4): {}{and}; name them by themselves to replay them",
+            EXTENSIONS.join(", "),
             walk.others.join(", ")
         );
     }
+    if walk.files.is_empty() && walk.missing.is_empty() {
+        walk.missing
+            .push((path.to_owned(), ReplayFault::NothingInIt));
+    }
     files.append(&mut walk.files);
-    if files.is_empty() {
-        return Err(ReplayFault::NothingInIt);
-    }
-    for file in &files {
-        File::open(file)?;
-    }
-    Ok(files)
+    missing.append(&mut walk.missing);
 }
 
 #[derive(Default)]
 struct Walk {
     files: Vec<String>,
-    /// Neither files nor directories, though named like what is taken.
+    missing: Missing,
+    /// Named in another way than what is taken.
     others: Vec<String>,
     /// Directories that were looked through, free of links: these may go in circles.
     visited: HashSet<PathBuf>,
 }
 
 impl Walk {
-    fn through(&mut self, directory: &Path, depth: usize) -> Result<(), ReplayFault> {
-        if !self.visited.insert(fs::canonicalize(directory)?) {
-            return Ok(());
-        }
-        let mut entries: Vec<PathBuf> = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            entries.push(entry?.path());
-        }
+    fn through(&mut self, directory: &Path, depth: usize) {
+        let entries = fs::canonicalize(directory).and_then(|real| {
+            if !self.visited.insert(real) {
+                return Ok(Vec::new());
+            }
+            fs::read_dir(directory)?
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect()
+        });
+        let mut entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return self.miss(directory, error.into()),
+        };
         entries.sort();
         for path in entries {
             let hidden = path
@@ -69,22 +90,29 @@ impl Walk {
                 continue;
             }
             if path.is_dir() {
-                if depth > 0 {
-                    self.through(&path, depth - 1)?;
+                match depth {
+                    0 => self.others.push(path.to_string_lossy().into_owned()),
+                    _ => self.through(&path, depth - 1),
                 }
             } else if is_replayable(&path) {
-                let name = path.to_string_lossy().into_owned();
-                // What cannot be looked at is said when it is opened.
-                if fs::metadata(&path).is_ok_and(|kind| !kind.is_file()) {
-                    self.others.push(name);
-                } else {
-                    self.files.push(name);
+                // A pipe waits for its writer, maybe for ever; who wants that names it.
+                match fs::metadata(&path) {
+                    Ok(kind) if !kind.is_file() => self.miss(&path, ReplayFault::NotRegular),
+                    Ok(_) => match File::open(&path) {
+                        Ok(_) => self.files.push(path.to_string_lossy().into_owned()),
+                        Err(error) => self.miss(&path, error.into()),
+                    },
+                    Err(error) => self.miss(&path, error.into()),
                 }
             } else {
-                tracing::debug!(path = %path.display(), "passed over: neither {}", EXTENSIONS.join(", "));
+                self.others.push(path.to_string_lossy().into_owned());
             }
         }
-        Ok(())
+    }
+
+    fn miss(&mut self, path: &Path, fault: ReplayFault) {
+        self.missing
+            .push((path.to_string_lossy().into_owned(), fault));
     }
 }
 
@@ -97,7 +125,7 @@ fn is_replayable(path: &Path) -> bool {
         })
     };
     is(path, &EXTENSIONS)
-        || (is(path, &["gz", "zst"])
+        || (is(path, &PACKED)
             && path
                 .file_stem()
                 .is_some_and(|stem| is(Path::new(stem), &EXTENSIONS)))
@@ -108,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pipes_and_circles_in_a_directory_hold_nothing_up() {
+    fn pipes_circles_and_dangling_links_in_a_directory_hold_nothing_up() {
         let directory = tempfile::tempdir().expect("a directory");
         let base = directory.path();
         fs::write(base.join("a.json"), "{}").expect("a file");
@@ -116,7 +144,12 @@ mod tests {
             std::os::unix::fs::symlink(base, base.join(link)).expect("a link");
         }
         rustix::fs::mkfifoat(rustix::fs::CWD, base.join("b.json"), 0o600.into()).expect("a pipe");
-        let found = find(&base.to_string_lossy()).expect("files");
-        assert_eq!(found, [base.join("a.json").to_string_lossy()]);
+        std::os::unix::fs::symlink(base.join("gone"), base.join("c.csv")).expect("a link");
+        let (mut files, mut missing) = (Vec::new(), Vec::new());
+        find(&base.to_string_lossy(), &mut files, &mut missing);
+        assert_eq!(files, [base.join("a.json").to_string_lossy()]);
+        let named: Vec<_> = missing.iter().map(|(path, _)| path.clone()).collect();
+        let at = |name: &str| base.join(name).to_string_lossy().into_owned();
+        assert_eq!(named, [at("b.json"), at("c.csv")]);
     }
 }

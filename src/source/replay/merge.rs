@@ -22,10 +22,10 @@ use crate::event::TradeEvent;
 use crate::source::{BadCounts, Batch, MAX_BATCH_EVENTS, SourceError};
 
 /// Reads all inputs as one, until the end, an error, or until nobody listens any more.
-pub(super) fn merge_all(settings: &Settings, out: &Sender<Message>) {
+pub(super) fn merge_all(settings: &Settings, lost: Lost, out: &Sender<Message>) {
     let progress = Progress::of(&settings.inputs);
     let settings = Arc::new(settings.clone());
-    let mut gathered = Gathered::new(out, Lost::of(&settings.inputs));
+    let mut gathered = Gathered::new(out, lost);
     let outcome = merge(&settings, &progress, &mut gathered);
     progress.end();
     let outcome = match outcome {

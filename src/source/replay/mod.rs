@@ -1,10 +1,12 @@
-//! Replays saved files: Alpha Vantage bodies (JSON or CSV) and newline-delimited TradeEvents, plain, gzip or zstd, told
-//! apart by content.
+//! Replays saved files: Alpha Vantage bodies (JSON or CSV) and TradeEvents (JSON objects in any layout, or rows of CSV),
+//! plain, gzip, zstd or LZ4, told apart by content.
 //!
 //! Invariants: files go in their order, those of a directory in the order of their names, and by the times of their events
-//! where these set the pace; nothing is read before each of them was found; events of lines are streamed, so a file of any size takes little memory; every bar of a saved body
-//! counts as closed.
+//! where these set the pace; a file that was not replayed, or not all of it, is named, holds up no other, and ends the
+//! replay with an error; events are streamed, so a file of any size takes little memory; every bar of a saved body counts
+//! as closed.
 
+mod events;
 mod form;
 mod inputs;
 mod lines;
@@ -12,7 +14,9 @@ mod merge;
 mod pace;
 mod progress;
 mod reader;
+mod rows;
 mod unpack;
+mod values;
 
 use std::io;
 
@@ -22,7 +26,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 
 use self::merge::merge_all;
 use self::pace::Pace;
-use self::reader::{Message, read_all};
+use self::reader::{Lost, Message, read_all};
 use super::alpha_vantage::{Interval, Notice};
 use super::{Batch, Source, SourceError};
 
@@ -53,8 +57,56 @@ pub enum ReplayFault {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// It is a directory without anything to replay.
-    #[error("there is nothing to replay in the directory: no {} files, plain, .gz or .zst", inputs::EXTENSIONS.join(", "))]
+    #[error("there is nothing to replay in the directory: no {} files, plain, .gz, .zst or .lz4", inputs::EXTENSIONS.join(", "))]
     NothingInIt,
+    /// It is in a directory, and neither a file nor a directory.
+    #[error(
+        "it is no regular file, and in a directory such ones are not waited for; name it by itself to read it"
+    )]
+    NotRegular,
+    /// It is something else.
+    #[error("{0}")]
+    Foreign(&'static str),
+    /// A part of it is no event.
+    #[error(
+        "what is on {} of its lines is no TradeEvent (the first is line {line}: {why}); only its other {events} events are replayed",
+        bad
+    )]
+    NotAllEvents {
+        /// How many parts.
+        bad: u64,
+        /// Where the first is.
+        line: u64,
+        /// What is wrong with it.
+        why: String,
+        /// The good ones.
+        events: u64,
+    },
+    /// A list in it does not end.
+    #[error(
+        "its list has no end, so it was cut off; only the {events} events before that are replayed"
+    )]
+    Open {
+        /// The events before.
+        events: u64,
+    },
+    /// It has the head of a body and no bars.
+    #[error("it has \"Meta Data\" and no bars")]
+    NoBars,
+    /// More bars of it are bad than good.
+    #[error(
+        "{bad} of its {} bars are bad (the first, {start:?}: {reason}); only {good} are replayed", bad + good
+    )]
+    MostlyBad {
+        /// How many are good.
+        good: usize,
+        /// How many are bad.
+        bad: usize,
+        /// The start of the first bad one.
+        start: String,
+        /// What is wrong with that.
+        reason: &'static str,
+    },
     /// The standard input is named twice.
     #[error("the standard input can be read only once")]
     Twice,
@@ -62,7 +114,7 @@ pub enum ReplayFault {
     #[error("it holds no bars but a notice: {0}")]
     Notice(Notice),
     /// It is nothing that can be replayed.
-    #[error("it is no Alpha Vantage body and no TradeEvents, one a line: {0}")]
+    #[error("it is no Alpha Vantage body and no TradeEvents: {0}")]
     Unusable(String),
     /// It breaks off, or something stands behind it.
     #[error("the body is broken ({why}); only the {bars} bars before the break are replayed")]
@@ -89,7 +141,7 @@ pub enum ReplayFault {
 #[derive(Debug)]
 pub struct Replay {
     /// Taken by the reading thread, which starts with the first poll.
-    waiting: Option<Settings>,
+    waiting: Option<(Settings, Lost)>,
     batches: Option<Receiver<Message>>,
     pace: Option<Pace>,
     /// Waits for its time.
@@ -97,10 +149,10 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// A replay of files that are all there; nothing is read before the first poll.
+    /// A replay of the files that are there; nothing is read before the first poll.
     ///
     /// # Errors
-    /// The first file that cannot be opened.
+    /// None of the files is there.
     pub fn new(mut settings: Settings) -> Result<Self, SourceError> {
         if settings.inputs.is_empty() {
             return Err(SourceError::Setting {
@@ -109,24 +161,34 @@ impl Replay {
                     .to_owned(),
             });
         }
-        let mut files = Vec::new();
+        let (mut files, mut missing) = (Vec::new(), Vec::new());
         for path in settings.inputs {
-            let found = if path != STDIN {
-                inputs::find(&path)
+            if path != STDIN {
+                inputs::find(&path, &mut files, &mut missing);
             } else if files.contains(&path) {
-                Err(ReplayFault::Twice)
+                let fault = ReplayFault::Twice;
+                missing.push((path, fault));
             } else {
-                Ok(vec![path.clone()])
-            };
-            match found {
-                Ok(found) => files.extend(found),
-                Err(fault) => return Err(SourceError::Replay { path, fault }),
+                files.push(path);
             }
+        }
+        let (of, none) = (files.len() + missing.len(), files.is_empty());
+        let mut lost = Lost::of(of);
+        for (path, fault) in missing {
+            let error = SourceError::Replay { path, fault };
+            match (none, of) {
+                (true, 1) => return Err(error),
+                (true, _) => tracing::error!("{error}"),
+                (false, _) => lost.note(error),
+            }
+        }
+        if none {
+            return Err(SourceError::NotReplayed { lost: of, of });
         }
         settings.inputs = files;
         Ok(Self {
             pace: settings.speed.map(Pace::new),
-            waiting: Some(settings),
+            waiting: Some((settings, lost)),
             batches: None,
             pending: None,
         })
@@ -163,7 +225,7 @@ impl Replay {
     }
 
     async fn receive(&mut self) -> Result<Option<Batch>, SourceError> {
-        if let Some(settings) = self.waiting.take() {
+        if let Some((settings, lost)) = self.waiting.take() {
             let (sender, receiver) = channel(MAX_WAITING_BATCHES);
             let first = settings.inputs.first().cloned().unwrap_or_default();
             // Not the runtime's blocking pool: a read of stdin may never return, and the runtime would wait for it.
@@ -171,8 +233,8 @@ impl Replay {
                 .name("replay".to_owned())
                 .spawn(
                     move || match settings.speed.is_some() && settings.inputs.len() > 1 {
-                        true => merge_all(&settings, &sender),
-                        false => read_all(&settings, &sender),
+                        true => merge_all(&settings, lost, &sender),
+                        false => read_all(&settings, lost, &sender),
                     },
                 )
                 .map_err(|error| SourceError::Replay {

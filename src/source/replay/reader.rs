@@ -1,25 +1,25 @@
 //! Reads the files, in order, on a thread of its own (files and pipes block), and hands batches to a bounded channel.
 
-use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::mem::{Discriminant, discriminant};
+use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::Sender;
 
+use super::events::{replay_objects, replay_rows};
 use super::form::{Form, MAX_LOOK_BYTES, form};
-use super::lines::{Line, next_line};
+use super::inputs::PACKED;
 use super::progress::Progress;
 use super::unpack::unpack;
 use super::{ReplayFault, STDIN, Settings};
-use crate::event::{NotATrade, TradeEvent};
-use crate::source::alpha_vantage::body::{self, Ask, MAX_BODY_BYTES, Refusal};
+use crate::source::alpha_vantage::body::{self, Ask, Bars, MAX_BODY_BYTES, Refusal};
 use crate::source::alpha_vantage::count_bad_bars;
-use crate::source::{BadCounts, BadReason, Batch, MAX_BATCH_EVENTS, SourceError};
+use crate::source::{Batch, SourceError};
 
 /// Read at a time.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 pub(super) type Message = Result<Batch, SourceError>;
 
@@ -28,10 +28,9 @@ pub(super) struct Gone;
 
 /// Reads every input, until the end, or until nobody listens any more. What cannot be replayed is passed over, and said at
 /// the end, too.
-pub(super) fn read_all(settings: &Settings, out: &Sender<Message>) {
+pub(super) fn read_all(settings: &Settings, mut lost: Lost, out: &Sender<Message>) {
     let progress = Progress::of(&settings.inputs);
     let send = |batch| out.blocking_send(Ok(batch)).map_err(|_| Gone);
-    let mut lost = Lost::of(&settings.inputs);
     for path in &settings.inputs {
         match read(path, settings, &progress, &send) {
             Ok(Ok(())) => {}
@@ -50,6 +49,7 @@ pub(super) fn read_all(settings: &Settings, out: &Sender<Message>) {
 }
 
 /// Files that could not be replayed, or not all of them.
+#[derive(Debug)]
 pub(super) struct Lost {
     of: usize,
     lost: usize,
@@ -57,10 +57,10 @@ pub(super) struct Lost {
 }
 
 impl Lost {
-    /// None yet of these.
-    pub(super) fn of(inputs: &[String]) -> Self {
+    /// None yet of so many.
+    pub(super) fn of(files: usize) -> Self {
         Self {
-            of: inputs.len(),
+            of: files,
             lost: 0,
             last: None,
         }
@@ -137,33 +137,21 @@ impl Reader<'_> {
             }
             Box::new(File::open(self.path)?)
         };
-        let mut input = unpack(self.progress.count(input))?;
-        let mut start = Vec::new();
-        let form = loop {
-            let before = start.len();
-            let room = (MAX_LOOK_BYTES - before.min(MAX_LOOK_BYTES)).max(1024);
-            start.resize(before + room, 0);
-            let read = match input.read(start.get_mut(before..).unwrap_or_default()) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    start.truncate(before);
-                    continue;
-                }
-                read => read?,
-            };
-            start.truncate(before + read);
-            let last = read == 0 || start.len() > 2 * MAX_LOOK_BYTES;
-            if let Some(form) = form(&start, last) {
-                break form;
-            }
-        };
-        let input = io::Cursor::new(start).chain(input);
+        let (mut input, packed) = unpack(self.progress.count(input))?;
+        let (form, start, line) = look(&mut input)?;
+        let input = BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(start).chain(input));
         match form {
+            Form::Empty if !packed && is_packed_by_name(self.path) => Err(ReplayFault::Foreign(
+                "it is empty, and so no compressed file",
+            )),
             Form::Empty => {
                 tracing::warn!(path = self.path, "there is nothing in it to replay");
                 Ok(Ok(()))
             }
+            Form::Foreign(what) => Err(ReplayFault::Foreign(what)),
             Form::Body => self.body(input),
-            Form::Events => self.events(BufReader::with_capacity(BUFFER_BYTES, input)),
+            Form::Events => replay_objects(self.path, input, line, self.out),
+            Form::Rows(header) => replay_rows(self.path, &header, input, line, self.out),
         }
     }
 
@@ -206,6 +194,7 @@ impl Reader<'_> {
             );
         }
         let bad = count_bad_bars(self.path, &bars.bad);
+        let fault = lost_bars(&bars);
         let origin: Arc<str> = bars.series.origin().into();
         let whole = bars.events.len();
         for batch in Batch::split(bars.events, &origin, bad) {
@@ -213,72 +202,68 @@ impl Reader<'_> {
                 return Ok(Err(Gone));
             }
         }
-        match bars.broken {
-            Some(why) => Err(ReplayFault::Broken { why, bars: whole }),
-            None => Ok(Ok(())),
+        match (bars.broken, fault) {
+            (Some(why), _) => Err(ReplayFault::Broken { why, bars: whole }),
+            (None, Some(fault)) => Err(fault),
+            (None, None) => Ok(Ok(())),
         }
     }
+}
 
-    fn events(&self, mut input: BufReader<impl Read>) -> Result<Result<(), Gone>, ReplayFault> {
-        if input.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
-            input.consume(3);
-        }
-        let origin: Arc<str> = "replay".into();
-        let mut batch = Batch {
-            events: Vec::new(),
-            origin: Arc::clone(&origin),
-            bad: BadCounts::default(),
-            more: false,
-        };
-        let mut problems: HashSet<Option<Discriminant<NotATrade>>> = HashSet::new();
-        let (mut line, mut number) = (Vec::new(), 0_u64);
-        loop {
-            number += 1;
-            match next_line(&mut input, &mut line)? {
-                Line::End => break,
-                Line::TooLong => {
-                    batch.bad.add(BadReason::TooLong);
-                    if problems.insert(None) {
-                        tracing::warn!(
-                            path = self.path,
-                            line = number,
-                            "a line is too long for an event and skipped; others like it are only counted"
-                        );
-                    }
-                }
-                Line::Whole if line.trim_ascii().is_empty() => {}
-                Line::Whole => match TradeEvent::from_json(line.trim_ascii(), number) {
-                    Ok(event) => batch.events.push(event),
-                    Err(problem) => {
-                        batch.bad.add(BadReason::NotATrade);
-                        if problems.insert(Some(discriminant(&problem))) {
-                            tracing::warn!(
-                                path = self.path,
-                                line = number,
-                                "a line is skipped: {problem}; others like it are only counted"
-                            );
-                        }
-                    }
-                },
-            }
-            // A pipe that pauses must not hold back what came through it.
-            if batch.events.len() >= MAX_BATCH_EVENTS
-                || (input.buffer().is_empty() && !batch.events.is_empty())
-            {
-                let next = Batch {
-                    events: Vec::new(),
-                    origin: Arc::clone(&origin),
-                    bad: BadCounts::default(),
-                    more: false,
-                };
-                if (self.out)(std::mem::replace(&mut batch, next)).is_err() {
-                    return Ok(Err(Gone));
-                }
-            }
-        }
-        if !batch.events.is_empty() || batch.bad.total() > 0 {
-            return Ok((self.out)(batch));
-        }
-        Ok(Ok(()))
+/// Whether most of a body is lost, or all of it.
+fn lost_bars(bars: &Bars) -> Option<ReplayFault> {
+    let (good, bad) = (bars.events.len(), bars.bad.len());
+    match bars.bad.first() {
+        None => (good == 0).then_some(ReplayFault::NoBars),
+        Some(first) => (bad > good).then(|| ReplayFault::MostlyBad {
+            good,
+            bad,
+            start: first.start.to_string(),
+            reason: first.reason.words(),
+        }),
     }
+}
+
+/// What the input holds, its first bytes without the blanks before them, and the line on which these begin.
+fn look(input: &mut impl Read) -> io::Result<(Form, Vec<u8>, u64)> {
+    let (mut start, mut line, mut at_begin) = (Vec::new(), 1, true);
+    loop {
+        let before = start.len();
+        let room = MAX_LOOK_BYTES.saturating_sub(before).max(1024);
+        start.resize(before + room, 0);
+        let read = match input.read(start.get_mut(before..).unwrap_or_default()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                start.truncate(before);
+                continue;
+            }
+            read => read?,
+        };
+        start.truncate(before + read);
+        let last = read == 0;
+        if at_begin {
+            if !last && start.len() < 3 && BYTE_ORDER_MARK.starts_with(&start) {
+                continue;
+            }
+            if start.starts_with(BYTE_ORDER_MARK) {
+                start.drain(..BYTE_ORDER_MARK.len());
+            }
+            at_begin = false;
+        }
+        let blanks = start.len() - start.trim_ascii_start().len();
+        line += memchr::memchr_iter(b'\n', start.get(..blanks).unwrap_or_default()).count() as u64;
+        start.drain(..blanks);
+        if let Some(form) = form(&start, last) {
+            return Ok((form, start, line));
+        }
+    }
+}
+
+/// Whether the name says that it is compressed.
+fn is_packed_by_name(path: &str) -> bool {
+    let extension = std::path::Path::new(path).extension();
+    extension.is_some_and(|extension| {
+        PACKED
+            .iter()
+            .any(|packed| extension.eq_ignore_ascii_case(packed))
+    })
 }

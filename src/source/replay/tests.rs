@@ -69,10 +69,15 @@ async fn events_that_were_written_come_back_as_they_were() {
         bytes.extend_from_slice(b"\r\n");
     }
     bytes.extend_from_slice(b"\nnot json\n{\"Symbol\":\"A B\"}\n");
-    bytes.extend(std::iter::repeat_n(b' ', lines::MAX_LINE_BYTES + 1));
+    bytes.extend_from_slice(b"{\"Symbol\":\"");
+    bytes.extend(std::iter::repeat_n(b' ', values::MAX_OBJECT_BYTES + 1));
     file.write_all(&bytes).expect("written");
     let (batches, error) = all(settings(&[file.path().to_str().expect("UTF-8")])).await;
-    assert!(error.is_none());
+    let said = error.expect("lines that are none").to_string();
+    assert!(
+        said.contains("3 of its lines") && said.contains("line 4802"),
+        "{said}"
+    );
     assert!(
         batches.iter().all(
             |batch| batch.events.len() <= MAX_BATCH_EVENTS && batch.origin.as_ref() == "replay"
@@ -108,8 +113,8 @@ async fn good_bars_of_bad_bodies_are_replayed() {
         "intraday_empty.json",
     ]))
     .await;
-    // One of them breaks off.
-    let lost = matches!(error, Some(SourceError::NotReplayed { lost: 1, of: 3 }));
+    // One of them breaks off, and one has no bars.
+    let lost = matches!(error, Some(SourceError::NotReplayed { lost: 2, of: 3 }));
     assert!(lost, "{error:?}");
     let counts: Vec<_> = batches
         .iter()
@@ -145,14 +150,29 @@ async fn what_is_no_data_is_said_so() {
     assert!(error.expect("an error").to_string().contains("--symbol"));
 }
 
+#[tokio::test]
+async fn a_file_that_is_not_there_keeps_no_other_from_being_replayed() {
+    let (batches, error) = all(settings(&["intraday.csv", "missing.json"])).await;
+    assert_eq!(
+        batches
+            .iter()
+            .map(|batch| batch.events.len())
+            .sum::<usize>(),
+        100
+    );
+    let lost = matches!(error, Some(SourceError::NotReplayed { lost: 1, of: 2 }));
+    assert!(lost, "{error:?}");
+}
+
 #[test]
-fn a_file_that_is_not_there_is_named_before_anything_is_read() {
+fn nothing_to_replay_is_named_before_anything_is_read() {
     let error = |inputs: &[&str]| {
         Replay::new(settings(inputs))
             .expect_err("an error")
             .to_string()
     };
-    assert!(error(&["intraday.csv", "missing.json"]).contains("missing.json"));
+    assert!(error(&["missing.json"]).contains("missing.json"));
+    assert!(error(&["missing.json", "gone.json"]).contains("2 of 2"));
     let empty = tempfile::tempdir().expect("a directory");
     let error_of = error(&[empty.path().to_str().expect("UTF-8")]);
     assert!(
@@ -160,16 +180,6 @@ fn a_file_that_is_not_there_is_named_before_anything_is_read() {
         "{error_of}"
     );
     assert!(error(&[]).contains("--input"));
-    let twice = Settings {
-        inputs: vec![STDIN.to_owned(), STDIN.to_owned()],
-        ..settings(&[])
-    };
-    assert!(
-        Replay::new(twice)
-            .expect_err("an error")
-            .to_string()
-            .contains("once")
-    );
 }
 
 #[tokio::test]
@@ -300,7 +310,8 @@ async fn files_are_merged_by_the_times_of_their_events() {
     ];
     let paths: Vec<&str> = files.iter().map(String::as_str).collect();
     let (batches, error) = merged(&paths).await;
-    assert!(error.is_none(), "{error:?}");
+    let lost = matches!(error, Some(SourceError::NotReplayed { lost: 1, of: 5.. }));
+    assert!(lost, "one has a line that is no event: {error:?}");
     assert_eq!(
         ids(&batches),
         [

@@ -1,0 +1,165 @@
+//! Rows of CSV as TradeEvents: the files that `consume` and KafkaStockFlow write. Pure.
+//!
+//! A row with a TradeId is the event that it was. One without gets an identity of its fields and its line, as JSON
+//! without a TradeId does.
+
+use std::borrow::Cow;
+
+use crate::event::{NotATrade, Texts, TradeEvent};
+
+/// The columns of such a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    separator: u8,
+    columns: usize,
+    /// Symbol, Side, Quantity, Price, Timestamp.
+    places: [usize; 5],
+    trade_id: Option<usize>,
+}
+
+impl Header {
+    /// `None` when the line is no header of trades.
+    pub(super) fn read(line: &[u8]) -> Option<Self> {
+        let line = std::str::from_utf8(line).ok()?.trim();
+        b",;\t".iter().find_map(|separator| {
+            let columns = split(line, *separator)?;
+            let place = |name: &str| {
+                columns
+                    .iter()
+                    .position(|column| column.trim().eq_ignore_ascii_case(name))
+            };
+            Some(Self {
+                separator: *separator,
+                columns: columns.len(),
+                places: [
+                    place("Symbol")?,
+                    place("Side")?,
+                    place("Quantity")?,
+                    place("Price")?,
+                    place("Timestamp")?,
+                ],
+                trade_id: place("TradeId"),
+            })
+        })
+    }
+
+    /// The event of a row; `None` where the row has not the header's columns.
+    pub(super) fn event(&self, row: &[u8], line: u64) -> Option<Result<TradeEvent, NotATrade>> {
+        let row = std::str::from_utf8(row).ok()?;
+        let fields = split(row.trim_end_matches('\r'), self.separator)?;
+        if fields.len() != self.columns {
+            return None;
+        }
+        let field = |place: usize| fields.get(place).map_or("", |field| field.trim());
+        let [symbol, side, quantity, price, timestamp] = self.places.map(field);
+        let texts = Texts {
+            trade_id: self.trade_id.map(field),
+            symbol,
+            side,
+            quantity,
+            price,
+            timestamp,
+        };
+        Some(TradeEvent::from_texts(&texts, line))
+    }
+}
+
+/// The fields of a row (RFC 4180); `None` when its quotes are wrong.
+fn split(row: &str, separator: u8) -> Option<Vec<Cow<'_, str>>> {
+    let separator = char::from(separator);
+    let (mut fields, mut rest) = (Vec::new(), row);
+    loop {
+        let (field, behind) = match rest.strip_prefix('"') {
+            None => {
+                let end = rest.find(separator).unwrap_or(rest.len());
+                let (field, behind) = rest.split_at(end);
+                (Cow::Borrowed(field), behind)
+            }
+            Some(quoted) => unquote(quoted)?,
+        };
+        fields.push(field);
+        match behind.strip_prefix(separator) {
+            Some(next) => rest = next,
+            None if behind.is_empty() => return Some(fields),
+            None => return None,
+        }
+    }
+}
+
+/// A field behind its first quote, and what follows its last one.
+fn unquote(quoted: &str) -> Option<(Cow<'_, str>, &str)> {
+    let mut from = 0;
+    loop {
+        let end = from + quoted.get(from..)?.find('"')?;
+        let behind = quoted.get(end + 1..)?;
+        if !behind.starts_with('"') {
+            let field = quoted.get(..end)?;
+            return Some((Cow::Owned(field.replace("\"\"", "\"")), behind));
+        }
+        from = end + 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::TradeId;
+
+    const OURS: &[u8] = b"Symbol,Side,Quantity,Price,Timestamp";
+
+    fn event(header: &[u8], row: &str, line: u64) -> Option<Result<TradeEvent, NotATrade>> {
+        Header::read(header)
+            .expect("a header")
+            .event(row.as_bytes(), line)
+    }
+
+    #[test]
+    fn rows_are_events() {
+        let row = "IBM,Buy,32306,314.0901,2025-11-06T20:59:00Z";
+        let first = event(OURS, row, 2).expect("a row").expect("an event");
+        assert_eq!((first.quantity, first.price.as_str()), (32_306, "314.0901"));
+        // What JSON on this line would be.
+        let json = br#"{"Symbol":"IBM","Side":"Buy","Quantity":32306,"Price":314.0901,"Timestamp":"2025-11-06T20:59:00Z"}"#;
+        assert_eq!(TradeEvent::from_json(json, 2), Ok(first.clone()));
+        let second = event(OURS, row, 3).expect("a row").expect("an event");
+        assert_ne!(first.trade_id, second.trade_id);
+        let header = b"Offset;\"TradeId\";price;timestamp;side;symbol;quantity";
+        let row = "7;\"a;\"\"b\"\"\";1.5;2025-11-06T20:59:00;Sell;^IX;7\r";
+        let other = event(header, row, 2).expect("a row").expect("an event");
+        assert_eq!(other.trade_id, TradeId::Text("a;\"b\"".into()));
+        assert_eq!((other.symbol.as_str(), other.quantity), ("^IX", 7));
+    }
+
+    #[test]
+    fn what_is_no_row_is_told() {
+        assert_eq!(Header::read(b"timestamp,open,high,low,close,volume"), None);
+        assert_eq!(Header::read(b"{\"Symbol\":1,\"Side\":2}"), None);
+        for row in ["IBM,Buy,1,1.5", "IBM,Buy,1,1.5,\"2025-11-06T20:59:00Z", ""] {
+            assert_eq!(event(OURS, row, 2), None, "{row}");
+        }
+        let comma = event(OURS, "IBM,Buy,1,\"1,5\",2025-11-06T20:59:00Z", 2);
+        assert_eq!(comma, Some(Err(NotATrade::Price)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_by_the_rule_is_split_so(fields in prop::collection::vec("[a-z,;\" é]{0,6}", 1..6), quote: bool) {
+            let written: Vec<String> = fields
+                .iter()
+                .map(|field| match quote || field.contains([',', '"']) {
+                    true => format!("\"{}\"", field.replace('"', "\"\"")),
+                    false => field.clone(),
+                })
+                .collect();
+            let row = written.join(",");
+            prop_assert_eq!(split(&row, b',').expect("a row"), fields);
+        }
+
+        #[test]
+        fn any_row_is_answered(row in "[a-z,\";\\t é]{0,20}") {
+            let _ = Header::read(OURS).expect("a header").event(row.as_bytes(), 1);
+        }
+    }
+}
