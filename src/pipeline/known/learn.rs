@@ -12,16 +12,14 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Known, LookUp, failed,
+    Known, LookUp,
+    ask::{self, Offsets},
+    failed,
     ledger::{Before, Ledger},
-    log::{self, Offsets},
+    log,
     manifest::{Span, Subject},
 };
-use crate::{
-    consumer::{self, Bound, Isolation},
-    event::TradeEvent,
-    pipeline::PipelineError,
-};
+use crate::{consumer::Bound, event::TradeEvent, pipeline::PipelineError};
 
 /// How far the clocks of brokers and of whoever published before may be off.
 const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(10);
@@ -92,11 +90,11 @@ impl Known {
 
     /// Opens the ledger: from now on it says that something may be on its way.
     async fn claim(&self) -> Result<Ledger, PipelineError> {
-        let described = self.cluster.topic(&self.topic).await?;
+        let (cluster_id, topic_id) = ask::identity(&self.cluster, &self.topic).await?;
         let subject = Subject {
-            cluster_id: self.cluster.cluster_id().unwrap_or_default(),
+            cluster_id,
             topic: self.topic.to_string(),
-            topic_id: described.id,
+            topic_id,
         };
         Ledger::open(&self.state, &subject).map_err(|source| self.failed(source))
     }
@@ -105,7 +103,7 @@ impl Known {
     async fn open(&self) -> Result<Ledger, PipelineError> {
         let mut ledger = self.claim().await?;
         if ledger.has_others() {
-            let ends = log::ends(&self.cluster, &self.topic).await?;
+            let ends = ask::ends(&self.cluster, &self.topic).await?;
             let forgotten = ledger.forget_beyond(&ends);
             if forgotten.map_err(|source| self.failed(source))? {
                 tracing::warn!(
@@ -122,7 +120,7 @@ impl Known {
 
     /// Reads what came behind what is known; says whether anything did.
     async fn catch_up(&self, ledger: &mut Ledger) -> Result<bool, PipelineError> {
-        let ends = log::ends(&self.cluster, &self.topic).await?;
+        let ends = ask::ends(&self.cluster, &self.topic).await?;
         let beyond = |(partition, span): (&i32, &Span)| {
             ends.get(partition).is_none_or(|end| *end < span.next)
         };
@@ -145,7 +143,7 @@ impl Known {
         if new.is_empty() && !ledger.spans().iter().any(behind) {
             return Ok(false);
         }
-        let mut from = self.list(&new, Bound::Earliest).await?;
+        let mut from = ask::starts(&self.cluster, &self.topic, &new, Bound::Earliest).await?;
         from.extend(
             ledger
                 .spans()
@@ -194,11 +192,11 @@ impl Known {
                 .iter()
                 .map(|(partition, span)| (*partition, span.start))
                 .collect(),
-            false => log::ends(&self.cluster, &self.topic).await?,
+            false => ask::ends(&self.cluster, &self.topic).await?,
         };
         let partitions: Vec<i32> = to.keys().copied().collect();
         let bound = since_ms.map_or(Bound::Earliest, Bound::Since);
-        let mut from = self.list(&partitions, bound).await?;
+        let mut from = ask::starts(&self.cluster, &self.topic, &partitions, bound).await?;
         for (partition, start) in &mut from {
             // No record as young as that: nothing to read.
             *start = (*start).min(to.get(partition).copied().unwrap_or(*start));
@@ -236,12 +234,6 @@ impl Known {
             "looked up what came to the topic since the last look"
         );
         Ok(reached)
-    }
-
-    async fn list(&self, partitions: &[i32], bound: Bound) -> Result<Offsets, PipelineError> {
-        let isolation = Isolation::ReadCommitted;
-        let (cluster, topic) = (&self.cluster, &self.topic);
-        Ok(consumer::list_offsets(cluster, topic, isolation, partitions, bound).await?)
     }
 }
 

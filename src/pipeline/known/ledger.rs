@@ -18,7 +18,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    log::Offsets,
+    ask::Offsets,
     manifest::{Manifest, RunEntry, Span, Subject, run_path},
     others::{self, Other},
     run::{Run, merge},

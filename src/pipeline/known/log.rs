@@ -5,7 +5,6 @@
 //! offset, which OffsetForLeaderEpoch tells (KIP-320), and what is read up to there is read_committed.
 
 use std::{
-    collections::BTreeMap,
     ops::ControlFlow,
     pin::pin,
     sync::Arc,
@@ -14,143 +13,21 @@ use std::{
 
 use uuid::Uuid;
 
-use super::super::PipelineError;
+use super::{
+    super::PipelineError,
+    ask::{Offsets, SAY_EVERY, ends},
+};
 use crate::{
-    consumer::{self, Bound, ConsumeError, Isolation, Reader},
+    consumer::{ConsumeError, Isolation, Reader},
     event::read_trade,
     wire::{
-        cluster::{Cluster, Lane, Topic},
-        error::{CallError, ErrorCode, Remedy},
-        messages::{OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic},
+        cluster::Cluster,
         records::{Entry, Scratch},
     },
 };
 
 /// How long nothing may be readable before the end is asked for again: a new leader's log may be shorter.
 const STALL: Duration = Duration::from_secs(2);
-
-/// The pause before a leader is asked again.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// How often it is said that something is waited for.
-const SAY_EVERY: Duration = Duration::from_secs(10);
-
-/// Offsets by partition.
-pub(super) type Offsets = BTreeMap<i32, i64>;
-
-/// The offset behind the last record of each partition's log, whether it can be read yet or not. Asks until all leaders
-/// have answered.
-pub(super) async fn ends(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, PipelineError> {
-    let mut said = Instant::now();
-    loop {
-        let trouble = match cluster.refresh_topic(topic).await {
-            Ok(described) => match ask_all(cluster, &described).await {
-                Ok(found) => return Ok(found),
-                Err(Trouble::Unsupported) => {
-                    let partitions: Vec<i32> = partitions(&described);
-                    let isolation = Isolation::ReadUncommitted;
-                    let bound = Bound::Latest;
-                    return Ok(consumer::list_offsets(
-                        cluster,
-                        topic,
-                        isolation,
-                        &partitions,
-                        bound,
-                    )
-                    .await?);
-                }
-                Err(Trouble::Refused(partition, code)) => {
-                    return Err(consumer::ConsumeError::Partition {
-                        topic: topic.into(),
-                        partition,
-                        api: "OffsetForLeaderEpoch",
-                        code,
-                    }
-                    .into());
-                }
-                Err(Trouble::Passing(reason)) => reason,
-            },
-            Err(error) if error.is_retriable() => error.to_string(),
-            Err(error) => return Err(error.into()),
-        };
-        if said.elapsed() > SAY_EVERY {
-            said = Instant::now();
-            tracing::warn!(topic, "cannot learn yet where the topic ends: {trouble}");
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// The numbers of a topic's partitions.
-pub(super) fn partitions(topic: &Topic) -> Vec<i32> {
-    topic
-        .partitions
-        .iter()
-        .zip(0..)
-        .map(|(_, number)| number)
-        .collect()
-}
-
-enum Trouble {
-    /// The broker does not have the API.
-    Unsupported,
-    Refused(i32, ErrorCode),
-    Passing(String),
-}
-
-async fn ask_all(cluster: &Arc<Cluster>, topic: &Topic) -> Result<Offsets, Trouble> {
-    let mut by_leader: BTreeMap<i32, Vec<OffsetForLeaderPartition>> = BTreeMap::new();
-    for (partition, number) in topic.partitions.iter().zip(0..) {
-        let Some(leader) = partition.leader else {
-            return Err(Trouble::Passing(format!(
-                "partition {number} has no leader"
-            )));
-        };
-        if partition.leader_epoch < 0 {
-            return Err(Trouble::Unsupported);
-        }
-        by_leader
-            .entry(leader)
-            .or_default()
-            .push(OffsetForLeaderPartition {
-                partition: number,
-                // A leader of another epoch says so, instead of telling where this one ended.
-                current_leader_epoch: partition.leader_epoch,
-                leader_epoch: partition.leader_epoch,
-            });
-    }
-    let mut found = Offsets::new();
-    for (leader, partitions) in by_leader {
-        let request = OffsetForLeaderEpochRequest {
-            replica_id: -1,
-            topics: vec![OffsetForLeaderTopic {
-                topic: (&*topic.name).into(),
-                partitions,
-            }],
-        };
-        let answer = match cluster.request(leader, Lane::Control, &request).await {
-            Ok(answer) => answer,
-            Err(CallError::Unsupported { .. }) => return Err(Trouble::Unsupported),
-            Err(error) => return Err(Trouble::Passing(error.to_string())),
-        };
-        for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
-            match ErrorCode::check(partition.error_code) {
-                Ok(()) if partition.end_offset >= 0 => {
-                    found.insert(partition.partition, partition.end_offset);
-                }
-                Ok(()) => return Err(Trouble::Passing("a leader does not know its end".into())),
-                Err(code) if code.remedy() == Remedy::None => {
-                    return Err(Trouble::Refused(partition.partition, code));
-                }
-                Err(code) => return Err(Trouble::Passing(code.to_string())),
-            }
-        }
-    }
-    match found.len() == topic.partitions.len() {
-        true => Ok(found),
-        false => Err(Trouble::Passing("an answer leaves partitions out".into())),
-    }
-}
 
 /// Hands the TradeId of every trade between `from` and `to` to `each`, and waits for what cannot be read yet.
 ///

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Known, failed};
+use super::{Known, ask, failed};
 use crate::pipeline::PipelineError;
 
 /// How often it is looked at most whether the topic is still the same: a question to a broker.
@@ -21,7 +21,11 @@ impl Known {
         let described = self.cluster.refresh_topic(&self.topic).await;
         self.looked = Instant::now();
         match described {
-            Ok(described) => !ledger.is_of(described.id),
+            Ok(described) if ledger.is_of(described.id) => false,
+            // No checksum covers that answer: two more that agree have the last word.
+            Ok(_) => ask::identity(&self.cluster, &self.topic)
+                .await
+                .is_ok_and(|(_, id)| !ledger.is_of(id)),
             // Whoever publishes says that the topic is not there, or that nobody answers.
             Err(_) => false,
         }

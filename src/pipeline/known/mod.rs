@@ -11,6 +11,7 @@
 //!
 //! Exact with one producer a symbol; two that publish the same bars at the same time do not see each other.
 
+mod ask;
 mod compacted;
 mod filter;
 mod learn;

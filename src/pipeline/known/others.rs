@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    log::Offsets,
+    ask::Offsets,
     manifest::{Manifest, Subject, only_a_file},
     run::Run,
 };
