@@ -155,6 +155,75 @@ async fn ends_once(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, Pipel
     }
 }
 
+/// What the brokers say of the topic's partitions now.
+#[derive(Debug, Default)]
+pub(super) struct Bounds {
+    /// Of the leaders, as they were before the rest was asked; -1 where the broker does not say.
+    pub(super) epochs: BTreeMap<i32, i32>,
+    pub(super) starts: Offsets,
+    pub(super) ends: Offsets,
+}
+
+/// Asks for all of it.
+///
+/// # Errors
+/// When a broker refuses for good.
+pub(super) async fn bounds(cluster: &Arc<Cluster>, topic: &str) -> Result<Bounds, PipelineError> {
+    let epochs = epochs(&*cluster.topic(topic).await?);
+    let ends = ends(cluster, topic).await?;
+    let partitions: Vec<i32> = ends.keys().copied().collect();
+    let starts = starts(cluster, topic, &partitions, Bound::Earliest).await?;
+    Ok(Bounds {
+        epochs,
+        starts,
+        ends,
+    })
+}
+
+/// Where these epochs of former leaders end, no further than at the offset beside each: what two answers in a row say. Asks
+/// until there are; of brokers that cannot be asked nothing.
+///
+/// # Errors
+/// When a broker refuses for good.
+pub(super) async fn epoch_ends(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    asked: &BTreeMap<i32, (i32, i64)>,
+) -> Result<Offsets, PipelineError> {
+    const WHAT: &str = "whether the log is the one that was known";
+    let epochs = asked.iter().filter(|(_, (epoch, _))| *epoch >= 0);
+    let epochs: BTreeMap<i32, i32> = epochs.map(|(of, (epoch, _))| (*of, *epoch)).collect();
+    let mut said = Instant::now();
+    let mut before = None;
+    loop {
+        let described = match cluster.refresh_topic(topic).await {
+            Ok(described) => described,
+            Err(error) => {
+                wait(topic, WHAT, error, &mut said).await?;
+                continue;
+            }
+        };
+        match ask_leaders(cluster, &described, &epochs).await {
+            Ok(mut found) => {
+                // An epoch that goes on has another end each time.
+                for (partition, end) in &mut found {
+                    let limit = asked.get(partition).map_or(i64::MAX, |(_, limit)| *limit);
+                    *end = limit.min(*end);
+                }
+                if before.as_ref() == Some(&found) {
+                    return Ok(found);
+                }
+                before = Some(found);
+            }
+            Err(Trouble::Unsupported) => return Ok(Offsets::new()),
+            Err(Trouble::Refused(partition, code)) => {
+                return Err(refused(topic, partition, code));
+            }
+            Err(Trouble::Passing(reason)) => pause(topic, WHAT, &reason, &mut said).await,
+        }
+    }
+}
+
 fn refused(topic: &str, partition: i32, code: ErrorCode) -> PipelineError {
     ConsumeError::Partition {
         topic: topic.into(),

@@ -12,11 +12,11 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Known, LookUp,
+    Known, LookUp, SAVE_EVERY,
     ask::{self, Offsets},
     failed,
     ledger::{Before, Ledger},
-    log,
+    log::{self, STALL, Scanned},
     manifest::{Span, Subject},
 };
 use crate::{consumer::Bound, event::TradeEvent, pipeline::PipelineError};
@@ -59,16 +59,35 @@ impl Known {
                 let mut ledger = self.open().await?;
                 self.extend(&mut ledger, since_ms).await?;
                 self.let_settle(&mut ledger).await?;
+                self.mark(&mut ledger, STALL).await;
                 ledger
             }
         };
-        let learnt = self.extend(&mut ledger, since_ms).await;
+        let learnt = self.learn_more(&mut ledger, since_ms).await;
         self.ledger = Some(ledger);
         learnt
     }
 
+    async fn learn_more(
+        &mut self,
+        ledger: &mut Ledger,
+        since_ms: Option<i64>,
+    ) -> Result<(), PipelineError> {
+        if self.doubtful {
+            self.check(ledger).await?;
+            if !ledger.spans().is_empty() {
+                self.catch_up(ledger).await?;
+            }
+            self.doubtful = false;
+        }
+        if self.marked.elapsed() > SAVE_EVERY {
+            self.mark(ledger, STALL).await;
+        }
+        self.extend(ledger, since_ms).await
+    }
+
     /// Waits for what a producer that was killed may have left with the brokers.
-    async fn let_settle(&self, ledger: &mut Ledger) -> Result<(), PipelineError> {
+    async fn let_settle(&mut self, ledger: &mut Ledger) -> Result<(), PipelineError> {
         let may_come = match ledger.before() {
             Before::Settled => false,
             // Also of an empty topic: the first requests ever may be those that are on their way.
@@ -100,18 +119,9 @@ impl Known {
     }
 
     /// Opens the ledger and reads what came behind it.
-    async fn open(&self) -> Result<Ledger, PipelineError> {
+    async fn open(&mut self) -> Result<Ledger, PipelineError> {
         let mut ledger = self.claim().await?;
-        if ledger.has_others() {
-            let ends = ask::ends(&self.cluster, &self.topic).await?;
-            let forgotten = ledger.forget_beyond(&ends);
-            if forgotten.map_err(|source| self.failed(source))? {
-                tracing::warn!(
-                    topic = &*self.topic,
-                    "the topic is shorter than it was: what other processes knew of it is forgotten"
-                );
-            }
-        }
+        self.check(&mut ledger).await?;
         if !ledger.spans().is_empty() {
             self.catch_up(&mut ledger).await?;
         }
@@ -119,18 +129,14 @@ impl Known {
     }
 
     /// Reads what came behind what is known; says whether anything did.
-    async fn catch_up(&self, ledger: &mut Ledger) -> Result<bool, PipelineError> {
-        let ends = ask::ends(&self.cluster, &self.topic).await?;
-        let beyond = |(partition, span): (&i32, &Span)| {
+    async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<bool, PipelineError> {
+        let mut ends = ask::ends(&self.cluster, &self.topic).await?;
+        let is_shorter = |(partition, span): (&i32, &Span)| {
             ends.get(partition).is_none_or(|end| *end < span.next)
         };
-        if ledger.spans().iter().any(beyond) {
-            tracing::warn!(
-                topic = &*self.topic,
-                "the topic is shorter than it was: what was known of it is forgotten, and it is read anew"
-            );
-            ledger.forget();
-            return Ok(true);
+        if ledger.spans().iter().any(is_shorter) {
+            self.check(ledger).await?;
+            ends = ask::ends(&self.cluster, &self.topic).await?;
         }
         let new: Vec<i32> = ends
             .keys()
@@ -155,10 +161,12 @@ impl Known {
             spans.entry(*partition).or_insert(Span {
                 start: *start,
                 next: *start,
+                mark: None,
             });
         }
         let mut any = false;
-        for (partition, next) in self.scan(ledger, from, ends).await? {
+        let scanned = self.scan(ledger, from, ends).await?;
+        for (partition, next) in scanned.reached {
             if let Some(span) = spans.get_mut(&partition) {
                 any |= next > span.next;
                 span.next = next;
@@ -166,6 +174,7 @@ impl Known {
         }
         let since_ms = ledger.since_ms();
         ledger.cover(spans, since_ms);
+        ledger.mark(&self.trusted(scanned.marks));
         ledger.save().map_err(|source| self.failed(source))?;
         Ok(any)
     }
@@ -201,14 +210,21 @@ impl Known {
             // No record as young as that: nothing to read.
             *start = (*start).min(to.get(partition).copied().unwrap_or(*start));
         }
-        let reached = self.scan(ledger, from.clone(), to).await?;
+        let scanned = self.scan(ledger, from.clone(), to).await?;
         let mut spans: BTreeMap<i32, Span> = ledger.spans().clone();
-        for (partition, end) in reached {
+        for (partition, end) in scanned.reached {
             let start = from.get(&partition).copied().unwrap_or(end).min(end);
-            let span = spans.entry(partition).or_insert(Span { start, next: end });
+            let span = spans.entry(partition).or_insert(Span {
+                start,
+                next: end,
+                mark: None,
+            });
             span.start = start;
         }
         ledger.cover(spans, since_ms);
+        if !known {
+            ledger.mark(&self.trusted(scanned.marks));
+        }
         ledger.save().map_err(|source| self.failed(source))
     }
 
@@ -217,13 +233,13 @@ impl Known {
         ledger: &mut Ledger,
         from: Offsets,
         to: Offsets,
-    ) -> Result<Offsets, PipelineError> {
+    ) -> Result<Scanned, PipelineError> {
         let started = Instant::now();
         let mut events = 0_u64;
-        let reached = log::scan(&self.cluster, &self.topic, from, to, |id| {
+        let scanned = log::scan(&self.cluster, &self.topic, from, to, |id, place| {
             events += 1;
             ledger
-                .note(id)
+                .note(id, place)
                 .map_err(|source| failed(&self.state, source))
         })
         .await?;
@@ -233,7 +249,7 @@ impl Known {
             ms = started.elapsed().as_millis(),
             "looked up what came to the topic since the last look"
         );
-        Ok(reached)
+        Ok(scanned)
     }
 }
 

@@ -5,6 +5,7 @@
 //! offset, which OffsetForLeaderEpoch tells (KIP-320), and what is read up to there is read_committed.
 
 use std::{
+    collections::BTreeMap,
     ops::ControlFlow,
     pin::pin,
     sync::Arc,
@@ -16,6 +17,8 @@ use uuid::Uuid;
 use super::{
     super::PipelineError,
     ask::{Offsets, SAY_EVERY, ends},
+    branch::Mark,
+    place::Place,
 };
 use crate::{
     consumer::{ConsumeError, Isolation, Reader},
@@ -27,21 +30,34 @@ use crate::{
 };
 
 /// How long nothing may be readable before the end is asked for again: a new leader's log may be shorter.
-const STALL: Duration = Duration::from_secs(2);
+pub(super) const STALL: Duration = Duration::from_secs(2);
 
-/// Hands the TradeId of every trade between `from` and `to` to `each`, and waits for what cannot be read yet.
-///
-/// Gives the offsets that were reached: `to`, or less where a new leader's log turned out shorter.
+/// How far before an offset the last batch with records is looked for: behind it there may be markers.
+const LOOK_BACK: i64 = 16;
+
+/// What was read.
+pub(super) struct Scanned {
+    /// `to`, or less where a new leader's log turned out shorter.
+    pub(super) reached: Offsets,
+    /// The last batch of each partition that had something to show.
+    pub(super) marks: Marks,
+}
+
+/// Batches by partition.
+pub(super) type Marks = BTreeMap<i32, Mark>;
+
+/// Hands the TradeId of every trade between `from` and `to` to `each`, and where it lies, and waits for what cannot be read yet.
 pub(super) async fn scan(
     cluster: &Arc<Cluster>,
     topic: &Arc<str>,
     mut from: Offsets,
     mut to: Offsets,
-    mut each: impl FnMut(u128) -> Result<(), PipelineError>,
-) -> Result<Offsets, PipelineError> {
+    mut each: impl FnMut(u128, Place) -> Result<(), PipelineError>,
+) -> Result<Scanned, PipelineError> {
     let isolation = Isolation::ReadCommitted;
     let mut scratch = Scratch::default();
     let mut said = Instant::now();
+    let mut marks = Marks::new();
     loop {
         let mut reader = Reader::start(cluster, topic, isolation, &from, &to);
         loop {
@@ -50,7 +66,7 @@ pub(super) async fn scan(
                 break;
             };
             let Some(chunk) = chunk.map_err(not_learnt)? else {
-                return Ok(to);
+                return Ok(Scanned { reached: to, marks });
             };
             let mut outcome = Ok(());
             let read = chunk.each(&mut scratch, |entry| {
@@ -58,7 +74,7 @@ pub(super) async fn scan(
                 if let Entry::Record(record) = entry
                     && let Some(id) = record.value.and_then(trade_id)
                 {
-                    outcome = each(id);
+                    outcome = each(id, Place::new(chunk.partition(), record.offset));
                 }
                 match outcome {
                     Ok(()) => ControlFlow::Continue(()),
@@ -67,6 +83,8 @@ pub(super) async fn scan(
             });
             outcome?;
             let _ = read.map_err(not_learnt)?;
+            let last = chunk.batches().last();
+            marks.extend(last.map(|batch| (chunk.partition(), batch.header().into())));
             from.insert(chunk.partition(), chunk.next_offset());
         }
         if said.elapsed() > SAY_EVERY {
@@ -80,6 +98,75 @@ pub(super) async fn scan(
             if let Some(to) = to.get_mut(&partition) {
                 *to = end.min(*to);
             }
+        }
+    }
+}
+
+/// The first batch with records from each of these offsets on, committed or not; `None` when not all can be read yet.
+pub(super) async fn first_batches(
+    cluster: &Arc<Cluster>,
+    topic: &Arc<str>,
+    at: &Offsets,
+) -> Result<Option<Marks>, PipelineError> {
+    let to = at
+        .iter()
+        .map(|(partition, offset)| (*partition, offset + 1))
+        .collect();
+    let mut found = Marks::new();
+    let whole = read_batches(cluster, topic, at, &to, |partition, mark| {
+        found.entry(partition).or_insert(mark);
+    });
+    Ok(whole.await?.then_some(found))
+}
+
+/// The last batch with records before each of these offsets, as far as it is near and can be read; the logs begin at `starts`.
+pub(super) async fn last_batches(
+    cluster: &Arc<Cluster>,
+    topic: &Arc<str>,
+    starts: &Offsets,
+    before: &Offsets,
+) -> Result<Marks, PipelineError> {
+    let from = before.iter().filter_map(|(partition, next)| {
+        let start = starts.get(partition)?;
+        Some((*partition, (next - LOOK_BACK).max(*start)))
+    });
+    let mut found = Marks::new();
+    read_batches(
+        cluster,
+        topic,
+        &from.collect(),
+        before,
+        |partition, mark| {
+            if before.get(&partition).is_some_and(|next| mark.base < *next) {
+                found.insert(partition, mark);
+            }
+        },
+    )
+    .await?;
+    Ok(found)
+}
+
+/// Hands batches that have records to `each`; says whether all were read.
+async fn read_batches(
+    cluster: &Arc<Cluster>,
+    topic: &Arc<str>,
+    from: &Offsets,
+    to: &Offsets,
+    mut each: impl FnMut(i32, Mark),
+) -> Result<bool, PipelineError> {
+    let mut reader = Reader::start(cluster, topic, Isolation::ReadUncommitted, from, to);
+    loop {
+        let next = pin!(reader.next());
+        match tokio::time::timeout(STALL, next).await {
+            Err(_) => return Ok(false),
+            Ok(chunk) => match chunk.map_err(not_learnt)? {
+                None => return Ok(true),
+                Some(chunk) => {
+                    for batch in chunk.batches() {
+                        each(chunk.partition(), batch.header().into());
+                    }
+                }
+            },
         }
     }
 }
