@@ -89,6 +89,14 @@ impl Log {
         oldest.cost()
     }
 
+    /// Loses the newest batch.
+    #[cfg(test)]
+    pub(super) fn lose(&mut self) {
+        if let Some(newest) = self.batches.pop_back() {
+            self.end = newest.base_offset;
+        }
+    }
+
     /// What all its batches cost in memory.
     pub(super) fn cost(&self) -> usize {
         self.batches.iter().map(Stored::cost).sum()

@@ -44,6 +44,8 @@ use tokio::{net::TcpListener, sync::Notify};
 use uuid::Uuid;
 
 use self::{coordinator::Coordinator, topics::Topics};
+#[cfg(test)]
+pub(crate) use testing::Logs;
 
 /// The id of the only broker.
 const NODE_ID: i32 = 1;

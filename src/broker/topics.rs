@@ -205,6 +205,13 @@ impl Topics {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn log_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Log> {
+        let index = usize::try_from(partition).ok()?;
+        let found = self.by_name.get_mut(topic)?;
+        Some(&mut found.partitions.get_mut(index)?.log)
+    }
+
     fn evict(&mut self) {
         while self.bytes > self.max_bytes && self.oldest.len() > 1 {
             let Some((topic, partition)) = self.oldest.pop_front() else {

@@ -8,7 +8,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use super::{ConsumeError, cursor::Taken, fetch::Held};
 use crate::wire::records::{
-    Batch, Entry, Opened, Record, RecordStream, Records, RecordsError, Scratch,
+    Batch, BatchHeader, Entry, Opened, Record, RecordStream, Records, RecordsError, Scratch,
 };
 
 /// New data of one partition, or just a new position where there is nothing to be shown.
@@ -105,6 +105,11 @@ impl ChunkBatch<'_> {
             past: Some(header.next_offset()),
             source,
         }
+    }
+
+    /// The fixed part of the batch: its place, its checksum and its times.
+    pub fn header(&self) -> &BatchHeader {
+        self.batch.header()
     }
 
     /// Where reading goes on behind this batch.

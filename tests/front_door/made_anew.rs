@@ -3,11 +3,12 @@
 use std::{
     fs,
     process::{Command, Stdio},
+    sync::{Arc, Mutex},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use crate::support::*;
+use crate::{proxy::Proxy, support::*};
 
 fn topics(cluster: &Cluster, arguments: &[&str]) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka");
@@ -147,4 +148,56 @@ fn published_to_once(cluster: &Cluster, transactions: bool, there: u64) {
     assert!(said.contains("was deleted and made anew"), "{of}");
     let read = bench.json(&["consume", "--until-end"]);
     assert_eq!(read["rows_written"], 100, "{of}");
+}
+
+/// No checksum covers the topic's id in Metadata: one answer alone does not make it another topic.
+#[test]
+fn one_flipped_bit_does_not_make_a_topic_anew() {
+    let broker: Arc<Mutex<String>> = Arc::default();
+    let of_proxy = Arc::clone(&broker);
+    let to = move || of_proxy.lock().expect("no panic").clone();
+    let proxy = Proxy::start("127.0.0.1:0", to);
+    let address = proxy.address.to_string();
+    let embedded = embedded_as(Some(&address));
+    broker
+        .lock()
+        .expect("no panic")
+        .clone_from(&embedded.address);
+    let cluster = Cluster::at(address);
+    let bench = Bench::new(&cluster);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let id = runtime.block_on(async {
+        make_topic(&cluster.address, &bench.topic, 1, &[]).await;
+        let described = client(&cluster.address).refresh_topic(&bench.topic).await;
+        described.expect("an answer").id.expect("an id")
+    });
+    let pipe = bench.directory.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|made| made.success()) {
+        return say("left out: named pipes, which mkfifo would make");
+    }
+    let input = fixture("intraday_ibm_1min.json");
+    let mut command = bench.command(&["produce", "--source", "replay", "--format", "json"]);
+    command.args(["--input", &input, "--input", "pipe"]);
+    // At the start, and when it is looked again whether it is the same topic.
+    proxy.flip_once(id.as_bytes());
+    let mut producing = Running::start(command, bench.directory.path().join("log"));
+    let tail = ["tail", "--from", "earliest", "--count", "100"];
+    until("a hundred events are on the topic", || {
+        let tail = bench.command(&tail).finish();
+        tail.stdout.iter().filter(|byte| **byte == b'\n').count() == 100
+    });
+    assert!(proxy.has_flipped());
+    proxy.flip_once(id.as_bytes());
+    // Longer than it takes until it is looked at again.
+    sleep(Duration::from_secs(2));
+    fs::copy(&input, &pipe).expect("a reader of the pipe");
+    let status = wait(&mut producing.process, Duration::from_secs(120));
+    let said = producing.said();
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "{said}");
+    assert!(proxy.has_flipped(), "{said}");
+    assert!(!said.contains("made anew"), "{said}");
+    let kept = fs::read_dir(bench.directory.path().join(".stockflow/published"));
+    assert_eq!(kept.expect("what is kept").count(), 1, "{said}");
+    assert_eq!(bench.json(&["consume", "--until-end"])["rows_written"], 100);
 }

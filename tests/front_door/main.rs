@@ -19,6 +19,7 @@ mod interop;
 mod letters;
 mod limits;
 mod logs;
+mod lost_tail;
 mod made_anew;
 mod market_data;
 mod members;

@@ -38,6 +38,8 @@ struct Weather {
     faults: AtomicU64,
     /// What the broker sends wrong: the last bit of these bytes.
     flipped: Mutex<Option<&'static [u8]>>,
+    /// What it sends wrong once.
+    flipped_once: Mutex<Option<Vec<u8>>>,
 }
 
 /// Forwards connections to one broker until it is dropped.
@@ -126,6 +128,17 @@ impl Proxy {
         *self.weather.flipped.lock().expect("no panic") = Some(bytes);
     }
 
+    /// Flips the last bit of these bytes where the broker sends them next.
+    pub(crate) fn flip_once(&self, bytes: &[u8]) {
+        *self.weather.flipped_once.lock().expect("no panic") = Some(bytes.to_vec());
+    }
+
+    /// Whether that was done.
+    pub(crate) fn has_flipped(&self) -> bool {
+        let left = self.weather.flipped_once.lock().expect("no panic");
+        left.is_none()
+    }
+
     /// No more faults; says how many there were.
     pub(crate) fn calm(&self) -> u64 {
         self.weather.ended.store(true, SeqCst);
@@ -210,6 +223,15 @@ fn forward(
             let places: Vec<usize> = memchr::memmem::find_iter(bytes, marker).collect();
             for place in places {
                 bytes[place + marker.len() - 1] ^= 1;
+            }
+        }
+        if side == 1 {
+            let mut once = weather.flipped_once.lock().expect("no panic");
+            if let Some(marker) = &*once
+                && let Some(place) = memchr::memmem::find(bytes, marker)
+            {
+                bytes[place + marker.len() - 1] ^= 1;
+                *once = None;
             }
         }
         let delay = weather.delay_ms.load(SeqCst);

@@ -14,8 +14,8 @@ use crate::support::*;
 
 /// The topic's first partition is on the first two of these, its second on the last two: so there is always a majority of
 /// controllers but for the moment between two leaders.
-const LEADER: &str = "1";
-const FOLLOWER: &str = "2";
+pub(crate) const LEADER: &str = "1";
+pub(crate) const FOLLOWER: &str = "2";
 
 const COLUMNS: &str =
     "Output.Columns=Symbol,Side,Quantity,Price,Timestamp,TradeId,Partition,Offset";
@@ -25,7 +25,7 @@ fn brokers() -> Cluster {
     Cluster::at(brokers.expect("scripts/truncation sets STOCKFLOW_TRUNCATION_BROKERS"))
 }
 
-fn make(bench: &Bench<'_>) {
+pub(crate) fn make(bench: &Bench<'_>) {
     let to = ["topics", "--bootstrap-server", &bench.cluster.address];
     let create = ["--create", "--topic", &bench.topic];
     let on = ["--replica-assignment", "1:2,3:2"];
@@ -121,7 +121,7 @@ fn caught_up(bench: &Bench<'_>, count: usize, member: &Running) {
 }
 
 /// Lets the follower lead, though it has not got what the leader had.
-fn elect_the_follower(bench: &Bench<'_>) {
+pub(crate) fn elect_the_follower(bench: &Bench<'_>) {
     let bootstrap = ["--bootstrap-server", &*bench.cluster.address];
     let describe = ["--describe", "--topic", &bench.topic];
     let wanted = format!("Partition: 0\tLeader: {FOLLOWER}");

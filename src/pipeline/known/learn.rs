@@ -12,16 +12,14 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Known, LookUp, failed,
+    Known, LookUp, SAVE_EVERY,
+    ask::{self, Offsets},
+    failed,
     ledger::{Before, Ledger},
-    log::{self, Offsets},
+    log::{self, STALL, Scanned},
     manifest::{Span, Subject},
 };
-use crate::{
-    consumer::{self, Bound, Isolation},
-    event::TradeEvent,
-    pipeline::PipelineError,
-};
+use crate::{consumer::Bound, event::TradeEvent, pipeline::PipelineError};
 
 /// How far the clocks of brokers and of whoever published before may be off.
 const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(10);
@@ -61,16 +59,35 @@ impl Known {
                 let mut ledger = self.open().await?;
                 self.extend(&mut ledger, since_ms).await?;
                 self.let_settle(&mut ledger).await?;
+                self.mark(&mut ledger, STALL).await;
                 ledger
             }
         };
-        let learnt = self.extend(&mut ledger, since_ms).await;
+        let learnt = self.learn_more(&mut ledger, since_ms).await;
         self.ledger = Some(ledger);
         learnt
     }
 
+    async fn learn_more(
+        &mut self,
+        ledger: &mut Ledger,
+        since_ms: Option<i64>,
+    ) -> Result<(), PipelineError> {
+        if self.doubtful {
+            self.check(ledger).await?;
+            if !ledger.spans().is_empty() {
+                self.catch_up(ledger).await?;
+            }
+            self.doubtful = false;
+        }
+        if self.marked.elapsed() > SAVE_EVERY {
+            self.mark(ledger, STALL).await;
+        }
+        self.extend(ledger, since_ms).await
+    }
+
     /// Waits for what a producer that was killed may have left with the brokers.
-    async fn let_settle(&self, ledger: &mut Ledger) -> Result<(), PipelineError> {
+    async fn let_settle(&mut self, ledger: &mut Ledger) -> Result<(), PipelineError> {
         let may_come = match ledger.before() {
             Before::Settled => false,
             // Also of an empty topic: the first requests ever may be those that are on their way.
@@ -92,28 +109,19 @@ impl Known {
 
     /// Opens the ledger: from now on it says that something may be on its way.
     async fn claim(&self) -> Result<Ledger, PipelineError> {
-        let described = self.cluster.topic(&self.topic).await?;
+        let (cluster_id, topic_id) = ask::identity(&self.cluster, &self.topic).await?;
         let subject = Subject {
-            cluster_id: self.cluster.cluster_id().unwrap_or_default(),
+            cluster_id,
             topic: self.topic.to_string(),
-            topic_id: described.id,
+            topic_id,
         };
         Ledger::open(&self.state, &subject).map_err(|source| self.failed(source))
     }
 
     /// Opens the ledger and reads what came behind it.
-    async fn open(&self) -> Result<Ledger, PipelineError> {
+    async fn open(&mut self) -> Result<Ledger, PipelineError> {
         let mut ledger = self.claim().await?;
-        if ledger.has_others() {
-            let ends = log::ends(&self.cluster, &self.topic).await?;
-            let forgotten = ledger.forget_beyond(&ends);
-            if forgotten.map_err(|source| self.failed(source))? {
-                tracing::warn!(
-                    topic = &*self.topic,
-                    "the topic is shorter than it was: what other processes knew of it is forgotten"
-                );
-            }
-        }
+        self.check(&mut ledger).await?;
         if !ledger.spans().is_empty() {
             self.catch_up(&mut ledger).await?;
         }
@@ -121,18 +129,14 @@ impl Known {
     }
 
     /// Reads what came behind what is known; says whether anything did.
-    async fn catch_up(&self, ledger: &mut Ledger) -> Result<bool, PipelineError> {
-        let ends = log::ends(&self.cluster, &self.topic).await?;
-        let beyond = |(partition, span): (&i32, &Span)| {
+    async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<bool, PipelineError> {
+        let mut ends = ask::ends(&self.cluster, &self.topic).await?;
+        let is_shorter = |(partition, span): (&i32, &Span)| {
             ends.get(partition).is_none_or(|end| *end < span.next)
         };
-        if ledger.spans().iter().any(beyond) {
-            tracing::warn!(
-                topic = &*self.topic,
-                "the topic is shorter than it was: what was known of it is forgotten, and it is read anew"
-            );
-            ledger.forget();
-            return Ok(true);
+        if ledger.spans().iter().any(is_shorter) {
+            self.check(ledger).await?;
+            ends = ask::ends(&self.cluster, &self.topic).await?;
         }
         let new: Vec<i32> = ends
             .keys()
@@ -145,7 +149,7 @@ impl Known {
         if new.is_empty() && !ledger.spans().iter().any(behind) {
             return Ok(false);
         }
-        let mut from = self.list(&new, Bound::Earliest).await?;
+        let mut from = ask::starts(&self.cluster, &self.topic, &new, Bound::Earliest).await?;
         from.extend(
             ledger
                 .spans()
@@ -157,10 +161,12 @@ impl Known {
             spans.entry(*partition).or_insert(Span {
                 start: *start,
                 next: *start,
+                mark: None,
             });
         }
         let mut any = false;
-        for (partition, next) in self.scan(ledger, from, ends).await? {
+        let scanned = self.scan(ledger, from, ends).await?;
+        for (partition, next) in scanned.reached {
             if let Some(span) = spans.get_mut(&partition) {
                 any |= next > span.next;
                 span.next = next;
@@ -168,6 +174,7 @@ impl Known {
         }
         let since_ms = ledger.since_ms();
         ledger.cover(spans, since_ms);
+        ledger.mark(&self.trusted(scanned.marks));
         ledger.save().map_err(|source| self.failed(source))?;
         Ok(any)
     }
@@ -194,23 +201,30 @@ impl Known {
                 .iter()
                 .map(|(partition, span)| (*partition, span.start))
                 .collect(),
-            false => log::ends(&self.cluster, &self.topic).await?,
+            false => ask::ends(&self.cluster, &self.topic).await?,
         };
         let partitions: Vec<i32> = to.keys().copied().collect();
         let bound = since_ms.map_or(Bound::Earliest, Bound::Since);
-        let mut from = self.list(&partitions, bound).await?;
+        let mut from = ask::starts(&self.cluster, &self.topic, &partitions, bound).await?;
         for (partition, start) in &mut from {
             // No record as young as that: nothing to read.
             *start = (*start).min(to.get(partition).copied().unwrap_or(*start));
         }
-        let reached = self.scan(ledger, from.clone(), to).await?;
+        let scanned = self.scan(ledger, from.clone(), to).await?;
         let mut spans: BTreeMap<i32, Span> = ledger.spans().clone();
-        for (partition, end) in reached {
+        for (partition, end) in scanned.reached {
             let start = from.get(&partition).copied().unwrap_or(end).min(end);
-            let span = spans.entry(partition).or_insert(Span { start, next: end });
+            let span = spans.entry(partition).or_insert(Span {
+                start,
+                next: end,
+                mark: None,
+            });
             span.start = start;
         }
         ledger.cover(spans, since_ms);
+        if !known {
+            ledger.mark(&self.trusted(scanned.marks));
+        }
         ledger.save().map_err(|source| self.failed(source))
     }
 
@@ -219,13 +233,13 @@ impl Known {
         ledger: &mut Ledger,
         from: Offsets,
         to: Offsets,
-    ) -> Result<Offsets, PipelineError> {
+    ) -> Result<Scanned, PipelineError> {
         let started = Instant::now();
         let mut events = 0_u64;
-        let reached = log::scan(&self.cluster, &self.topic, from, to, |id| {
+        let scanned = log::scan(&self.cluster, &self.topic, from, to, |id, place| {
             events += 1;
             ledger
-                .note(id)
+                .note(id, place)
                 .map_err(|source| failed(&self.state, source))
         })
         .await?;
@@ -235,13 +249,7 @@ impl Known {
             ms = started.elapsed().as_millis(),
             "looked up what came to the topic since the last look"
         );
-        Ok(reached)
-    }
-
-    async fn list(&self, partitions: &[i32], bound: Bound) -> Result<Offsets, PipelineError> {
-        let isolation = Isolation::ReadCommitted;
-        let (cluster, topic) = (&self.cluster, &self.topic);
-        Ok(consumer::list_offsets(cluster, topic, isolation, partitions, bound).await?)
+        Ok(scanned)
     }
 }
 

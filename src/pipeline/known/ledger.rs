@@ -5,12 +5,14 @@
 //! - The manifest never says more than the runs hold: runs are durable before a manifest names them. After a crash it
 //!   says less than is true, and the difference is read from the topic.
 //! - What retention has deleted from the topic stays known, whichever directory of the topic's a start gets (see `others`).
+//! - Each id has its place. What cannot be shown to be on the log still (see `branch`) is cut away, and what is there after all is
+//!   read again.
 //! - Memory is bounded: [`RECENT`] ids, then they become a run, of which a byte an id stays in memory, up to a bound; runs of about the same size are merged, so that there
 //!   are few.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    fs::{self, File},
+    collections::BTreeMap,
+    fs::File,
     io,
     path::{Path, PathBuf},
 };
@@ -18,13 +20,15 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    log::Offsets,
-    manifest::{Manifest, RunEntry, Span, Subject, run_path},
+    branch::{Mark, Verdict},
+    manifest::{Manifest, Span, Subject, remove_run},
     others::{self, Other},
+    place::Place,
+    recent::Recent,
     run::{Run, merge},
 };
 
-/// How many ids are in memory at most: some 8 MB.
+/// How many ids are in memory at most: some 16 MB.
 const RECENT: usize = 1 << 18;
 
 /// What is known to be on a topic.
@@ -38,7 +42,7 @@ pub(super) struct Ledger {
     runs: Vec<Run>,
     /// What others have kept of the same topic.
     others: Vec<Other>,
-    recent: HashSet<u128>,
+    recent: Recent,
     /// Whether the manifest in memory says more than the one on disk.
     changed: bool,
     before: Before,
@@ -71,7 +75,7 @@ impl Ledger {
             manifest: Manifest::new(subject),
             runs: Vec::new(),
             others,
-            recent: HashSet::new(),
+            recent: Recent::default(),
             changed: false,
             before: Before::Unknown,
         };
@@ -109,39 +113,48 @@ impl Ledger {
         Ok(Some((manifest, runs)))
     }
 
-    fn path(&self, number: u64) -> PathBuf {
-        run_path(&self.directory, number)
-    }
-
-    /// Forgets everything: the topic is no longer the one that was read.
-    pub(super) fn forget(&mut self) {
-        self.recent.clear();
-        self.runs.clear();
-        self.others.clear();
-        self.manifest.forget();
-        self.changed = true;
-    }
-
     /// Whether it is about the topic with this id.
     pub(super) fn is_of(&self, topic_id: Option<Uuid>) -> bool {
         self.subject.topic_id == topic_id
     }
 
-    /// Whether others have kept anything of the topic.
-    pub(super) fn has_others(&self) -> bool {
-        !self.others.is_empty()
+    /// What others have kept of the topic.
+    pub(super) fn others(&self) -> &[Other] {
+        &self.others
     }
 
-    /// Forgets what others have kept of a longer topic than one that ends there; says whether there was any.
-    pub(super) fn forget_beyond(&mut self, ends: &Offsets) -> io::Result<bool> {
-        let (beyond, fine): (Vec<_>, Vec<_>) = std::mem::take(&mut self.others)
-            .into_iter()
-            .partition(|other| other.is_beyond(ends));
-        self.others = fine;
-        for other in &beyond {
-            other.forget(&self.subject)?;
+    /// Whether nothing is known at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.manifest.partitions.is_empty()
+            && self.runs.is_empty()
+            && self.recent.is_empty()
+            && self.others.is_empty()
+    }
+
+    /// Forgets what lies behind the cuts, durably; `parted`: and ids of which nobody knows where they lie.
+    pub(super) fn cut(&mut self, verdict: &Verdict) -> io::Result<()> {
+        let cuts = verdict.cuts();
+        self.recent.cut(&cuts);
+        let mut blind = false;
+        for run in &mut self.runs {
+            blind |= run.cut(&cuts)?;
         }
-        Ok(!beyond.is_empty())
+        self.manifest.runs = self.runs.iter().map(|run| run.entry().clone()).collect();
+        for (partition, span) in &mut self.manifest.partitions {
+            verdict.shorten(*partition, span);
+        }
+        if blind {
+            self.manifest.read_anew();
+        }
+        self.write_manifest()
+    }
+
+    /// The same of what others have kept: `verdicts` are in the order of [`Self::others`].
+    pub(super) fn cut_others(&mut self, verdicts: &[Verdict]) -> io::Result<()> {
+        for (other, verdict) in self.others.iter_mut().zip(verdicts) {
+            other.cut(&self.subject, verdict)?;
+        }
+        Ok(())
     }
 
     /// The offsets between which all is known; empty when nothing is.
@@ -163,7 +176,7 @@ impl Ledger {
 
     /// Whether `id` is on the topic.
     pub(super) fn contains(&self, id: u128) -> io::Result<bool> {
-        if self.recent.contains(&id) {
+        if self.recent.contains(id) {
             return Ok(true);
         }
         for run in &self.runs {
@@ -180,8 +193,8 @@ impl Ledger {
     }
 
     /// Notes an id that was read on the topic.
-    pub(super) fn note(&mut self, id: u128) -> io::Result<()> {
-        self.recent.insert(id);
+    pub(super) fn note(&mut self, id: u128, place: Place) -> io::Result<()> {
+        self.recent.insert(id, place);
         if self.recent.len() >= RECENT {
             self.spill()?;
         }
@@ -196,13 +209,25 @@ impl Ledger {
         offset: Option<i64>,
     ) -> io::Result<()> {
         let span = self.manifest.partitions.get_mut(&partition);
+        // Brokers do not always say where; then it lies behind what is known without a gap.
+        let place = offset.or(span.as_ref().map(|span| span.next));
         if let (Some(span), Some(offset)) = (span, offset)
             && span.next == offset
         {
             span.next += 1;
             self.changed = true;
         }
-        self.note(id)
+        self.note(id, Place::new(partition, place.unwrap_or(i64::MAX)))
+    }
+
+    /// Notes by which batches the log is recognised.
+    pub(super) fn mark(&mut self, marks: &BTreeMap<i32, Mark>) {
+        for (partition, mark) in marks {
+            if let Some(span) = self.manifest.partitions.get_mut(partition) {
+                span.mark = Some(*mark);
+                self.changed = true;
+            }
+        }
     }
 
     /// How the processes before this one ended.
@@ -235,39 +260,29 @@ impl Ledger {
 
     /// Makes the ids in memory a run, merged with those before it that are not much larger.
     fn spill(&mut self) -> io::Result<()> {
-        let mut ids: Vec<u128> = self.recent.iter().copied().collect();
-        ids.sort_unstable();
-        let mut number = self
-            .manifest
-            .runs
-            .iter()
-            .map(|run| run.number)
-            .max()
-            .unwrap_or(0)
-            + 1;
-        let count = ids.len() as u64;
-        let mut run = Run::write(&self.path(number), count, ids.into_iter().map(Ok))?;
+        let entries = self.recent.sorted();
+        let numbers = self.runs.iter().map(|run| run.entry().number);
+        let mut number = numbers.max().unwrap_or(0) + 1;
+        let count = entries.len() as u64;
+        let directory = &self.directory;
+        let mut run = Run::write(directory, number, count, entries.into_iter().map(Ok))?;
         let mut old = vec![];
-        while let Some(before) = self.runs.last()
+        while let Some(before) = self.runs.last_mut()
             && before.count() <= run.count() * 2
         {
             old.push(number);
             number += 1;
             let both = before.count() + run.count();
-            run = Run::write(&self.path(number), both, merge(before.ids()?, run.ids()?))?;
-            self.runs.pop();
-            old.extend(self.manifest.runs.pop().map(|entry| entry.number));
+            let merged = merge(before.entries()?, run.entries()?);
+            run = Run::write(directory, number, both, merged)?;
+            old.extend(self.runs.pop().map(|before| before.entry().number));
         }
-        self.manifest.runs.push(RunEntry {
-            number,
-            count: run.count(),
-            crc: run.crc(),
-        });
         self.runs.push(run);
+        self.manifest.runs = self.runs.iter().map(|run| run.entry().clone()).collect();
         self.recent.clear();
         self.write_manifest()?;
         for number in old {
-            fs::remove_file(self.path(number))?;
+            remove_run(&self.directory, number)?;
         }
         Ok(())
     }

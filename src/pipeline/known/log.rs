@@ -14,157 +14,50 @@ use std::{
 
 use uuid::Uuid;
 
-use super::super::PipelineError;
+use super::{
+    super::PipelineError,
+    ask::{Offsets, SAY_EVERY, ends},
+    branch::Mark,
+    place::Place,
+};
 use crate::{
-    consumer::{self, Bound, ConsumeError, Isolation, Reader},
+    consumer::{ConsumeError, Isolation, Reader},
     event::read_trade,
     wire::{
-        cluster::{Cluster, Lane, Topic},
-        error::{CallError, ErrorCode, Remedy},
-        messages::{OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic},
+        cluster::Cluster,
         records::{Entry, Scratch},
     },
 };
 
 /// How long nothing may be readable before the end is asked for again: a new leader's log may be shorter.
-const STALL: Duration = Duration::from_secs(2);
+pub(super) const STALL: Duration = Duration::from_secs(2);
 
-/// The pause before a leader is asked again.
-const PAUSE: Duration = Duration::from_millis(200);
+/// How far before an offset the last batch with records is looked for: behind it there may be markers.
+const LOOK_BACK: i64 = 16;
 
-/// How often it is said that something is waited for.
-const SAY_EVERY: Duration = Duration::from_secs(10);
-
-/// Offsets by partition.
-pub(super) type Offsets = BTreeMap<i32, i64>;
-
-/// The offset behind the last record of each partition's log, whether it can be read yet or not. Asks until all leaders
-/// have answered.
-pub(super) async fn ends(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, PipelineError> {
-    let mut said = Instant::now();
-    loop {
-        let trouble = match cluster.refresh_topic(topic).await {
-            Ok(described) => match ask_all(cluster, &described).await {
-                Ok(found) => return Ok(found),
-                Err(Trouble::Unsupported) => {
-                    let partitions: Vec<i32> = partitions(&described);
-                    let isolation = Isolation::ReadUncommitted;
-                    let bound = Bound::Latest;
-                    return Ok(consumer::list_offsets(
-                        cluster,
-                        topic,
-                        isolation,
-                        &partitions,
-                        bound,
-                    )
-                    .await?);
-                }
-                Err(Trouble::Refused(partition, code)) => {
-                    return Err(consumer::ConsumeError::Partition {
-                        topic: topic.into(),
-                        partition,
-                        api: "OffsetForLeaderEpoch",
-                        code,
-                    }
-                    .into());
-                }
-                Err(Trouble::Passing(reason)) => reason,
-            },
-            Err(error) if error.is_retriable() => error.to_string(),
-            Err(error) => return Err(error.into()),
-        };
-        if said.elapsed() > SAY_EVERY {
-            said = Instant::now();
-            tracing::warn!(topic, "cannot learn yet where the topic ends: {trouble}");
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+/// What was read.
+pub(super) struct Scanned {
+    /// `to`, or less where a new leader's log turned out shorter.
+    pub(super) reached: Offsets,
+    /// The last batch of each partition that had something to show.
+    pub(super) marks: Marks,
 }
 
-/// The numbers of a topic's partitions.
-pub(super) fn partitions(topic: &Topic) -> Vec<i32> {
-    topic
-        .partitions
-        .iter()
-        .zip(0..)
-        .map(|(_, number)| number)
-        .collect()
-}
+/// Batches by partition.
+pub(super) type Marks = BTreeMap<i32, Mark>;
 
-enum Trouble {
-    /// The broker does not have the API.
-    Unsupported,
-    Refused(i32, ErrorCode),
-    Passing(String),
-}
-
-async fn ask_all(cluster: &Arc<Cluster>, topic: &Topic) -> Result<Offsets, Trouble> {
-    let mut by_leader: BTreeMap<i32, Vec<OffsetForLeaderPartition>> = BTreeMap::new();
-    for (partition, number) in topic.partitions.iter().zip(0..) {
-        let Some(leader) = partition.leader else {
-            return Err(Trouble::Passing(format!(
-                "partition {number} has no leader"
-            )));
-        };
-        if partition.leader_epoch < 0 {
-            return Err(Trouble::Unsupported);
-        }
-        by_leader
-            .entry(leader)
-            .or_default()
-            .push(OffsetForLeaderPartition {
-                partition: number,
-                // A leader of another epoch says so, instead of telling where this one ended.
-                current_leader_epoch: partition.leader_epoch,
-                leader_epoch: partition.leader_epoch,
-            });
-    }
-    let mut found = Offsets::new();
-    for (leader, partitions) in by_leader {
-        let request = OffsetForLeaderEpochRequest {
-            replica_id: -1,
-            topics: vec![OffsetForLeaderTopic {
-                topic: (&*topic.name).into(),
-                partitions,
-            }],
-        };
-        let answer = match cluster.request(leader, Lane::Control, &request).await {
-            Ok(answer) => answer,
-            Err(CallError::Unsupported { .. }) => return Err(Trouble::Unsupported),
-            Err(error) => return Err(Trouble::Passing(error.to_string())),
-        };
-        for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
-            match ErrorCode::check(partition.error_code) {
-                Ok(()) if partition.end_offset >= 0 => {
-                    found.insert(partition.partition, partition.end_offset);
-                }
-                Ok(()) => return Err(Trouble::Passing("a leader does not know its end".into())),
-                Err(code) if code.remedy() == Remedy::None => {
-                    return Err(Trouble::Refused(partition.partition, code));
-                }
-                Err(code) => return Err(Trouble::Passing(code.to_string())),
-            }
-        }
-    }
-    match found.len() == topic.partitions.len() {
-        true => Ok(found),
-        false => Err(Trouble::Passing("an answer leaves partitions out".into())),
-    }
-}
-
-/// Hands the TradeId of every trade between `from` and `to` to `each`, and waits for what cannot be read yet.
-///
-/// Gives the offsets that were reached: `to`, or less where a new leader's log turned out shorter.
+/// Hands the TradeId of every trade between `from` and `to` to `each`, and where it lies, and waits for what cannot be read yet.
 pub(super) async fn scan(
     cluster: &Arc<Cluster>,
     topic: &Arc<str>,
     mut from: Offsets,
     mut to: Offsets,
-    mut each: impl FnMut(u128) -> Result<(), PipelineError>,
-) -> Result<Offsets, PipelineError> {
+    mut each: impl FnMut(u128, Place) -> Result<(), PipelineError>,
+) -> Result<Scanned, PipelineError> {
     let isolation = Isolation::ReadCommitted;
     let mut scratch = Scratch::default();
     let mut said = Instant::now();
+    let mut marks = Marks::new();
     loop {
         let mut reader = Reader::start(cluster, topic, isolation, &from, &to);
         loop {
@@ -173,7 +66,7 @@ pub(super) async fn scan(
                 break;
             };
             let Some(chunk) = chunk.map_err(not_learnt)? else {
-                return Ok(to);
+                return Ok(Scanned { reached: to, marks });
             };
             let mut outcome = Ok(());
             let read = chunk.each(&mut scratch, |entry| {
@@ -181,7 +74,7 @@ pub(super) async fn scan(
                 if let Entry::Record(record) = entry
                     && let Some(id) = record.value.and_then(trade_id)
                 {
-                    outcome = each(id);
+                    outcome = each(id, Place::new(chunk.partition(), record.offset));
                 }
                 match outcome {
                     Ok(()) => ControlFlow::Continue(()),
@@ -190,6 +83,8 @@ pub(super) async fn scan(
             });
             outcome?;
             let _ = read.map_err(not_learnt)?;
+            let last = chunk.batches().last();
+            marks.extend(last.map(|batch| (chunk.partition(), batch.header().into())));
             from.insert(chunk.partition(), chunk.next_offset());
         }
         if said.elapsed() > SAY_EVERY {
@@ -203,6 +98,75 @@ pub(super) async fn scan(
             if let Some(to) = to.get_mut(&partition) {
                 *to = end.min(*to);
             }
+        }
+    }
+}
+
+/// The first batch with records from each of these offsets on, committed or not; `None` when not all can be read yet.
+pub(super) async fn first_batches(
+    cluster: &Arc<Cluster>,
+    topic: &Arc<str>,
+    at: &Offsets,
+) -> Result<Option<Marks>, PipelineError> {
+    let to = at
+        .iter()
+        .map(|(partition, offset)| (*partition, offset + 1))
+        .collect();
+    let mut found = Marks::new();
+    let whole = read_batches(cluster, topic, at, &to, |partition, mark| {
+        found.entry(partition).or_insert(mark);
+    });
+    Ok(whole.await?.then_some(found))
+}
+
+/// The last batch with records before each of these offsets, as far as it is near and can be read; the logs begin at `starts`.
+pub(super) async fn last_batches(
+    cluster: &Arc<Cluster>,
+    topic: &Arc<str>,
+    starts: &Offsets,
+    before: &Offsets,
+) -> Result<Marks, PipelineError> {
+    let from = before.iter().filter_map(|(partition, next)| {
+        let start = starts.get(partition)?;
+        Some((*partition, (next - LOOK_BACK).max(*start)))
+    });
+    let mut found = Marks::new();
+    read_batches(
+        cluster,
+        topic,
+        &from.collect(),
+        before,
+        |partition, mark| {
+            if before.get(&partition).is_some_and(|next| mark.base < *next) {
+                found.insert(partition, mark);
+            }
+        },
+    )
+    .await?;
+    Ok(found)
+}
+
+/// Hands batches that have records to `each`; says whether all were read.
+async fn read_batches(
+    cluster: &Arc<Cluster>,
+    topic: &Arc<str>,
+    from: &Offsets,
+    to: &Offsets,
+    mut each: impl FnMut(i32, Mark),
+) -> Result<bool, PipelineError> {
+    let mut reader = Reader::start(cluster, topic, Isolation::ReadUncommitted, from, to);
+    loop {
+        let next = pin!(reader.next());
+        match tokio::time::timeout(STALL, next).await {
+            Err(_) => return Ok(false),
+            Ok(chunk) => match chunk.map_err(not_learnt)? {
+                None => return Ok(true),
+                Some(chunk) => {
+                    for batch in chunk.batches() {
+                        each(chunk.partition(), batch.header().into());
+                    }
+                }
+            },
         }
     }
 }

@@ -4,7 +4,7 @@
 //!  State.Directory/published/<topic, shortened>-<hash of cluster, topic and topic id>/
 //!    lock            held while a process uses it; a second process takes <…>.2, and so on (see `others`)
 //!    manifest.json   for each partition the offsets between which all is known; the runs
-//!    run-N           sorted ids (see `run`)
+//!    run-N           sorted ids (see `run`), and in run-N.places where they lie
 //! ```
 //!
 //! A manifest is replaced whole: temporary file, fsync, rename, fsync of the directory.
@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    run::Run,
+    branch::Mark,
+    place::Cuts,
+    run::{Run, places_path},
     sealed::{self, Body},
 };
 
@@ -37,14 +39,26 @@ const NAME_BYTES: usize = 100;
 pub(super) struct Span {
     pub(super) start: i64,
     pub(super) next: i64,
+    /// By which the log is recognised; without one it is not.
+    #[serde(default)]
+    pub(super) mark: Option<Mark>,
 }
 
 /// A file of ids, as it must be to be believed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct RunEntry {
     pub(super) number: u64,
     pub(super) count: u64,
     pub(super) crc: u32,
+    /// The CRC-32C of the places; ids that were kept before places were have none.
+    #[serde(default)]
+    pub(super) places: Option<u32>,
+    /// The highest offset of each partition among the places.
+    #[serde(default)]
+    pub(super) highest: BTreeMap<i32, i64>,
+    /// What does not count any more.
+    #[serde(default)]
+    pub(super) cuts: Cuts,
 }
 
 /// What a ledger is about and holds.
@@ -176,9 +190,8 @@ impl Manifest {
         File::open(directory)?.sync_all()
     }
 
-    /// Says nothing any more: the topic is no longer the one that was read.
-    pub(super) fn forget(&mut self) {
-        self.runs.clear();
+    /// Lets all of the topic be read again: ids went that may be anywhere on it.
+    pub(super) fn read_anew(&mut self) {
         self.partitions.clear();
         self.since_ms = None;
     }
@@ -188,11 +201,7 @@ impl Manifest {
     /// # Errors
     /// When one cannot be read, or is not as it was written.
     pub(super) fn open_runs(&self, directory: &Path) -> io::Result<Vec<Run>> {
-        let open = |run: &RunEntry| {
-            let path = run_path(directory, run.number);
-            only_a_file(&path)?;
-            Run::open(&path, run.count, run.crc)
-        };
+        let open = |run| Run::open(directory, run);
         self.runs.iter().map(open).collect()
     }
 
@@ -206,6 +215,7 @@ impl Manifest {
             let name = entry.file_name();
             let number = name
                 .to_str()
+                .map(|name| name.strip_suffix(".places").unwrap_or(name))
                 .and_then(|name| name.strip_prefix("run-")?.parse().ok());
             let is_named = |number: u64| self.runs.iter().any(|run| run.number == number);
             if number.is_some_and(|number| !is_named(number)) {
@@ -225,6 +235,20 @@ pub(super) fn only_a_file(path: &Path) -> io::Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Removes a run that no manifest names any more.
+///
+/// # Errors
+/// When it cannot be removed.
+pub(super) fn remove_run(directory: &Path, number: u64) -> io::Result<()> {
+    let path = run_path(directory, number);
+    match fs::remove_file(places_path(&path)) {
+        // It was kept before places were.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed?,
+    }
+    fs::remove_file(path)
 }
 
 /// Where a run lies.

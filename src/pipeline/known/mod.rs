@@ -9,8 +9,15 @@
 //! are never forgotten, also not when retention deletes their records. Who does not look (`--republish`) keeps a ledger
 //! all the same: the next start has to know whether it was killed.
 //!
+//! A topic can lose records that were acknowledged, and grow again. At each start, and when a partition has another leader, it is
+//! looked whether its logs are still those that are known ([`branch`], [`check`]), and what is not there any more is
+//! forgotten: it is published when it is polled again.
+//!
 //! Exact with one producer a symbol; two that publish the same bars at the same time do not see each other.
 
+mod ask;
+mod branch;
+mod check;
 mod compacted;
 mod filter;
 mod learn;
@@ -19,6 +26,8 @@ mod log;
 mod made_anew;
 mod manifest;
 mod others;
+mod place;
+mod recent;
 mod run;
 mod sealed;
 
@@ -32,12 +41,19 @@ use std::{
 
 pub(super) use compacted::{is_compacted, refusal};
 
-use self::ledger::{Before, Ledger};
+use self::{
+    ask::Bounds,
+    ledger::{Before, Ledger},
+    place::Place,
+};
 use super::PipelineError;
 use crate::{event::TradeId, producer::Acknowledged, wire::cluster::Cluster};
 
 /// How often what is known is made durable while it grows.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
+
+/// How long the end may take to read back what was published last.
+const MARK_AT_THE_END: Duration = Duration::from_secs(1);
 
 /// What is looked up of events before they are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +76,14 @@ pub(super) struct Known {
     /// Handed to the producer and not acknowledged yet; as many as its buffer holds.
     offered: HashSet<u128>,
     saved: Instant,
+    /// When it was last read back by what the log is to be recognised.
+    marked: Instant,
+    /// What the brokers said when it was last looked whether the logs are those that are known.
+    bounds: Bounds,
+    /// Whether that is to be looked at again.
+    doubtful: bool,
+    /// Whether the topic is another one under the same name.
+    made_anew: bool,
     /// When it was last looked whether the topic is still the one that is known.
     looked: Instant,
 }
@@ -80,6 +104,10 @@ impl Known {
             ledger: None,
             offered: HashSet::new(),
             saved: Instant::now(),
+            marked: Instant::now(),
+            bounds: Bounds::default(),
+            doubtful: false,
+            made_anew: false,
             looked: Instant::now(),
         }
     }
@@ -110,7 +138,10 @@ impl Known {
         if let Some(ledger) = &mut self.ledger {
             let noted = match self.look_up {
                 // Up to where the topic is known stays as it is: what lies between was not read.
-                LookUp::Nothing => ledger.note(id),
+                LookUp::Nothing => {
+                    let offset = place.offset.unwrap_or(i64::MAX);
+                    ledger.note(id, Place::new(place.partition, offset))
+                }
                 _ => ledger.acknowledged(id, place.partition, place.offset),
             };
             noted.map_err(|source| failed(&self.state, source))?;
@@ -119,7 +150,16 @@ impl Known {
     }
 
     /// Makes what is known durable, at the end; `settled` says that nothing is on its way any more.
-    pub(super) fn close(&mut self, settled: bool) -> Result<(), PipelineError> {
+    pub(super) async fn close(
+        &mut self,
+        settled: bool,
+        deadline: Instant,
+    ) -> Result<(), PipelineError> {
+        if let Some(mut ledger) = self.ledger.take() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.mark(&mut ledger, left.min(MARK_AT_THE_END)).await;
+            self.ledger = Some(ledger);
+        }
         if let Some(ledger) = &mut self.ledger {
             // Who did not look did not wait either for what came before.
             let waited = self.look_up != LookUp::Nothing || ledger.before() == Before::Settled;
@@ -184,3 +224,6 @@ fn failed(state: &std::path::Path, source: io::Error) -> PipelineError {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests;

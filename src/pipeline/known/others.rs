@@ -6,14 +6,15 @@
 //! starts in that moment gets another one. A manifest is replaced only if nobody opened the ledger since it was read.
 
 use std::{
+    collections::BTreeMap,
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
 };
 
 use super::{
-    log::Offsets,
-    manifest::{Manifest, Subject, only_a_file},
+    branch::Verdict,
+    manifest::{Manifest, RunEntry, Span, Subject, only_a_file},
     run::Run,
 };
 
@@ -92,11 +93,32 @@ impl Other {
         self.idle && self.manifest.as_ref().is_none_or(|found| !found.settled)
     }
 
-    /// Whether it knows of records behind the ends of the topic.
-    pub(super) fn is_beyond(&self, ends: &Offsets) -> bool {
-        self.manifest.as_ref().is_some_and(|found| {
-            let mut spans = found.partitions.iter();
-            spans.any(|(partition, span)| ends.get(partition).is_none_or(|end| *end < span.next))
+    /// Between which offsets it knows everything.
+    pub(super) fn spans(&self) -> BTreeMap<i32, Span> {
+        let found = self.manifest.as_ref();
+        found.map_or_else(BTreeMap::new, |found| found.partitions.clone())
+    }
+
+    /// Forgets what lies behind the cuts. Where the log has parted from the one that it knew, whoever takes it next does so,
+    /// too: what shows that may not be there for ever.
+    pub(super) fn cut(&mut self, subject: &Subject, verdict: &Verdict) -> io::Result<()> {
+        let mut blind = false;
+        for run in &mut self.runs {
+            blind |= run.cut(&verdict.cuts())?;
+        }
+        if verdict.parted.is_empty() {
+            return Ok(());
+        }
+        let runs: Vec<RunEntry> = self.runs.iter().map(|run| run.entry().clone()).collect();
+        self.change(subject, |manifest| {
+            // Nobody has opened it since, so these are its runs.
+            manifest.runs = runs;
+            for (partition, span) in &mut manifest.partitions {
+                verdict.shorten(*partition, span);
+            }
+            if blind {
+                manifest.read_anew();
+            }
         })
     }
 
@@ -115,11 +137,6 @@ impl Other {
             true => self.change(subject, |manifest| manifest.settled = true),
             false => Ok(()),
         }
-    }
-
-    /// Makes whoever takes it next begin anew: the topic is no longer the one that was read.
-    pub(super) fn forget(&self, subject: &Subject) -> io::Result<()> {
-        self.change(subject, Manifest::forget)
     }
 
     fn change(&self, subject: &Subject, change: impl FnOnce(&mut Manifest)) -> io::Result<()> {

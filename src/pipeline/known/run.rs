@@ -1,14 +1,22 @@
-//! A sorted file of ids, 16 bytes each: written once, read a page at a time, never changed.
+//! A sorted file of ids, 16 bytes each, and beside it one of their places, 12 bytes each: written once, read a page at a time,
+//! never changed. Which places do not count any more stands in the manifest.
 //!
 //! What stays in memory is the first id of each page, and a byte an id for a filter. A file is believed only if it has the
-//! length and the CRC-32C that the manifest names.
+//! length and the CRC-32C that the manifest names. Places are looked at only when something was cut away, and their checksum
+//! before that.
 
-use super::filter::Filter;
 use std::{
-    fs::File,
+    collections::BTreeMap,
+    fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Write},
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    filter::Filter,
+    manifest::{RunEntry, only_a_file, run_path},
+    place::{ALL_UNKNOWN, Cuts, Entry, PLACE, Place, UNKNOWN_PARTITION, cut_at},
 };
 
 /// Bytes of an id.
@@ -17,62 +25,84 @@ const ID: usize = size_of::<u128>();
 /// Ids a page: 8 KiB, a read that costs hardly more than that of one id.
 const PAGE: usize = 512;
 
+/// Bytes that are read or written at a time.
+const BUFFER: usize = 1 << 20;
+
 /// A sorted file of ids.
 #[derive(Debug)]
 pub(super) struct Run {
+    entry: RunEntry,
     file: File,
-    count: u64,
-    crc: u32,
+    /// `None` where places were not kept, or cannot be used.
+    places: Option<File>,
     /// The first id of each page.
     pages: Vec<u128>,
     filter: Filter,
 }
 
 impl Run {
-    /// Writes `ids`, about so many as are `expected`, which ascend (equal neighbours are written once), and makes them
-    /// durable.
+    /// Writes entries, about so many as are `expected`, which ascend (of one id one place a partition is kept, the first), and
+    /// makes them durable.
     pub(super) fn write(
-        path: &Path,
+        directory: &Path,
+        number: u64,
         expected: u64,
-        ids: impl Iterator<Item = io::Result<u128>>,
+        entries: impl Iterator<Item = io::Result<Entry>>,
     ) -> io::Result<Self> {
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+        let path = run_path(directory, number);
+        let mut ids = BufWriter::with_capacity(BUFFER, File::create(&path)?);
+        let mut places = BufWriter::with_capacity(BUFFER, File::create(places_path(&path))?);
         let mut pages = Vec::new();
         let mut filter = Filter::new(expected);
-        let (mut count, mut crc, mut last) = (0_u64, 0, None);
-        for id in ids {
-            let id = id?;
-            if last == Some(id) {
+        let (mut count, mut crc, mut places_crc, mut last) = (0_u64, 0, 0, None);
+        let mut highest = BTreeMap::<i32, i64>::new();
+        for entry in entries {
+            let (id, place) = entry?;
+            if last == Some((id, place.partition)) {
                 continue;
             }
-            last = Some(id);
+            last = Some((id, place.partition));
             if count.is_multiple_of(PAGE as u64) {
                 pages.push(id);
             }
-            let bytes = id.to_be_bytes();
+            let (bytes, at) = (id.to_be_bytes(), place.to_bytes());
             crc = crc32c::crc32c_append(crc, &bytes);
-            out.write_all(&bytes)?;
+            ids.write_all(&bytes)?;
+            places_crc = crc32c::crc32c_append(places_crc, &at);
+            places.write_all(&at)?;
+            let highest = highest.entry(place.partition).or_insert(place.offset);
+            *highest = place.offset.max(*highest);
             filter.insert(id);
             count += 1;
         }
-        out.into_inner().map_err(io::Error::from)?.sync_all()?;
+        ids.into_inner().map_err(io::Error::from)?.sync_all()?;
+        places.into_inner().map_err(io::Error::from)?.sync_all()?;
         Ok(Self {
-            file: File::open(path)?,
-            count,
-            crc,
+            entry: RunEntry {
+                number,
+                count,
+                crc,
+                places: Some(places_crc),
+                highest,
+                cuts: Cuts::new(),
+            },
+            file: File::open(&path)?,
+            places: Some(File::open(places_path(&path))?),
             pages,
             filter,
         })
     }
 
     /// Opens a file that must be as the manifest says.
-    pub(super) fn open(path: &Path, count: u64, crc: u32) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "not as it was written");
+    pub(super) fn open(directory: &Path, entry: &RunEntry) -> io::Result<Self> {
+        let path = run_path(directory, entry.number);
+        only_a_file(&path)?;
+        let file = File::open(&path)?;
+        let count = entry.count;
         if Some(file.metadata()?.len()) != count.checked_mul(ID as u64) {
             return Err(damaged());
         }
-        let mut reader = BufReader::with_capacity(1 << 20, &file);
+        let mut reader = BufReader::with_capacity(BUFFER, &file);
         let mut page = [0; PAGE * ID];
         let mut pages = Vec::new();
         let mut filter = Filter::new(count);
@@ -87,27 +117,91 @@ impl Run {
             }
             left -= left.min(PAGE);
         }
-        if found != crc {
+        if found != entry.crc {
             return Err(damaged());
         }
-        Ok(Self {
+        let mut run = Self {
+            places: open_places(&path, entry),
+            entry: entry.clone(),
             file,
-            count,
-            crc,
             pages,
             filter,
-        })
+        };
+        if !entry.cuts.is_empty() && run.checked_places()?.is_none() {
+            run.cut_all();
+        }
+        Ok(run)
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.count
+        self.entry.count
     }
 
-    pub(super) fn crc(&self) -> u32 {
-        self.crc
+    /// What the manifest has to say of it.
+    pub(super) fn entry(&self) -> &RunEntry {
+        &self.entry
     }
 
-    /// Whether `id` is in it.
+    /// The places, if they are as they were written. Otherwise there are none from now on.
+    fn checked_places(&mut self) -> io::Result<Option<&File>> {
+        if let Some(file) = &self.places {
+            let mut reader = BufReader::with_capacity(BUFFER, file);
+            io::Seek::rewind(&mut reader)?;
+            let mut crc = 0;
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                let read = reader.read(&mut buffer)?;
+                if read == 0 {
+                    break;
+                }
+                crc = crc32c::crc32c_append(crc, buffer.get(..read).unwrap_or_default());
+            }
+            if Some(crc) != self.entry.places {
+                self.places = None;
+            }
+        }
+        Ok(self.places.as_ref())
+    }
+
+    /// None of its ids counts any more.
+    fn cut_all(&mut self) {
+        self.places = None;
+        self.entry.places = None;
+        self.entry.cuts = Cuts::from([ALL_UNKNOWN]);
+    }
+
+    /// Lets what lies behind `cuts` count no more. Says whether ids went of which nobody knows where they lay: they may still be
+    /// on the topic.
+    pub(super) fn cut(&mut self, cuts: &Cuts) -> io::Result<bool> {
+        let had_places = self.entry.places.is_some();
+        let is_cut = |partition: &i32| self.entry.cuts.get(partition);
+        let reached = |&(partition, from): &(&i32, &i64)| match had_places {
+            true => self.entry.highest.get(partition).is_some_and(|highest| {
+                highest >= from && is_cut(partition).is_none_or(|before| from < before)
+            }),
+            false => *partition == UNKNOWN_PARTITION && is_cut(partition).is_none(),
+        };
+        let new: Vec<(i32, i64)> = cuts
+            .iter()
+            .filter(reached)
+            .map(|(partition, from)| (*partition, *from))
+            .collect();
+        if new.is_empty() {
+            return Ok(false);
+        }
+        if had_places && self.checked_places()?.is_none() {
+            self.cut_all();
+            return Ok(true);
+        }
+        let mut blind = false;
+        for (partition, from) in new {
+            blind |= partition == UNKNOWN_PARTITION;
+            cut_at(&mut self.entry.cuts, partition, from);
+        }
+        Ok(blind)
+    }
+
+    /// Whether `id` is in it, at a place that counts.
     pub(super) fn contains(&self, id: u128) -> io::Result<bool> {
         if !self.filter.may_hold(id) {
             return Ok(false);
@@ -117,37 +211,104 @@ impl Run {
             return Ok(false);
         };
         let from = page * PAGE;
-        let ids = (self.count as usize - from).min(PAGE);
+        let ids = (self.entry.count as usize - from).min(PAGE);
         let mut bytes = [0; PAGE * ID];
         let bytes = &mut bytes[..ids * ID];
         self.file.read_exact_at(bytes, (from * ID) as u64)?;
         let (ids, _) = bytes.as_chunks::<ID>();
         // Big-endian bytes are ordered as the numbers are.
-        Ok(ids.binary_search(&id.to_be_bytes()).is_ok())
+        match ids.binary_search(&id.to_be_bytes()) {
+            Err(_) => Ok(false),
+            Ok(_) if self.entry.cuts.is_empty() => Ok(true),
+            Ok(place) => self.counts(id, from + place),
+        }
     }
 
-    /// All ids, ascending.
-    pub(super) fn ids(&self) -> io::Result<impl Iterator<Item = io::Result<u128>> + use<>> {
-        let mut reader = BufReader::with_capacity(1 << 20, self.file.try_clone()?);
-        io::Seek::rewind(&mut reader)?;
-        let mut left = self.count;
-        Ok(std::iter::from_fn(move || {
-            left = left.checked_sub(1)?;
+    /// Whether one of the places of `id` counts, of which one is at `index`.
+    fn counts(&self, id: u128, index: usize) -> io::Result<bool> {
+        let Some(places) = &self.places else {
+            return Ok(Place::UNKNOWN.counts(&self.entry.cuts));
+        };
+        let is_at = |index: usize| {
             let mut bytes = [0; ID];
-            Some(
-                reader
-                    .read_exact(&mut bytes)
-                    .map(|()| u128::from_be_bytes(bytes)),
-            )
+            self.file.read_exact_at(&mut bytes, (index * ID) as u64)?;
+            Ok::<_, io::Error>(u128::from_be_bytes(bytes) == id)
+        };
+        let mut first = index;
+        while let Some(before) = first.checked_sub(1)
+            && is_at(before)?
+        {
+            first = before;
+        }
+        for index in first..self.entry.count as usize {
+            if index > first && !is_at(index)? {
+                break;
+            }
+            let mut bytes = [0; PLACE];
+            places.read_exact_at(&mut bytes, (index * PLACE) as u64)?;
+            if Place::from_bytes(bytes).counts(&self.entry.cuts) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// All entries that count, ascending.
+    pub(super) fn entries(
+        &mut self,
+    ) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
+        let places = self.checked_places()?.map(File::try_clone).transpose()?;
+        let mut places = places.map(|file| BufReader::with_capacity(BUFFER, file));
+        if let Some(places) = &mut places {
+            io::Seek::rewind(places)?;
+        }
+        let mut ids = BufReader::with_capacity(BUFFER, self.file.try_clone()?);
+        io::Seek::rewind(&mut ids)?;
+        let cuts = self.entry.cuts.clone();
+        let read = move || {
+            let mut bytes = [0; ID];
+            ids.read_exact(&mut bytes)?;
+            let place = match &mut places {
+                Some(places) => {
+                    let mut bytes = [0; PLACE];
+                    places.read_exact(&mut bytes)?;
+                    Place::from_bytes(bytes)
+                }
+                None => Place::UNKNOWN,
+            };
+            Ok((u128::from_be_bytes(bytes), place))
+        };
+        let all = std::iter::repeat_with(read).take(self.entry.count as usize);
+        Ok(all.filter(move |entry| match entry {
+            Ok((_, place)) => place.counts(&cuts),
+            Err(_) => true,
         }))
     }
 }
 
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "not as it was written")
+}
+
+/// Where the places of a run's ids lie.
+pub(super) fn places_path(run: &Path) -> PathBuf {
+    run.with_extension("places")
+}
+
+fn open_places(run: &Path, entry: &RunEntry) -> Option<File> {
+    entry.places?;
+    let path = places_path(run);
+    only_a_file(&path).ok()?;
+    let file = File::open(&path).ok()?;
+    let length = fs::metadata(&path).ok()?.len();
+    (Some(length) == entry.count.checked_mul(PLACE as u64)).then_some(file)
+}
+
 /// Two ascending sequences as one.
 pub(super) fn merge(
-    a: impl Iterator<Item = io::Result<u128>>,
-    b: impl Iterator<Item = io::Result<u128>>,
-) -> impl Iterator<Item = io::Result<u128>> {
+    a: impl Iterator<Item = io::Result<Entry>>,
+    b: impl Iterator<Item = io::Result<Entry>>,
+) -> impl Iterator<Item = io::Result<Entry>> {
     let (mut a, mut b) = (a.peekable(), b.peekable());
     std::iter::from_fn(move || match (a.peek(), b.peek()) {
         (Some(Ok(of_a)), Some(Ok(of_b))) if of_b < of_a => b.next(),
@@ -157,49 +318,4 @@ pub(super) fn merge(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn run(path: &Path, ids: &BTreeSet<u128>) -> Run {
-        Run::write(path, ids.len() as u64, ids.iter().copied().map(Ok)).unwrap()
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
-
-        #[test]
-        fn holds_what_was_written(
-            a in prop::collection::btree_set(0..5_000_u128, 0..2_000),
-            b in prop::collection::btree_set(0..5_000_u128, 0..2_000),
-        ) {
-            let directory = tempfile::tempdir().unwrap();
-            let path = |name: &str| directory.path().join(name);
-            let (of_a, of_b) = (run(&path("a"), &a), run(&path("b"), &b));
-            let merged = merge(of_a.ids().unwrap(), of_b.ids().unwrap());
-            let both = Run::write(&path("both"), 4_000, merged).unwrap();
-            let both = Run::open(&path("both"), both.count(), both.crc()).unwrap();
-            let all: BTreeSet<u128> = a.union(&b).copied().collect();
-            prop_assert_eq!(both.count(), all.len() as u64);
-            for id in 0..5_000 {
-                prop_assert_eq!(both.contains(id).unwrap(), all.contains(&id));
-            }
-        }
-    }
-
-    #[test]
-    fn a_damaged_file_is_not_believed() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("run");
-        let written = run(&path, &(0..1_000).collect());
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[8_000] ^= 1;
-        std::fs::write(&path, &bytes).unwrap();
-        assert!(Run::open(&path, written.count(), written.crc()).is_err());
-        std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
-        assert!(Run::open(&path, written.count(), written.crc()).is_err());
-    }
-}
+mod tests;

@@ -153,7 +153,7 @@ impl Publisher<'_> {
             self.count()?;
         }
         if let Some(known) = &mut self.known {
-            known.close(!self.flights.any_in_doubt())?;
+            known.close(!self.flights.any_in_doubt(), deadline).await?;
         }
         if let Some(error) = unanswered {
             return Err(error.into());

@@ -1,6 +1,9 @@
 //! What a ledger keeps across restarts, kills and damage.
 
+use std::fs;
+
 use super::*;
+use crate::pipeline::known::{branch::Log, manifest::run_path};
 
 fn subject() -> Subject {
     Subject {
@@ -11,7 +14,12 @@ fn subject() -> Subject {
 }
 
 fn span(start: i64, next: i64) -> BTreeMap<i32, Span> {
-    BTreeMap::from([(0, Span { start, next })])
+    let span = Span {
+        start,
+        next,
+        mark: None,
+    };
+    BTreeMap::from([(0, span)])
 }
 
 #[test]
@@ -37,7 +45,7 @@ fn what_was_saved_is_known_after_a_restart() {
     }
     assert!(!ledger.contains(3).unwrap());
     let files = fs::read_dir(&ledger.directory).unwrap().count();
-    assert_eq!(files, ledger.runs.len() + 2, "nothing is left over");
+    assert_eq!(files, 2 * ledger.runs.len() + 2, "nothing is left over");
 }
 
 #[test]
@@ -47,7 +55,7 @@ fn a_kill_is_known_at_the_next_start() {
     assert_eq!(open().before(), Before::Unknown);
     assert_eq!(open().before(), Before::Unsettled);
     let mut ledger = open();
-    ledger.note(1).unwrap();
+    ledger.note(1, Place::new(0, 1)).unwrap();
     ledger.settle();
     ledger.save().unwrap();
     drop(ledger);
@@ -59,7 +67,7 @@ fn a_kill_is_known_at_the_next_start() {
 fn another_topic_has_its_own_and_another_process_is_consulted() {
     let state = tempfile::tempdir().unwrap();
     let mut first = Ledger::open(state.path(), &subject()).unwrap();
-    first.note(1).unwrap();
+    first.note(1, Place::new(0, 1)).unwrap();
     first.save().unwrap();
     let second = Ledger::open(state.path(), &subject()).unwrap();
     assert_ne!(first.directory, second.directory);
@@ -84,14 +92,14 @@ fn a_damaged_ledger_is_begun_anew() {
     let state = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(state.path(), &subject()).unwrap();
     ledger.cover(span(0, 10), None);
-    ledger.note(1).unwrap();
+    ledger.note(1, Place::new(0, 1)).unwrap();
     ledger.save().unwrap();
-    let run = ledger.path(1);
+    let run = run_path(&ledger.directory, 1);
     drop(ledger);
     fs::write(run, "x").unwrap();
     let mut ledger = Ledger::open(state.path(), &subject()).unwrap();
     assert!(ledger.spans().is_empty() && !ledger.contains(1).unwrap());
-    ledger.note(2).unwrap();
+    ledger.note(2, Place::new(0, 2)).unwrap();
     ledger.save().unwrap();
     drop(ledger);
     assert!(
@@ -107,7 +115,7 @@ fn killed_in_the_second_slot(state: &Path) {
     let mut first = Ledger::open(state, &subject()).unwrap();
     let mut second = Ledger::open(state, &subject()).unwrap();
     second.cover(span(0, 10), None);
-    second.note(2).unwrap();
+    second.note(2, Place::new(0, 2)).unwrap();
     second.save().unwrap();
     first.settle();
     first.save().unwrap();
@@ -145,18 +153,84 @@ fn who_took_a_slot_meanwhile_is_not_settled_by_others() {
     assert_eq!(again.before(), Before::Unsettled);
 }
 
+/// What becomes of `spans` when partition 0 holds nothing but the offsets from `start` to `end`.
+fn verdict(spans: &BTreeMap<i32, Span>, start: i64, end: i64) -> Verdict {
+    let log = Log {
+        start,
+        end,
+        epoch_end: None,
+        batch: None,
+    };
+    Verdict::new(spans, &BTreeMap::from([(0, log)]))
+}
+
 #[test]
 fn what_others_knew_of_a_longer_topic_is_forgotten() {
     let state = tempfile::tempdir().unwrap();
     killed_in_the_second_slot(state.path());
     let mut next = Ledger::open(state.path(), &subject()).unwrap();
-    assert!(!next.forget_beyond(&Offsets::from([(0, 10)])).unwrap());
-    assert!(next.contains(2).unwrap());
-    assert!(next.forget_beyond(&Offsets::from([(0, 9)])).unwrap());
-    assert!(!next.contains(2).unwrap());
+    let mut cut = |end| {
+        let spans = next.others()[0].spans();
+        next.cut_others(&[verdict(&spans, 5, end)]).unwrap();
+        next.contains(2).unwrap()
+    };
+    assert!(cut(10), "retention has deleted it");
+    let mut killed = |end| {
+        let spans = next.others()[0].spans();
+        next.cut_others(&[verdict(&spans, 1, end)]).unwrap();
+        next.contains(2).unwrap()
+    };
+    assert!(!killed(9));
     drop(next);
     let after = Ledger::open(state.path(), &subject()).unwrap();
     assert!(!after.contains(2).unwrap(), "for good");
+}
+
+#[test]
+fn what_is_cut_is_gone_for_good_and_the_rest_stays() {
+    for spilled in [false, true] {
+        let state = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(state.path(), &subject()).unwrap();
+        ledger.cover(span(0, 10), Some(99));
+        for id in 0..10_u128 {
+            ledger.note(id, Place::new(0, id as i64)).unwrap();
+        }
+        ledger.note(20, Place::new(1, 20)).unwrap();
+        // Equal records on two partitions: one of them stays.
+        ledger.note(9, Place::new(1, 3)).unwrap();
+        if spilled {
+            ledger.save().unwrap();
+        }
+        let verdict = verdict(ledger.spans(), 4, 8);
+        ledger.cut(&verdict).unwrap();
+        ledger.note(7, Place::new(0, 30)).unwrap();
+        for round in 0..3 {
+            let known: Vec<u128> = (0..30).filter(|id| ledger.contains(*id).unwrap()).collect();
+            assert_eq!(known, [0, 1, 2, 3, 7, 9, 20], "{spilled} {round}");
+            assert_eq!(ledger.spans(), &span(0, 4));
+            assert_eq!(ledger.since_ms(), Some(99));
+            ledger.save().unwrap();
+            drop(ledger);
+            ledger = Ledger::open(state.path(), &subject()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_was_kept_without_places_is_read_again_when_the_log_has_parted() {
+    let state = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(state.path(), &subject()).unwrap();
+    ledger.cover(span(0, 10), Some(99));
+    ledger.note(1, Place::UNKNOWN).unwrap();
+    ledger.save().unwrap();
+    let same = verdict(ledger.spans(), 4, 10);
+    ledger.cut(&same).unwrap();
+    assert!(ledger.contains(1).unwrap());
+    assert_eq!(ledger.spans(), &span(0, 4));
+    let shorter = verdict(&span(0, 10), 4, 9);
+    ledger.cut(&shorter).unwrap();
+    assert!(!ledger.contains(1).unwrap());
+    assert!(ledger.spans().is_empty() && ledger.since_ms().is_none());
 }
 
 #[test]
@@ -164,7 +238,7 @@ fn an_offset_is_believed_only_with_its_checksum() {
     let state = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(state.path(), &subject()).unwrap();
     ledger.cover(span(0, 10), None);
-    ledger.note(1).unwrap();
+    ledger.note(1, Place::new(0, 1)).unwrap();
     ledger.settle();
     ledger.save().unwrap();
     let path = ledger.directory.join("manifest.json");

@@ -1,0 +1,394 @@
+//! What brokers are asked of a topic, apart from its records: which topic it is, and where its partitions begin and end.
+//!
+//! No checksum covers these answers, and what is decided by them (which directory is the topic's, from where to where it is
+//! read, what is forgotten) makes doubles when it is wrong. So each is asked for twice, with separate requests: of what
+//! does not change, two answers in a row must be equal; of a bound that moves, the one counts that lets more be read.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::super::PipelineError;
+use crate::{
+    consumer::{self, Bound, ConsumeError, Isolation},
+    wire::{
+        cluster::{Cluster, ClusterError, Lane, Topic},
+        error::{CallError, ErrorCode, Remedy},
+        messages::{
+            OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition,
+            OffsetForLeaderTopic,
+        },
+    },
+};
+
+/// The pause before a leader is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How often it is said that something is waited for.
+pub(super) const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// Offsets by partition.
+pub(super) type Offsets = BTreeMap<i32, i64>;
+
+/// Which topic of which cluster this is.
+pub(super) type Identity = (String, Option<Uuid>);
+
+/// The ids of the cluster and of the topic, as two answers in a row say. Asks until there are.
+///
+/// # Errors
+/// When a broker refuses for good, or the topic does not exist.
+pub(super) async fn identity(cluster: &Cluster, topic: &str) -> Result<Identity, PipelineError> {
+    let mut said = Instant::now();
+    let mut before = None;
+    loop {
+        match cluster.refresh_topic(topic).await {
+            Ok(described) => {
+                let found = (cluster.cluster_id().unwrap_or_default(), described.id);
+                if before.as_ref() == Some(&found) {
+                    return Ok(found);
+                }
+                before = Some(found);
+            }
+            Err(error) => wait(topic, "which topic this is", error, &mut said).await?,
+        }
+    }
+}
+
+/// Waits before the same is asked again.
+async fn wait(
+    topic: &str,
+    what: &str,
+    error: ClusterError,
+    said: &mut Instant,
+) -> Result<(), PipelineError> {
+    if !error.is_retriable() {
+        return Err(error.into());
+    }
+    pause(topic, what, &error.to_string(), said).await;
+    Ok(())
+}
+
+async fn pause(topic: &str, what: &str, trouble: &str, said: &mut Instant) {
+    if said.elapsed() > SAY_EVERY {
+        *said = Instant::now();
+        tracing::warn!(topic, "cannot learn yet {what}: {trouble}");
+    }
+    tokio::time::sleep(PAUSE).await;
+}
+
+/// Where each partition begins, or its first record of a time lies: the lower of two answers.
+///
+/// # Errors
+/// When a broker refuses for good.
+pub(super) async fn starts(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    partitions: &[i32],
+    bound: Bound,
+) -> Result<Offsets, PipelineError> {
+    let ask =
+        || consumer::list_offsets(cluster, topic, Isolation::ReadCommitted, partitions, bound);
+    let (first, second) = (ask().await?, ask().await?);
+    Ok(combined(first, &second, i64::min))
+}
+
+/// Two answers as one; what only one of them has does not count.
+fn combined(first: Offsets, second: &Offsets, choose: fn(i64, i64) -> i64) -> Offsets {
+    first
+        .into_iter()
+        .filter_map(|(partition, of_first)| {
+            let of_second = *second.get(&partition)?;
+            Some((partition, choose(of_first, of_second)))
+        })
+        .collect()
+}
+
+/// The offset behind the last record of each partition's log, whether it can be read yet or not: the higher of two
+/// answers. Asks until all leaders have answered.
+///
+/// # Errors
+/// When a broker refuses for good.
+pub(super) async fn ends(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, PipelineError> {
+    loop {
+        let first = ends_once(cluster, topic).await?;
+        let second = ends_once(cluster, topic).await?;
+        // Else partitions were added meanwhile.
+        if first.keys().eq(second.keys()) {
+            return Ok(combined(first, &second, i64::max));
+        }
+    }
+}
+
+async fn ends_once(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, PipelineError> {
+    const WHAT: &str = "where the topic ends";
+    let mut said = Instant::now();
+    loop {
+        let described = match cluster.refresh_topic(topic).await {
+            Ok(described) => described,
+            Err(error) => {
+                wait(topic, WHAT, error, &mut said).await?;
+                continue;
+            }
+        };
+        let epochs = epochs(&described);
+        let trouble = match ask_leaders(cluster, &described, &epochs).await {
+            Ok(found) if found.values().all(|end| *end >= 0) => return Ok(found),
+            Ok(_) => "a leader does not know its end".to_owned(),
+            Err(Trouble::Unsupported) => {
+                let partitions: Vec<i32> = epochs.into_keys().collect();
+                let isolation = Isolation::ReadUncommitted;
+                let bound = Bound::Latest;
+                return Ok(
+                    consumer::list_offsets(cluster, topic, isolation, &partitions, bound).await?,
+                );
+            }
+            Err(Trouble::Refused(partition, code)) => {
+                return Err(refused(topic, partition, code));
+            }
+            Err(Trouble::Passing(reason)) => reason,
+        };
+        pause(topic, WHAT, &trouble, &mut said).await;
+    }
+}
+
+/// What the brokers say of the topic's partitions now.
+#[derive(Debug, Default)]
+pub(super) struct Bounds {
+    /// Of the leaders, as they were before the rest was asked; -1 where the broker does not say.
+    pub(super) epochs: BTreeMap<i32, i32>,
+    pub(super) starts: Offsets,
+    pub(super) ends: Offsets,
+}
+
+/// Asks for all of it.
+///
+/// # Errors
+/// When a broker refuses for good.
+pub(super) async fn bounds(cluster: &Arc<Cluster>, topic: &str) -> Result<Bounds, PipelineError> {
+    let epochs = epochs(&*cluster.topic(topic).await?);
+    let ends = ends(cluster, topic).await?;
+    let partitions: Vec<i32> = ends.keys().copied().collect();
+    let starts = starts(cluster, topic, &partitions, Bound::Earliest).await?;
+    Ok(Bounds {
+        epochs,
+        starts,
+        ends,
+    })
+}
+
+/// Where these epochs of former leaders end, no further than at the offset beside each: what two answers in a row say. Asks
+/// until there are; of brokers that cannot be asked nothing.
+///
+/// # Errors
+/// When a broker refuses for good.
+pub(super) async fn epoch_ends(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    asked: &BTreeMap<i32, (i32, i64)>,
+) -> Result<Offsets, PipelineError> {
+    const WHAT: &str = "whether the log is the one that was known";
+    let epochs = asked.iter().filter(|(_, (epoch, _))| *epoch >= 0);
+    let epochs: BTreeMap<i32, i32> = epochs.map(|(of, (epoch, _))| (*of, *epoch)).collect();
+    let mut said = Instant::now();
+    let mut before = None;
+    loop {
+        let described = match cluster.refresh_topic(topic).await {
+            Ok(described) => described,
+            Err(error) => {
+                wait(topic, WHAT, error, &mut said).await?;
+                continue;
+            }
+        };
+        match ask_leaders(cluster, &described, &epochs).await {
+            Ok(mut found) => {
+                // An epoch that goes on has another end each time.
+                for (partition, end) in &mut found {
+                    let limit = asked.get(partition).map_or(i64::MAX, |(_, limit)| *limit);
+                    *end = limit.min(*end);
+                }
+                if before.as_ref() == Some(&found) {
+                    return Ok(found);
+                }
+                before = Some(found);
+            }
+            Err(Trouble::Unsupported) => return Ok(Offsets::new()),
+            Err(Trouble::Refused(partition, code)) => {
+                return Err(refused(topic, partition, code));
+            }
+            Err(Trouble::Passing(reason)) => pause(topic, WHAT, &reason, &mut said).await,
+        }
+    }
+}
+
+fn refused(topic: &str, partition: i32, code: ErrorCode) -> PipelineError {
+    ConsumeError::Partition {
+        topic: topic.into(),
+        partition,
+        api: "OffsetForLeaderEpoch",
+        code,
+    }
+    .into()
+}
+
+/// The epoch of each partition's leader; -1 where the broker does not say.
+pub(super) fn epochs(topic: &Topic) -> BTreeMap<i32, i32> {
+    let partitions = (0..).zip(&topic.partitions);
+    partitions
+        .map(|(number, partition)| (number, partition.leader_epoch))
+        .collect()
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    /// The broker does not have the API.
+    Unsupported,
+    Refused(i32, ErrorCode),
+    Passing(String),
+}
+
+/// Where these epochs end in the logs of the leaders; -1 where a leader knows nothing of such an epoch.
+async fn ask_leaders(
+    cluster: &Arc<Cluster>,
+    topic: &Topic,
+    epochs: &BTreeMap<i32, i32>,
+) -> Result<Offsets, Trouble> {
+    let mut by_leader: BTreeMap<i32, Vec<OffsetForLeaderPartition>> = BTreeMap::new();
+    for (&number, &epoch) in epochs {
+        let partition = usize::try_from(number)
+            .ok()
+            .and_then(|index| topic.partitions.get(index));
+        let Some((leader, current)) =
+            partition.and_then(|partition| Some((partition.leader?, partition.leader_epoch)))
+        else {
+            return Err(Trouble::Passing(format!(
+                "partition {number} has no leader"
+            )));
+        };
+        if current < 0 || epoch < 0 {
+            return Err(Trouble::Unsupported);
+        }
+        by_leader
+            .entry(leader)
+            .or_default()
+            .push(OffsetForLeaderPartition {
+                partition: number,
+                // A leader of another epoch says so, instead of telling where this one ended.
+                current_leader_epoch: current,
+                leader_epoch: epoch,
+            });
+    }
+    let mut found = Offsets::new();
+    for (leader, partitions) in by_leader {
+        let asked: Vec<i32> = partitions.iter().map(|asked| asked.partition).collect();
+        let request = OffsetForLeaderEpochRequest {
+            replica_id: -1,
+            topics: vec![OffsetForLeaderTopic {
+                topic: (&*topic.name).into(),
+                partitions,
+            }],
+        };
+        let answer = match cluster.request(leader, Lane::Control, &request).await {
+            Ok(answer) => answer,
+            Err(CallError::Unsupported { .. }) => return Err(Trouble::Unsupported),
+            Err(error) => return Err(Trouble::Passing(error.to_string())),
+        };
+        take(&topic.name, &asked, &answer, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Takes over an answer that says something of each partition that was asked for, once, and of no other.
+fn take(
+    topic: &str,
+    asked: &[i32],
+    answer: &OffsetForLeaderEpochResponse,
+    found: &mut Offsets,
+) -> Result<(), Trouble> {
+    let mut left = asked.to_vec();
+    for answered in &answer.topics {
+        for partition in &answered.partitions {
+            let place = left.iter().position(|asked| *asked == partition.partition);
+            let Some(place) = place.filter(|_| answered.topic == *topic) else {
+                return Err(Trouble::Passing(
+                    "an answer is about what was not asked for".into(),
+                ));
+            };
+            left.swap_remove(place);
+            match ErrorCode::check(partition.error_code) {
+                Ok(()) => {
+                    found.insert(partition.partition, partition.end_offset);
+                }
+                Err(code) if code.remedy() == Remedy::None => {
+                    return Err(Trouble::Refused(partition.partition, code));
+                }
+                Err(code) => return Err(Trouble::Passing(code.to_string())),
+            }
+        }
+    }
+    match left.is_empty() {
+        true => Ok(()),
+        false => Err(Trouble::Passing("an answer leaves partitions out".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::messages::{LeaderEpochEndOffset, OffsetForLeaderTopicResult};
+
+    fn answer(topic: &str, ends: &[(i32, i64)]) -> OffsetForLeaderEpochResponse {
+        let partitions = ends
+            .iter()
+            .map(|&(partition, end_offset)| LeaderEpochEndOffset {
+                partition,
+                end_offset,
+                ..Default::default()
+            });
+        OffsetForLeaderEpochResponse {
+            topics: vec![OffsetForLeaderTopicResult {
+                topic: topic.into(),
+                partitions: partitions.collect(),
+            }],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn an_answer_counts_only_for_what_was_asked() {
+        let take = |topic, ends: &[(i32, i64)]| {
+            let mut found = Offsets::new();
+            take("trades", &[0, 2], &answer(topic, ends), &mut found).map(|()| found)
+        };
+        assert_eq!(
+            take("trades", &[(2, 7), (0, 5)]),
+            Ok(Offsets::from([(0, 5), (2, 7)]))
+        );
+        for (topic, ends) in [
+            ("trades", &[(0, 5)][..]),
+            ("trades", &[(0, 5), (2, 7), (3, 1)]),
+            ("trades", &[(0, 5), (0, 5), (2, 7)]),
+            ("trades", &[(0, 5), (3, 7)]),
+            ("tradet", &[(0, 5), (2, 7)]),
+        ] {
+            let taken = take(topic, ends);
+            assert!(matches!(taken, Err(Trouble::Passing(_))), "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_bounds_the_one_counts_that_lets_more_be_read() {
+        let (a, b) = (
+            Offsets::from([(0, 5), (1, 7), (2, 1)]),
+            Offsets::from([(0, 6), (1, 3)]),
+        );
+        assert_eq!(
+            combined(a.clone(), &b, i64::min),
+            Offsets::from([(0, 5), (1, 3)])
+        );
+        assert_eq!(combined(a, &b, i64::max), Offsets::from([(0, 6), (1, 7)]));
+    }
+}

@@ -1,0 +1,163 @@
+//! Looks whether the topic's logs are still those that were known, and cuts away what cannot be shown to be on them: at each
+//! start, and when a partition has another leader.
+//!
+//! What cannot be undone rests on two equal answers to separate requests: a batch that differs is read once more.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Known,
+    ask::{self, Bounds, Offsets},
+    branch::{Log, Mark, Verdict, is_readable},
+    ledger::Ledger,
+    log::{self, Marks},
+    manifest::Span,
+    others::Other,
+};
+use crate::pipeline::PipelineError;
+
+type Spans = BTreeMap<i32, Span>;
+
+impl Known {
+    /// Cuts away what is not shown to be on the topic.
+    pub(super) async fn check(&mut self, ledger: &mut Ledger) -> Result<(), PipelineError> {
+        let bounds = ask::bounds(&self.cluster, &self.topic).await?;
+        if !ledger.is_empty() {
+            let verdict = self.judge(ledger.spans(), &bounds).await?;
+            let mut of_others = vec![];
+            for spans in ledger.others().iter().map(Other::spans) {
+                of_others.push(self.judge(&spans, &bounds).await?);
+            }
+            for (partition, gone) in &verdict.parted {
+                tracing::warn!(
+                    topic = &*self.topic,
+                    partition,
+                    from = gone.start,
+                    to = gone.end,
+                    "the log is not the one that was known: records that were there are gone (an unclean leader election? a disk that was put back?); what is not there any more is forgotten, and published when it is polled again"
+                );
+            }
+            if verdict.parted.is_empty() && of_others.iter().any(|of| !of.parted.is_empty()) {
+                tracing::warn!(
+                    topic = &*self.topic,
+                    "the log is not the one that other processes knew: what they knew of what is gone is forgotten"
+                );
+            }
+            ledger
+                .cut(&verdict)
+                .and_then(|()| ledger.cut_others(&of_others))
+                .map_err(|source| self.failed(source))?;
+        }
+        self.bounds = bounds;
+        Ok(())
+    }
+
+    /// What became of what these spans say.
+    async fn judge(&self, spans: &Spans, bounds: &Bounds) -> Result<Verdict, PipelineError> {
+        let marks: Marks = spans
+            .iter()
+            .filter_map(|(partition, span)| Some((*partition, span.mark?)))
+            .filter(|(partition, _)| bounds.ends.contains_key(partition))
+            .collect();
+        let asked = marks
+            .iter()
+            .map(|(of, mark)| (*of, (mark.epoch, mark.next)));
+        let epoch_ends = match marks.is_empty() {
+            true => Offsets::new(),
+            false => ask::epoch_ends(&self.cluster, &self.topic, &asked.collect()).await?,
+        };
+        let batches = self.recognise(&marks, bounds).await?;
+        let logs = bounds.ends.iter().filter_map(|(partition, end)| {
+            let log = Log {
+                start: *bounds.starts.get(partition)?,
+                end: *end,
+                epoch_end: epoch_ends.get(partition).copied(),
+                batch: batches.get(partition).copied(),
+            };
+            Some((*partition, log))
+        });
+        Ok(Verdict::new(spans, &logs.collect()))
+    }
+
+    /// What is where these marks were, as far as it can be there.
+    async fn recognise(&self, marks: &Marks, bounds: &Bounds) -> Result<Marks, PipelineError> {
+        let is_readable = |of: &i32, mark: &Mark| {
+            let bounds = (bounds.starts.get(of), bounds.ends.get(of));
+            matches!(bounds, (Some(start), Some(end)) if is_readable(mark, *start, *end))
+        };
+        let mut left: Offsets = marks
+            .iter()
+            .filter(|(of, mark)| is_readable(of, mark))
+            .map(|(of, mark)| (*of, mark.base))
+            .collect();
+        let mut recognised = Marks::new();
+        let mut before = None;
+        let mut said = Instant::now();
+        while !left.is_empty() {
+            let Some(found) = log::first_batches(&self.cluster, &self.topic, &left).await? else {
+                if said.elapsed() > ask::SAY_EVERY {
+                    said = Instant::now();
+                    tracing::warn!(
+                        topic = &*self.topic, partitions = ?left.keys(),
+                        "waiting for what was known of the topic to be readable again"
+                    );
+                }
+                let ends = ask::ends(&self.cluster, &self.topic).await?;
+                // A new leader's log may be shorter; then nothing is there.
+                left.retain(|of, base| ends.get(of).is_some_and(|end| *base < *end));
+                continue;
+            };
+            for (of, mark) in &found {
+                if marks.get(of) == Some(mark) {
+                    recognised.insert(*of, *mark);
+                    left.remove(of);
+                }
+            }
+            let differing: BTreeMap<i32, Option<Mark>> = left
+                .keys()
+                .map(|of| (*of, found.get(of).copied()))
+                .collect();
+            if before.as_ref() == Some(&differing) {
+                break;
+            }
+            before = Some(differing);
+        }
+        Ok(recognised)
+    }
+
+    /// Reads back the last batch of what is known of each partition, within this time: by it the next start recognises the log.
+    /// Without one it reads more.
+    pub(super) async fn mark(&mut self, ledger: &mut Ledger, within: Duration) {
+        self.marked = Instant::now();
+        let behind = |(of, span): (&i32, &Span)| {
+            let is_marked = span.mark.is_some_and(|mark| mark.next >= span.next);
+            (!is_marked && span.next > 0).then_some((*of, span.next))
+        };
+        let before: Offsets = ledger.spans().iter().filter_map(behind).collect();
+        if before.is_empty() {
+            return;
+        }
+        let starts = &self.bounds.starts;
+        let read = log::last_batches(&self.cluster, &self.topic, starts, &before);
+        match tokio::time::timeout(within, read).await {
+            Ok(Ok(marks)) => ledger.mark(&self.trusted(marks)),
+            Ok(Err(error)) => tracing::debug!(%error, "the last batches cannot be read back"),
+            Err(_) => tracing::debug!("the last batches were not read back in time"),
+        }
+    }
+
+    /// Marks of leaders that led already when the logs were last looked at: what a later one has is not known to come
+    /// behind what is known.
+    pub(super) fn trusted(&self, mut marks: Marks) -> Marks {
+        let epochs = &self.bounds.epochs;
+        marks.retain(|of, mark| {
+            epochs
+                .get(of)
+                .is_some_and(|epoch| *epoch < 0 || mark.epoch <= *epoch)
+        });
+        marks
+    }
+}

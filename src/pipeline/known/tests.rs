@@ -1,0 +1,224 @@
+//! What is known, on the embedded broker, whose logs lose their tails and their beginnings between one process and the next. It
+//! has no leader epochs to ask for, so that the marks alone have to tell.
+
+use std::{collections::BTreeMap, ops::Range, path::Path};
+
+use chrono::Utc;
+use futures::future::join_all;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::*;
+use crate::{
+    broker::{self, Broker, Logs},
+    event::{Side, TradeEvent},
+    producer::{OnTimeout, Producer, Record, Scheme, Settings},
+    wire::{cluster, records::Codec},
+};
+
+const PARTITIONS: i32 = 2;
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Orderly,
+    /// With what is known saved, as it is every ten seconds, or not.
+    Killed {
+        saved: bool,
+    },
+}
+
+struct Scene {
+    cluster: Arc<Cluster>,
+    logs: Logs,
+    topic: Arc<str>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let settings = broker::Settings {
+            listen: "127.0.0.1:0".into(),
+            partitions: PARTITIONS,
+            ..broker::Settings::default()
+        };
+        let broker = Broker::bind(settings).await.unwrap();
+        let logs = broker.logs();
+        let cluster = Cluster::new(cluster::Settings {
+            bootstrap: vec![broker.local_addr().to_string()],
+            client_id: "test".into(),
+            request_timeout: Duration::from_secs(60),
+            reconnect_backoff: Duration::from_millis(10),
+            reconnect_backoff_max: Duration::from_millis(200),
+            metadata_max_age: Duration::from_secs(300),
+            connections_max_idle: Duration::from_secs(540),
+            max_fetch_response_bytes: 64 << 20,
+        });
+        tokio::spawn(broker.run(std::future::pending()));
+        cluster.make_topic("trades").await.unwrap();
+        Self {
+            cluster,
+            logs,
+            topic: "trades".into(),
+        }
+    }
+
+    async fn producer(&self) -> Producer {
+        let settings = Settings {
+            topic: Arc::clone(&self.topic),
+            codec: Codec::Lz4,
+            partitioner: Scheme::Murmur2,
+            linger: Duration::from_millis(1),
+            // A few events a batch.
+            batch_size: 512,
+            message_timeout: Duration::from_secs(600),
+            on_timeout: OnTimeout::GiveUp,
+            transactional_id: None,
+            max_in_flight: 5,
+            buffer: 32 << 20,
+            request_timeout: Duration::from_secs(60),
+            seed: 1,
+        };
+        let producer = Producer::start(Arc::clone(&self.cluster), settings);
+        producer.await.unwrap()
+    }
+
+    /// A process that publishes what is not on the topic yet; says how much that was.
+    async fn run(&self, state: &Path, look_up: LookUp, ids: Range<u32>, end: End) -> usize {
+        let producer = self.producer().await;
+        let events: Vec<TradeEvent> = ids.map(event).collect();
+        let mut known = Known::new(&self.cluster, &self.topic, state.into(), look_up);
+        known.learn(&events, Utc::now()).await.unwrap();
+        let mut sent = vec![];
+        let mut value = vec![];
+        for event in &events {
+            if known.offer(&event.trade_id).unwrap() {
+                value.clear();
+                event.write_json(&mut value);
+                let record = Record {
+                    key: Some(event.symbol.as_bytes()),
+                    value: Some(&value),
+                    ..Record::default()
+                };
+                sent.push((&event.trade_id, producer.send(&record).await.unwrap()));
+            }
+        }
+        producer.flush().await;
+        for (id, delivery) in &sent {
+            known
+                .acknowledged(id, &delivery.wait().await.unwrap())
+                .unwrap();
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        match end {
+            End::Orderly => known.close(true, deadline).await.unwrap(),
+            End::Killed { saved: false } => {}
+            End::Killed { saved: true } => known.ledger.as_mut().unwrap().save().unwrap(),
+        }
+        sent.len()
+    }
+
+    /// How often each id is on the topic.
+    async fn read(&self) -> BTreeMap<u128, usize> {
+        let bounds = ask::bounds(&self.cluster, &self.topic).await.unwrap();
+        let mut found = BTreeMap::new();
+        log::scan(
+            &self.cluster,
+            &self.topic,
+            bounds.starts,
+            bounds.ends,
+            |id, _| {
+                *found.entry(id).or_default() += 1;
+                Ok(())
+            },
+        )
+        .await
+        .unwrap();
+        found
+    }
+}
+
+fn event(number: u32) -> TradeEvent {
+    TradeEvent {
+        trade_id: TradeId::Text(format!("t-{number}").into()),
+        symbol: format!("S{}", number % 7).into(),
+        side: Side::Buy,
+        quantity: 1,
+        price: "2.5".into(),
+        timestamp: Utc::now().into(),
+    }
+}
+
+fn ids(range: Range<u32>) -> impl Iterator<Item = u128> {
+    range.map(|id| number(&event(id).trade_id))
+}
+
+/// Whatever is lost is published when it is polled again, and nothing else: also where the log has grown beyond what was
+/// known since, and whichever of two processes that share a directory comes next.
+async fn what_is_lost_is_published_again(seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let scene = Scene::new().await;
+    let (state, foreign) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut foreigners = 1_000_000..1_000_000;
+    let mut offered = 0;
+    for round in 0..4 {
+        offered += random.random_range(1..120);
+        let ends = [
+            End::Orderly,
+            End::Killed { saved: true },
+            End::Killed { saved: false },
+        ];
+        let end = ends[random.random_range(0..3)];
+        let before = scene.read().await;
+        let missing = ids(0..offered).filter(|id| !before.contains_key(id));
+        let missing = missing.count();
+        let first = random.random_bool(0.2);
+        let look_up = if first { LookUp::Nothing } else { LookUp::All };
+        if look_up == LookUp::All {
+            let published = scene.run(state.path(), look_up, 0..offered, end).await;
+            assert_eq!(published, missing, "seed {seed}, round {round}");
+            let there = scene.read().await;
+            for id in ids(0..offered) {
+                assert_eq!(there.get(&id), Some(&1), "seed {seed}, round {round}");
+            }
+        } else if missing == 0 {
+            // New ones, without looking.
+            let new = offered..offered + 30;
+            offered += 30;
+            scene.run(state.path(), look_up, new, end).await;
+        }
+        for partition in 0..PARTITIONS {
+            let lost = random.random_range(0..8);
+            scene.logs.lose(&scene.topic, partition, lost);
+        }
+        let start = foreigners.end;
+        foreigners = start..start + random.random_range(1..200);
+        let other = (foreign.path(), LookUp::All, foreigners.clone());
+        let published = scene.run(other.0, other.1, other.2, End::Orderly).await;
+        assert_eq!(published, foreigners.len(), "seed {seed}, round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_log_lost_is_published_again_and_nothing_else() {
+    join_all((0..10).map(what_is_lost_is_published_again)).await;
+}
+
+#[tokio::test]
+async fn what_retention_deleted_stays_known_when_the_tail_is_lost() {
+    let scene = Scene::new().await;
+    let state = tempfile::tempdir().unwrap();
+    let foreign = tempfile::tempdir().unwrap();
+    let run = |state, ids| scene.run(state, LookUp::All, ids, End::Orderly);
+    assert_eq!(run(state.path(), 0..400).await, 400);
+    for partition in 0..PARTITIONS {
+        scene.logs.delete(&scene.topic, partition, 4);
+    }
+    let left = scene.read().await.len();
+    for partition in 0..PARTITIONS {
+        scene.logs.lose(&scene.topic, partition, 3);
+    }
+    let lost = left - scene.read().await.len();
+    assert!(left < 400 && lost > 0 && lost < left);
+    assert_eq!(run(foreign.path(), 1_000..2_000).await, 1_000);
+    assert_eq!(run(state.path(), 0..400).await, lost);
+    assert_eq!(run(state.path(), 0..400).await, 0);
+}
