@@ -53,6 +53,7 @@ pub(super) fn producer(config: &Config) -> producer::Settings {
         message_timeout: kafka.message_timeout,
         on_timeout: producer::OnTimeout::GiveUp,
         transactional_id: kafka.transactional_id.as_deref().map(Into::into),
+        idempotent: kafka.enable_idempotence,
         max_in_flight: to_usize(kafka.max_in_flight),
         buffer: to_usize(kafka.queue_buffering_max_kbytes.saturating_mul(1024)),
         request_timeout: kafka.request_timeout,

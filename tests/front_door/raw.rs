@@ -64,6 +64,7 @@ pub(crate) async fn publish(
         message_timeout: Duration::from_secs(120),
         transactional_id: transactional_id.map(Into::into),
         on_timeout: producer::OnTimeout::GiveUp,
+        idempotent: true,
         max_in_flight: 5,
         buffer: 32 << 20,
         request_timeout: Duration::from_secs(30),

@@ -125,6 +125,15 @@ async fn brokers(config: &Config, report: &mut CheckReport) -> Option<String> {
             },
         );
     }
+    if config.names_source() {
+        let publishing = match kafka.enable_idempotence {
+            false => Ok("at least once (Kafka.EnableIdempotence=false): an event whose acknowledgement is lost can be there twice".to_owned()),
+            true => in_time(cluster.has_producer_ids())
+                .await
+                .map(|()| "exactly once: the brokers give producer ids".to_owned()),
+        };
+        report.note("publishing", publishing);
+    }
     let found = in_time(coordinator(&cluster, &kafka.group_id)).await;
     let coordinated = report.note(
         "group",
