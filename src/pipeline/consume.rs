@@ -26,6 +26,7 @@ use super::{
     summary::Written,
     tally::Tally,
     watchdog::Watchdog,
+    withheld::Withheld,
     writer::Writer,
 };
 use crate::{
@@ -93,6 +94,7 @@ pub(super) async fn consume(
             held: Held::new(topic.id, recovered),
             late: Late::default(),
             say_again: None,
+            withheld: Withheld::new(),
         };
         let ended = tokio::select! {
             ended = session.run() => ended,

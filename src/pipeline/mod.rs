@@ -45,6 +45,7 @@ mod tally;
 mod transaction;
 mod verify;
 mod watchdog;
+mod withheld;
 mod writer;
 
 pub use bench::{Bench, Measured, bench};

@@ -29,7 +29,9 @@ impl Session<'_> {
         let missing = self.held.endless();
         if !missing.is_empty() {
             let ends = self.consumer.list_offsets(&missing, Bound::Latest).await?;
-            self.held.learned(ends);
+            self.held.learned(ends.clone());
+            // Who reads to the end asks why it comes so early.
+            self.look_for_open_transactions(Some(ends)).await?;
         }
         Ok(())
     }

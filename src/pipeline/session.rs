@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     PipelineError, Stop, commits::Committed, held::Held, late::Late, pace::Pace, sealing::Sealing,
-    tally::Tally, watchdog::Watchdog, writer::Writer,
+    tally::Tally, watchdog::Watchdog, withheld::Withheld, writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
@@ -51,6 +51,8 @@ pub(super) struct Session<'a> {
     pub(super) late: Late,
     /// When it is said again that partitions cannot be read on.
     pub(super) say_again: Option<Instant>,
+    /// What waits for a transaction to end.
+    pub(super) withheld: Withheld,
 }
 
 pub(super) async fn until(due: Option<Instant>) {
@@ -83,6 +85,10 @@ impl Session<'_> {
                 event = self.consumer.next() => Some(event),
                 () = tokio::time::sleep(LOOK_AT_OTHERS), if self.held.waits_for_others() => {
                     self.look_at_the_others().await?;
+                    continue;
+                }
+                () = until(self.withheld.due()) => {
+                    self.look_for_open_transactions(None).await?;
                     continue;
                 }
                 () = until(self.say_again) => {

@@ -33,6 +33,15 @@ pub(super) fn cluster(config: &Config) -> cluster::Settings {
     }
 }
 
+/// `Kafka.BootstrapServers`, as tools take it.
+pub(super) fn bootstrap(config: &Config) -> String {
+    let servers = config.kafka.bootstrap_servers.iter();
+    servers
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
 pub(super) fn producer(config: &Config) -> producer::Settings {
     let kafka = &config.kafka;
     producer::Settings {

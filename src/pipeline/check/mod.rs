@@ -191,12 +191,7 @@ async fn is_compacted(cluster: &Cluster, topic: &str) -> bool {
 
 fn reached(config: &Config, cluster: &Cluster, report: &mut CheckReport) {
     use crate::config::Choice as _;
-    let servers: Vec<String> = config
-        .kafka
-        .bootstrap_servers
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let servers = settings::bootstrap(config);
     let id = cluster
         .cluster_id()
         .unwrap_or_else(|| "without a name".to_owned());
@@ -204,10 +199,7 @@ fn reached(config: &Config, cluster: &Cluster, report: &mut CheckReport) {
     report.add(
         "brokers",
         Outcome::Ok,
-        format!(
-            "{} answers, cluster {id}, security {security}",
-            servers.join(",")
-        ),
+        format!("{} answers, cluster {id}, security {security}", servers),
     );
 }
 
