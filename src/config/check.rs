@@ -90,7 +90,21 @@ impl Rule {
 
 /// What is wrong between keys that are each right.
 pub(super) fn between(entries: &[Entry]) -> impl Iterator<Item = Problem> {
-    RULES.iter().filter_map(|rule| rule.check(entries))
+    let rules = RULES.iter().filter_map(|rule| rule.check(entries));
+    rules.chain(transactions_need_numbers(entries))
+}
+
+/// A transaction is made of numbered batches.
+fn transactions_need_numbers(entries: &[Entry]) -> Option<Problem> {
+    let id = entry(entries, "Kafka.TransactionalId")?;
+    let numbered = entry(entries, "Kafka.EnableIdempotence")?;
+    (id.value.is_string() && numbered.value.as_bool() == Some(false)).then(|| Problem::Invalid {
+        key: numbered.key.path(),
+        origin: numbered.origin.clone(),
+        reason: "false excludes Kafka.TransactionalId, which is set: transactions need InitProducerId and numbered batches. \
+                 Take out one of the two"
+            .to_owned(),
+    })
 }
 
 /// What the chosen source lacks before it can start.

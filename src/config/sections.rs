@@ -14,10 +14,9 @@ use super::choice::{
     PartitionAssignmentStrategy, Partitioner, Publish, SecurityProtocol, SourceKind,
 };
 use super::codec::{
-    Codec, always_true, base_url, choice, decimal, directory, distinct, files, flag, host_ports,
-    millis, name, one_of, optional_choice, optional_decimal, optional_file_part, optional_text,
-    optional_topic, optional_whole, request_limit, seconds, secret, symbols, time_zone, topic,
-    whole,
+    Codec, base_url, choice, decimal, directory, distinct, files, flag, host_ports, millis, name,
+    one_of, optional_choice, optional_decimal, optional_file_part, optional_text, optional_topic,
+    optional_whole, request_limit, seconds, secret, symbols, time_zone, topic, whole,
 };
 use super::host::HostPort;
 use super::limit::RequestLimit;
@@ -90,7 +89,7 @@ section! {
         /// Memory for records that are not acknowledged yet, in KiB.
         now queue_buffering_max_kbytes: u64 = "QueueBufferingMaxKbytes", whole(1_024, 2_097_151, "KiB"), "32768";
         /// Whether a retry can double a record; it never does.
-        now enable_idempotence: bool = "EnableIdempotence", always_true(), "true";
+        now enable_idempotence: bool = "EnableIdempotence", flag(), "true";
         /// Each poll is published in a transaction; fences other producers of the same id.
         now transactional_id: Option<String> = "TransactionalId", optional_text(), "";
         /// How long an answer may take, in milliseconds.

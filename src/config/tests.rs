@@ -233,7 +233,6 @@ fn what_this_version_does_not_have_is_refused() {
         ("Kafka.SaslPassword", "hunter2"),
         ("Kafka.SchemaRegistryUrl", "http://r"),
         ("Kafka.Partitioner", "fnv1a"),
-        ("Kafka.EnableIdempotence", "false"),
         ("Server.Address", ":8080"),
     ] {
         let error = load(&[], &set(&[(key, written)]))

@@ -102,7 +102,7 @@ pub enum ConsumeError {
     },
     /// The broker answers with data that does not bring the partition forward.
     #[error(
-        "topic {topic}, partition {partition}: stuck at offset {offset}: the broker answers with {bytes} bytes in which no whole batch reaches beyond it; raise Kafka.MaxPartitionFetchBytes and Kafka.FetchMaxBytes above the topic's max.message.bytes"
+        "topic {topic}, partition {partition}: stuck at offset {offset}: the broker answers with {bytes} bytes in which no whole batch reaches beyond it, though brokers send the first one whole, however large it is (KIP-74): the length that is written there is damaged, or this service does not keep to that"
     )]
     Stuck {
         /// The topic.

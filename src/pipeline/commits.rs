@@ -100,6 +100,7 @@ impl Session<'_> {
                         topic: self.config.kafka.topic.clone(),
                         partition: offset.partition,
                         code,
+                        metadata: offset.metadata.len(),
                     });
                 }
                 _ => {}

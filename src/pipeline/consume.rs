@@ -26,6 +26,7 @@ use super::{
     summary::Written,
     tally::Tally,
     watchdog::Watchdog,
+    withheld::Withheld,
     writer::Writer,
 };
 use crate::{
@@ -95,6 +96,7 @@ pub(super) async fn consume(
             ask_ends_at: None,
             misled: Vec::new(),
             say_again: None,
+            withheld: Withheld::new(),
         };
         let ended = tokio::select! {
             ended = session.run() => ended,

@@ -110,7 +110,8 @@ pub enum PipelineError {
     },
     /// The group does not take a commit, and will not.
     #[error(
-        "group {group}: offsets of topic {topic}, partition {partition}, cannot be committed: {code}"
+        "group {group}: offsets of topic {topic}, partition {partition}, cannot be committed: {code}{}",
+        size_of(*code, *metadata)
     )]
     Commit {
         /// The group's id.
@@ -121,6 +122,8 @@ pub enum PipelineError {
         partition: i32,
         /// What the broker said.
         code: ErrorCode,
+        /// How long the metadata was that went with the offset, in bytes.
+        metadata: usize,
     },
     /// Rows cannot be made durable.
     #[error(transparent)]
@@ -169,6 +172,16 @@ impl PipelineError {
             ) => Fault::Configuration,
             _ => Fault::Running,
         }
+    }
+}
+
+/// How long the metadata is that is too long.
+fn size_of(code: ErrorCode, metadata: usize) -> String {
+    match code {
+        ErrorCode::OFFSET_METADATA_TOO_LARGE | ErrorCode::INVALID_COMMIT_OFFSET_SIZE => {
+            format!("; it has to take {metadata} bytes, better 4096")
+        }
+        _ => String::new(),
     }
 }
 

@@ -50,6 +50,11 @@ impl Held {
         self.positions.keys().copied().collect()
     }
 
+    /// The next offset of each partition that is being read.
+    pub(super) fn positions(&self) -> &BTreeMap<i32, i64> {
+        &self.positions
+    }
+
     /// A partition has been read up to here.
     pub(super) fn reached(&mut self, partition: i32, position: i64) {
         self.positions.insert(partition, position);

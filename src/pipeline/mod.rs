@@ -47,6 +47,7 @@ mod tally;
 mod transaction;
 mod verify;
 mod watchdog;
+mod withheld;
 mod writer;
 
 pub use bench::{Bench, Measured, bench};

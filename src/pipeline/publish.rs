@@ -74,6 +74,12 @@ pub(super) async fn publish_from(
     if !one_shot && sending.transactional_id.is_none() {
         sending.on_timeout = OnTimeout::KeepTrying;
     }
+    if !sending.idempotent {
+        tracing::warn!(
+            "Kafka.EnableIdempotence=false: events are published at least once. One whose acknowledgement is lost is sent again, \
+             and can be on the topic twice, with one TradeId"
+        );
+    }
     let look_up = match (options.source.republish, source.is_after_the_fact()) {
         (true, _) => LookUp::Nothing,
         (false, true) => LookUp::SinceTheirTime,

@@ -42,7 +42,9 @@ impl Session<'_> {
             let short: Vec<i32> = self.held.beyond(&real.collect());
             ends.retain(|partition, _| !short.contains(partition));
         }
-        self.held.learned(ends);
+        self.held.learned(ends.clone());
+        // Who reads to the end asks why it comes so early.
+        self.look_for_open_transactions(Some(ends)).await?;
         let left = !self.held.endless().is_empty();
         self.ask_ends_at = left.then(|| Instant::now() + ASK_ENDS_AGAIN);
         Ok(())

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     PipelineError, Stop, commits::Committed, held::Held, late::Late, pace::Pace, sealing::Sealing,
-    tally::Tally, watchdog::Watchdog, writer::Writer,
+    tally::Tally, watchdog::Watchdog, withheld::Withheld, writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
@@ -55,6 +55,8 @@ pub(super) struct Session<'a> {
     pub(super) misled: Vec<String>,
     /// When it is said again that partitions cannot be read on.
     pub(super) say_again: Option<Instant>,
+    /// What waits for a transaction to end.
+    pub(super) withheld: Withheld,
 }
 
 pub(super) async fn until(due: Option<Instant>) {
@@ -90,6 +92,10 @@ impl Session<'_> {
                     continue;
                 }
                 () = until(self.ask_ends_at) => continue,
+                () = until(self.withheld.due()) => {
+                    self.look_for_open_transactions(None).await?;
+                    continue;
+                }
                 () = until(self.say_again) => {
                     self.say_what_is_stopped();
                     continue;

@@ -33,6 +33,15 @@ pub(super) fn cluster(config: &Config) -> cluster::Settings {
     }
 }
 
+/// `Kafka.BootstrapServers`, as tools take it.
+pub(super) fn bootstrap(config: &Config) -> String {
+    let servers = config.kafka.bootstrap_servers.iter();
+    servers
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
 pub(super) fn producer(config: &Config) -> producer::Settings {
     let kafka = &config.kafka;
     producer::Settings {
@@ -53,6 +62,7 @@ pub(super) fn producer(config: &Config) -> producer::Settings {
         message_timeout: kafka.message_timeout,
         on_timeout: producer::OnTimeout::GiveUp,
         transactional_id: kafka.transactional_id.as_deref().map(Into::into),
+        idempotent: kafka.enable_idempotence,
         max_in_flight: to_usize(kafka.max_in_flight),
         buffer: to_usize(kafka.queue_buffering_max_kbytes.saturating_mul(1024)),
         request_timeout: kafka.request_timeout,

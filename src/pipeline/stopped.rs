@@ -70,9 +70,6 @@ fn sentence(topic: &str, group: &str, what: Unreadable, error: &ConsumeError) ->
         offset,
         past,
     } = what;
-    if let ConsumeError::Stuck { .. } = error {
-        return format!("{error}; this partition alone stands there, the others are read on");
-    }
     let (to, gives_up) = match past {
         Some(past) if past - offset == 1 => (past.to_string(), format!("offset {offset}")),
         Some(past) => (

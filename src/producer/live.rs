@@ -41,6 +41,7 @@ fn settings(topic: &Arc<str>, codec: Codec) -> Settings {
         message_timeout: Duration::from_secs(120),
         on_timeout: OnTimeout::GiveUp,
         transactional_id: None,
+        idempotent: true,
         max_in_flight: 5,
         buffer: 32 << 20,
         request_timeout: Duration::from_secs(10),

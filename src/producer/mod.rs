@@ -10,7 +10,8 @@
 //! A record is encoded once, straight into its partition's batch; what it costs beyond that is a lock that nobody
 //! contends and a reference count for its [`Delivery`]. Memory is bounded: [`Producer::send`] waits while
 //! `Kafka.QueueBufferingMaxKbytes` are taken. Every batch is written with acks=all under a producer id, epoch and sequence
-//! number (KIP-98), so that it may be sent again without doubling anything; the rules are in `sequence`.
+//! number (KIP-98), so that it may be sent again without doubling anything; the rules are in `sequence`. Without
+//! `Kafka.EnableIdempotence` it has none, and is written at least once.
 
 mod accumulator;
 mod delivery;
@@ -132,6 +133,9 @@ impl Producer {
     /// When no broker can be asked, or the topic is not there: at once, so that the caller decides whether to wait.
     pub async fn start(cluster: Arc<Cluster>, settings: Settings) -> Result<Self, ClusterError> {
         let topic = cluster.make_topic(&settings.topic).await?;
+        if settings.idempotent && settings.transactional_id.is_none() {
+            cluster.has_producer_ids().await?;
+        }
         let transaction = match &settings.transactional_id {
             Some(id) => {
                 let limit = settings.message_timeout;

@@ -25,6 +25,9 @@ pub struct Settings {
     /// With it, records count only when [`Producer::commit`](super::Producer::commit) says so, and others with the same id are fenced
     /// (`Kafka.TransactionalId`).
     pub transactional_id: Option<Arc<str>>,
+    /// Whether batches have numbers by which brokers recognise one that comes again (`Kafka.EnableIdempotence`). Without,
+    /// each is written at least once, and one at a time a partition, which keeps them in order.
+    pub idempotent: bool,
     /// Requests under way to one broker, 1 to 5 (`Kafka.MaxInFlight`).
     pub max_in_flight: usize,
     /// Bytes of all batches not done with (`Kafka.QueueBufferingMaxKbytes`).

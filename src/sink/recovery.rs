@@ -292,6 +292,10 @@ impl Sink {
         } else {
             work.index = self.checkpoint.index();
             if len < work.index {
+                // A pipe in its place has no length.
+                self.fs
+                    .open_to_read(&path)
+                    .map_err(SinkError::io("read", &path))?;
                 return Err(SinkError::damaged(
                     &path,
                     format!("it is {len} bytes long and was {}", work.index),

@@ -78,12 +78,12 @@ error_codes! {
     20 NOT_ENOUGH_REPLICAS_AFTER_APPEND Retry "written, but to fewer replicas than min.insync.replicas demands";
     21 INVALID_REQUIRED_ACKS None "acks is neither 0, 1 nor all";
     22 ILLEGAL_GENERATION None "the group has moved on to another generation";
-    23 INCONSISTENT_GROUP_PROTOCOL None "the other members of the group use another protocol or assignment strategy";
+    23 INCONSISTENT_GROUP_PROTOCOL None "the other members of the group use another protocol or assignment strategy, or the name is that of a share or streams group: name another one (Kafka.GroupId, -g)";
     24 INVALID_GROUP_ID None "not a legal group id";
     25 UNKNOWN_MEMBER_ID None "the group does not know this member (any more)";
     26 INVALID_SESSION_TIMEOUT None "the broker's group.min.session.timeout.ms and group.max.session.timeout.ms do not allow this SessionTimeoutMs";
     27 REBALANCE_IN_PROGRESS None "the group is being rebalanced";
-    28 INVALID_COMMIT_OFFSET_SIZE None "the committed offset's text is too long";
+    28 INVALID_COMMIT_OFFSET_SIZE None "the metadata of a committed offset is longer than the broker takes (offset.metadata.max.bytes)";
     29 TOPIC_AUTHORIZATION_FAILED None "not allowed for this topic (Kafka.Topic): an ACL is missing, READ or WRITE with DESCRIBE";
     30 GROUP_AUTHORIZATION_FAILED None "not allowed for this group (Kafka.GroupId): an ACL is missing, READ, or DELETE to delete it";
     31 CLUSTER_AUTHORIZATION_FAILED None "not allowed in this cluster: an ACL is missing (exactly-once publishing needs WRITE on the topic, and before Kafka 2.8 IDEMPOTENT_WRITE on the cluster, too)";

@@ -1,6 +1,7 @@
 //! Tests through the front door: the real binary, in a directory of its own, against real brokers.
 
 mod alpha_vantage;
+mod at_least_once;
 mod authorizer;
 mod begin;
 mod bench;
@@ -20,6 +21,7 @@ mod letters;
 mod limits;
 mod logs;
 mod lost_tail;
+mod machine;
 mod made_anew;
 mod market_data;
 mod members;

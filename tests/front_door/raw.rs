@@ -55,6 +55,17 @@ pub(crate) async fn publish(
     transactional_id: Option<&str>,
     records: impl IntoIterator<Item = Raw>,
 ) {
+    let producer = begin(address, topic, transactional_id, records).await;
+    producer.commit().await.expect("committed");
+}
+
+/// Publishes records and waits until all are there; the transaction is open as long as the producer is.
+pub(crate) async fn begin(
+    address: &str,
+    topic: &str,
+    transactional_id: Option<&str>,
+    records: impl IntoIterator<Item = Raw>,
+) -> Producer {
     let settings = producer::Settings {
         topic: topic.into(),
         codec: Codec::Lz4,
@@ -64,6 +75,7 @@ pub(crate) async fn publish(
         message_timeout: Duration::from_secs(120),
         transactional_id: transactional_id.map(Into::into),
         on_timeout: producer::OnTimeout::GiveUp,
+        idempotent: true,
         max_in_flight: 5,
         buffer: 32 << 20,
         request_timeout: Duration::from_secs(30),
@@ -88,10 +100,10 @@ pub(crate) async fn publish(
         last = Some(producer.send(&new).await.expect("taken"));
     }
     producer.flush().await;
-    producer.commit().await.expect("committed");
     if let Some(last) = last {
         last.wait().await.expect("acknowledged");
     }
+    producer
 }
 
 /// A batch of these values as a producer without idempotence makes it, after `edit` has changed its records as they lie

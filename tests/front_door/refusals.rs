@@ -98,7 +98,7 @@ fn what_is_not_allowed_ends_it_at_once() {
         );
     }
     let of_producer_ids = Script {
-        producer_id: 31,
+        producer_id: Some(31),
         ..Script::default()
     };
     failed(

@@ -28,8 +28,8 @@ pub(crate) struct Script {
     pub(crate) topic: i16,
     /// Whether the topic's one partition has a leader.
     pub(crate) leader: bool,
-    /// Of InitProducerId.
-    pub(crate) producer_id: i16,
+    /// Of InitProducerId; none is a broker that does not have it.
+    pub(crate) producer_id: Option<i16>,
     /// Of the partition in the Produce request of this number, from 0 on.
     pub(crate) produce: fn(usize) -> i16,
     /// The topic's cleanup.policy in DescribeConfigs.
@@ -47,7 +47,7 @@ impl Default for Script {
         Self {
             topic: 0,
             leader: true,
-            producer_id: 0,
+            producer_id: Some(0),
             produce: |_| 0,
             policy: "delete",
             transactions: 0,
@@ -117,8 +117,9 @@ fn serve(mut stream: &TcpStream, port: u16, script: Script, seen: &Seen) -> Opti
             answer::<MetadataRequest>(&header, reader, |asked| metadata(&asked, port, script))?
         }
         InitProducerIdRequest::KEY => {
+            let error_code = script.producer_id?;
             answer::<InitProducerIdRequest>(&header, reader, |_| InitProducerIdResponse {
-                error_code: script.producer_id,
+                error_code,
                 producer_id: 7,
                 ..Default::default()
             })?
@@ -184,7 +185,8 @@ fn answer_api_versions(header: &RequestHeader, script: Script) -> Vec<u8> {
         min_version: 0,
         max_version,
     };
-    let response = ApiVersionsResponse {
+    let without = script.producer_id.is_none();
+    let mut response = ApiVersionsResponse {
         error_code: if known { 0 } else { UNSUPPORTED_VERSION },
         api_keys: vec![
             api(ApiVersionsRequest::KEY, NEWEST),
@@ -208,6 +210,9 @@ fn answer_api_versions(header: &RequestHeader, script: Script) -> Vec<u8> {
         },
         ..Default::default()
     };
+    response
+        .api_keys
+        .retain(|api| !(without && api.api_key == InitProducerIdRequest::KEY));
     let mut body = Vec::new();
     messages::encode_response_header(header.correlation_id, false, &mut body);
     let version = ApiVersionsRequest::version(if known { header.api_version } else { 0 });

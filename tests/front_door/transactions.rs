@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    raw::{Raw, block_on, event, publish},
+    raw::{Raw, begin, block_on, event, publish},
     support::*,
 };
 
@@ -290,4 +290,42 @@ fn the_version_of_transactions_is_the_one_that_the_brokers_have() {
     assert!(output.status.success(), "{text}");
     assert!(text.contains(protocol), "{protocol} is not in: {text}");
     assert_eq!(read(&bench, "read_committed").len(), 10, "{text}");
+}
+
+#[test]
+fn an_open_transaction_that_holds_records_back_is_named() {
+    let Some(cluster) = kafka() else { return };
+    let bench = Bench::new(&cluster);
+    block_on(async {
+        let records = |from: u64| {
+            let events = (from..from + 3).map(event);
+            events.map(|event| Raw::new(b"IBM", Some(event.as_bytes())))
+        };
+        make_topic(&cluster.address, &bench.topic, 1, &[]).await;
+        let [done, id] = ["done", "open"].map(unique);
+        publish(&cluster.address, &bench.topic, Some(&done), records(0)).await;
+        let open = begin(&cluster.address, &bench.topic, Some(&id), records(3)).await;
+        let told = |said: &str| {
+            let told = said.lines().filter(|line| line.contains("is still open"));
+            let told: Vec<String> = told.map(str::to_owned).collect();
+            told
+        };
+        let output = bench.command(&["consume", "--until-end"]).finish();
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        let named = told(&said);
+        assert_eq!(named.len(), 1, "{said}");
+        // Behind three records and the marker.
+        for part in ["offset=4", "partition=0", "IsolationLevel"] {
+            assert!(named[0].contains(part), "{named:?}");
+        }
+        // One that runs says it too, once.
+        let log = bench.directory.path().join("log");
+        let running = Running::start(bench.command(&["consume"]), log);
+        until("it is said", || !told(&running.said()).is_empty());
+        open.commit().await.expect("committed");
+        until("the rest is read", || rows_so_far(&bench.out()) == 6);
+        let (code, said) = running.stop();
+        assert_eq!((code, told(&said).len()), (Some(0), 1), "{said}");
+    });
 }

@@ -14,7 +14,7 @@ mod text;
 mod time;
 
 pub(super) use list::{files, host_ports, symbols};
-pub(super) use names::{always_true, choice, distinct, flag, one_of, optional_choice};
+pub(super) use names::{choice, distinct, flag, one_of, optional_choice};
 pub(super) use number::{
     decimal, millis, optional_decimal, optional_whole, request_limit, seconds, whole,
 };

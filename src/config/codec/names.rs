@@ -21,18 +21,6 @@ pub(in crate::config) const fn flag() -> Codec<bool> {
     }
 }
 
-/// `true`; `false` is legal elsewhere, and this program has no such mode.
-pub(in crate::config) const fn always_true() -> Codec<bool> {
-    Codec {
-        kind: Kind::Flag,
-        parse: |kind, raw| match (flag().parse)(kind, raw)? {
-            true => Ok(true),
-            false => Err(Reject::NotYet("\"false\" here (it has true)".to_owned())),
-        },
-        show: |value| Value::from(*value),
-    }
-}
-
 fn choice_of<C: Choice>(kind: &Kind, raw: &Raw) -> Result<C, Reject> {
     let text = scalar(kind, raw)?;
     match C::from_name(text) {

@@ -125,6 +125,15 @@ async fn brokers(config: &Config, report: &mut CheckReport) -> Option<String> {
             },
         );
     }
+    if config.names_source() {
+        let publishing = match kafka.enable_idempotence {
+            false => Ok("at least once (Kafka.EnableIdempotence=false): an event whose acknowledgement is lost can be there twice".to_owned()),
+            true => in_time(cluster.has_producer_ids())
+                .await
+                .map(|()| "exactly once: the brokers give producer ids".to_owned()),
+        };
+        report.note("publishing", publishing);
+    }
     let found = in_time(coordinator(&cluster, &kafka.group_id)).await;
     let coordinated = report.note(
         "group",
@@ -182,12 +191,7 @@ async fn is_compacted(cluster: &Cluster, topic: &str) -> bool {
 
 fn reached(config: &Config, cluster: &Cluster, report: &mut CheckReport) {
     use crate::config::Choice as _;
-    let servers: Vec<String> = config
-        .kafka
-        .bootstrap_servers
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let servers = settings::bootstrap(config);
     let id = cluster
         .cluster_id()
         .unwrap_or_else(|| "without a name".to_owned());
@@ -195,10 +199,7 @@ fn reached(config: &Config, cluster: &Cluster, report: &mut CheckReport) {
     report.add(
         "brokers",
         Outcome::Ok,
-        format!(
-            "{} answers, cluster {id}, security {security}",
-            servers.join(",")
-        ),
+        format!("{} answers, cluster {id}, security {security}", servers),
     );
 }
 

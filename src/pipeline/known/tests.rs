@@ -71,6 +71,7 @@ impl Scene {
             batch_size: 512,
             message_timeout: Duration::from_secs(600),
             on_timeout: OnTimeout::GiveUp,
+            idempotent: true,
             transactional_id: None,
             max_in_flight: 5,
             buffer: 32 << 20,

@@ -60,6 +60,7 @@ impl Sender {
         }
         self.follow_transaction();
         let transaction = self.shared.transaction.as_ref();
+        let numbered = transaction.is_some() || self.settings.idempotent;
         let mut outside = Vec::new();
         let mut batches = Vec::new();
         let mut partition_data = Vec::new();
@@ -87,7 +88,7 @@ impl Sender {
             }
             let frozen = &mut attempt.batch.frozen;
             if attempt.first {
-                frozen.restamp(Some(attempt.identity));
+                frozen.restamp(numbered.then_some(attempt.identity));
             }
             bytes += frozen.bytes().len();
             batches.push((number, attempt.ticket));

@@ -42,7 +42,8 @@ impl Sender {
             let in_flight = self.settings.max_in_flight;
             let epochs = match self.shared.transaction {
                 Some(_) => Epochs::Coordinators,
-                None => Epochs::Ours,
+                None if self.settings.idempotent => Epochs::Ours,
+                None => Epochs::Without,
             };
             self.partitions.resize_with(count, || Partition {
                 sequence: PartitionSequence::<Outgoing>::new(in_flight, epochs),

@@ -2,7 +2,7 @@
 //! resolved and another epoch begins.
 
 use super::entry::{Completion, Entry, State};
-use super::{PartitionSequence, ProducerEpoch};
+use super::{Epochs, PartitionSequence, ProducerEpoch};
 use std::time::Instant;
 
 impl<B> PartitionSequence<B> {
@@ -71,6 +71,9 @@ impl<B> PartitionSequence<B> {
         (self.hole, self.blind) = (false, false);
         self.acknowledged = None;
         self.next_sequence = 0;
+        if self.epochs == Epochs::Without {
+            return;
+        }
         // Without another epoch a new producer id is needed.
         self.producer = self.producer.and_then(|ProducerEpoch { id, epoch }| {
             let epoch = epoch.checked_add(1)?;

@@ -17,6 +17,8 @@
 //!   is given up before a broker could take its repetition for a new one.
 //! - A batch may have no deadline. Then it is sent under the same numbers until a broker has answered, and whatever a
 //!   connection that broke may still deliver, however late, is recognised.
+//! - Where brokers keep no numbers, batches go one at a time, so that they stay in order; one in doubt is sent again, and may
+//!   be there twice.
 //! - The halves of a batch that was too large share its numbers between them, so that all behind it keep theirs.
 //! - A numbered batch that is given up leaves a hole that nothing behind it can pass. The partition is drained: what was
 //!   numbered is resolved under the old numbers, then the epoch is raised and numbering begins at 0, for this
@@ -52,6 +54,8 @@ pub(super) enum Epochs {
     Ours,
     /// The transaction's coordinator: what the broker does not take in turn ends the transaction.
     Coordinators,
+    /// Nobody: the brokers keep no numbers, and take a batch as often as it comes (`Kafka.EnableIdempotence=false`).
+    Without,
 }
 
 /// How many batches of a producer a broker remembers for each partition.
@@ -66,11 +70,14 @@ pub(super) struct ProducerEpoch {
     pub(super) epoch: i16,
 }
 
+/// Who sends batches without numbers.
+const NOBODY: ProducerEpoch = ProducerEpoch { id: -1, epoch: -1 };
+
 /// An attempt to be made: to be answered with [`PartitionSequence::resolve`] and this ticket.
 #[derive(Debug)]
 pub(super) struct Attempt<'a, B> {
     pub(super) ticket: u64,
-    /// What the batch is to be stamped with.
+    /// What the batch is to be stamped with, where brokers keep numbers.
     pub(super) identity: ProducerIdentity,
     /// Whether the batch was not stamped with it before; when it was, its bytes must go out as they are.
     pub(super) first: bool,
@@ -102,15 +109,22 @@ pub(super) struct PartitionSequence<B> {
 impl<B> PartitionSequence<B> {
     /// An empty one with at most `in_flight` unresolved batches (1 to [`MAX_UNRESOLVED`]).
     pub(super) fn new(in_flight: usize, epochs: Epochs) -> Self {
+        let numbered = epochs != Epochs::Without;
         Self {
             queue: VecDeque::new(),
-            producer: None,
+            // Then the numbers are for ourselves alone.
+            producer: (!numbered).then_some(NOBODY),
             next_sequence: 0,
             epochs,
             acknowledged: None,
             hole: false,
             blind: false,
-            window: in_flight.clamp(1, MAX_UNRESOLVED),
+            // Nothing but waiting keeps batches in order that brokers cannot tell apart.
+            window: if numbered {
+                in_flight.clamp(1, MAX_UNRESOLVED)
+            } else {
+                1
+            },
             node: -1,
             retry_at: None,
             tickets: 0,
@@ -240,7 +254,8 @@ impl<B> PartitionSequence<B> {
             base_sequence: self.next_sequence,
         });
         if is_new {
-            entry.numbered_at = Some(now);
+            // No broker could forget what none remembers.
+            entry.numbered_at = Some(now).filter(|_| self.epochs != Epochs::Without);
             self.next_sequence = advance(self.next_sequence, entry.count);
         }
         self.tickets += 1;

@@ -225,6 +225,40 @@ fn after_the_last_epoch_another_producer_id_is_asked_for() {
     assert_eq!(line.sequence.take(1, line.now).unwrap().identity.id, 10);
 }
 
+/// One at a time keeps them in order; what is in doubt goes out again, for as long as it takes, and nothing needs an id.
+#[test]
+fn without_numbers_batches_go_one_at_a_time_until_each_is_told() {
+    let mut line = Line::of("");
+    line.sequence = PartitionSequence::new(MAX_UNRESOLVED, Epochs::Without);
+    for batch in "abc".chars() {
+        line.sequence.push(batch, RECORDS, None);
+    }
+    assert!(!line.sequence.needs_producer());
+    for _ in 0..3 {
+        let a = line.take().unwrap();
+        assert_eq!(a.0, 'a');
+        assert!(line.take().is_none());
+        assert!(line.told(a.1, unknown()).is_empty());
+        line.now += Duration::from_secs(24 * 3600);
+        assert!(line.sequence.expire(line.now).is_empty());
+    }
+    let a = line.take().unwrap();
+    assert_eq!(
+        line.told(a.1, Verdict::Written(Some(3))),
+        [('a', Ok(Some(3)))]
+    );
+    // One that is refused stands in nobody's way.
+    let b = line.take().unwrap();
+    assert_eq!(line.told(b.1, too_large()).len(), 1);
+    let c = line.take().unwrap();
+    assert_eq!(c.0, 'c');
+    assert_eq!(
+        line.told(c.1, Verdict::Written(Some(4))),
+        [('c', Ok(Some(4)))]
+    );
+    assert!(line.sequence.is_empty() && !line.sequence.needs_producer());
+}
+
 #[test]
 fn a_new_leader_waits_for_the_old_ones_answers() {
     let mut line = Line::known("abc");

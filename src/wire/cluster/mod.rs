@@ -29,7 +29,8 @@ use super::{
     connection::{Connection, ConnectionSettings},
     error::{CallError, ErrorCode},
     messages::{
-        FindCoordinatorRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse, Request,
+        FindCoordinatorRequest, InitProducerIdRequest, MetadataRequest, MetadataRequestTopic,
+        MetadataResponse, Request,
     },
 };
 
@@ -120,6 +121,14 @@ pub enum ClusterError {
         /// What the broker said.
         code: ErrorCode,
     },
+    /// The brokers have no idempotence.
+    #[error(
+        "the service at {address} has no InitProducerId, without which no batch is recognised that comes again: nothing can be published exactly once to it. Kafka.EnableIdempotence=false publishes at least once: an event whose acknowledgement is lost can be there twice, with one TradeId"
+    )]
+    NoProducerIds {
+        /// A broker of the cluster that was asked.
+        address: String,
+    },
     /// The broker refuses to answer about the group.
     #[error("group {group}: {code}")]
     Group {
@@ -147,7 +156,9 @@ impl ClusterError {
     /// Whether trying again later may help: connections, elections, time-outs, but not refusals or a missing topic.
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Call(CallError::Unsupported { .. }) | Self::UnknownTopic { .. } => false,
+            Self::Call(CallError::Unsupported { .. })
+            | Self::UnknownTopic { .. }
+            | Self::NoProducerIds { .. } => false,
             Self::Call(_) => true,
             Self::Topic { code, .. }
             | Self::Group { code, .. }
@@ -373,6 +384,20 @@ impl Cluster {
             .await?
             .request(request, self.settings.request_timeout)
             .await
+    }
+
+    /// Whether the brokers give producer ids, without which there is no idempotence.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoProducerIds`] when they do not; when no broker can be asked.
+    pub async fn has_producer_ids(&self) -> Result<(), ClusterError> {
+        let broker = self.any_broker().await?;
+        match broker.version_of::<InitProducerIdRequest>() {
+            Some(_) => Ok(()),
+            None => Err(ClusterError::NoProducerIds {
+                address: broker.address().to_owned(),
+            }),
+        }
     }
 
     /// Asks any broker that can be reached.

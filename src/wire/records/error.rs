@@ -17,8 +17,8 @@ pub enum RecordsError {
     },
     /// A message format from before Kafka 0.11.
     #[error(
-        "record batch at offset {base_offset}: message format {magic} is not supported, only 2 is; \
-         segments that old have to be rewritten by a broker (log.message.format.version 0.11 or later)"
+        "record batch at offset {base_offset}: it is in message format v{magic}, as before Kafka 0.11, and only v2 is \
+         read; brokers do not rewrite what is there: copy the topic to a new one, with a producer of Kafka 0.11 or later"
     )]
     Magic {
         /// Base offset as the batch gives it.

@@ -1,0 +1,104 @@
+//! What a machine may lack, and what may stand in a file's place: few open files, named pipes.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use crate::support::*;
+
+/// Far longer than a refusal takes on a slow machine; a pipe that nobody writes into would be waited for for ever.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// So many trades, each of a day of its own.
+fn days(bench: &Bench<'_>, count: usize) {
+    let first = chrono::NaiveDate::from_ymd_opt(2024, 1, 1).expect("a day");
+    let line = |(day, number): (chrono::NaiveDate, usize)| {
+        format!(
+            r#"{{"TradeId":"{number}","Symbol":"IBM","Side":"Buy","Quantity":{number},"Price":1.5,"Timestamp":"{day}T12:00:00Z"}}"#
+        )
+    };
+    let lines: Vec<String> = first.iter_days().zip(0..count).map(line).collect();
+    let path = bench.directory.path().join("days.ndjson");
+    fs::write(&path, lines.join("\n") + "\n").expect("written");
+    let path = path.to_str().expect("UTF-8");
+    let made = bench.json(&["produce", "--source", "replay", "--input", path]);
+    assert_eq!(made["published"], count, "{made}");
+}
+
+#[test]
+fn a_small_limit_of_open_files_is_named_and_lived_with() {
+    for cluster in &clusters() {
+        let bench = Bench::new(cluster);
+        days(&bench, 300);
+        let inner = bench.command(&["consume", "--until-end", "--format", "json"]);
+        let output = Command::new("sh")
+            .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .current_dir(bench.directory.path())
+            .finish();
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(last_json(&output)["rows_written"], 300, "{said}");
+        let told = said
+            .lines()
+            .filter(|line| line.contains("Output.MaxOpenFiles"));
+        let told: Vec<&str> = told.collect();
+        assert_eq!(told.len(), 1, "{said}");
+        assert!(told[0].contains("ulimit -n"), "{told:?}");
+        let out = bench.out();
+        let report = bench.json(&["verify", out.to_str().expect("UTF-8")]);
+        assert_eq!(report["verdict"], "proven", "{report}");
+        assert_eq!(rows(&out).len(), 300);
+    }
+}
+
+#[test]
+fn a_named_pipe_in_a_files_place_is_refused_and_not_waited_for() {
+    let cluster = embedded();
+    for (place, begun) in [
+        (".stockflow/lock", false),
+        (".stockflow/lock", true),
+        (".stockflow/index", true),
+        (".stockflow/checkpoint", true),
+        ("consumed_trades_2024-01-01.csv", true),
+    ] {
+        let bench = Bench::new(&cluster);
+        days(&bench, 3);
+        if begun {
+            bench.json(&["consume", "--until-end"]);
+            days_later(&bench);
+        }
+        let path = bench.out().join(place);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        let _ = fs::remove_file(&path);
+        let made = Command::new("mkfifo").arg(&path).status();
+        assert!(made.is_ok_and(|status| status.success()), "a pipe");
+        let mut child = bench
+            .command(&["consume", "--until-end"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let ended = wait(&mut child, LIMIT);
+        // It may wait for ever.
+        let _ = child.kill();
+        let output = child.finish();
+        let said = stderr(&output);
+        let ended = ended.unwrap_or_else(|| panic!("{place}: it waits: {said}"));
+        assert_eq!(ended.code(), Some(1), "{place}: {said}");
+        let name = place.rsplit('/').next().expect("a name");
+        assert!(
+            said.contains(name) && said.contains("no regular file"),
+            "{place}: {said}"
+        );
+    }
+}
+
+/// Something for the next start to write.
+fn days_later(bench: &Bench<'_>) {
+    let source = ["produce", "--source", "simulated", "--seed", "1"];
+    bench.json(&[&source[..], &["--count", "3"]].concat());
+}
