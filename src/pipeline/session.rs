@@ -49,6 +49,8 @@ pub(super) struct Session<'a> {
     pub(super) held: Held,
     /// Commits that may land late.
     pub(super) late: Late,
+    /// When it is looked again whether another member has begun before this one, and how long after that again.
+    pub(super) look_again: Option<(Instant, Duration)>,
     /// When it may be asked again where partitions end.
     pub(super) ask_ends_at: Option<Instant>,
     /// What was said of partitions that were committed beyond their log's end.
@@ -71,6 +73,9 @@ impl Session<'_> {
             if *self.at_end.borrow_and_update() {
                 self.learn_ends().await?;
             }
+            if self.held.is_at_end() && self.look_again.is_some() {
+                self.look_who_began().await?;
+            }
             if self.held.is_at_end() || self.left == Some(0) || self.held.is_stopped() {
                 return self.finish().await;
             }
@@ -90,6 +95,10 @@ impl Session<'_> {
                     continue;
                 }
                 () = until(self.ask_ends_at) => continue,
+                () = until(self.look_again.map(|(at, _)| at)) => {
+                    self.look_who_began().await?;
+                    continue;
+                }
                 () = until(self.say_again) => {
                     self.say_what_is_stopped();
                     continue;
