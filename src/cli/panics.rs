@@ -8,6 +8,10 @@ use super::output;
 use crate::pipeline::give_terminal_back;
 
 /// From now on.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever would close files and commit may wait for the task that is gone"
+)]
 pub(super) fn end_the_command() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panicked: &PanicHookInfo<'_>| {

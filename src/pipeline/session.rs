@@ -149,6 +149,13 @@ impl Session<'_> {
         let holds = move |sink: &mut Sink| sink.holds_beyond(partition, to);
         if self.writer.with(holds).await? {
             self.supersede([(partition, to)].into()).await?;
+        } else if to < from {
+            // It was not this directory that read up to there: what lies before may be in none.
+            self.misled.push(format!(
+                "topic {}, partition {partition}: the offset {from} that was committed for group {} lies beyond the log's end, \
+                 and not this directory has read up to there: reading goes on at {to}",
+                self.config.kafka.topic, self.config.kafka.group_id
+            ));
         }
         self.writer
             .with(move |sink| sink.start_at(partition, to))
