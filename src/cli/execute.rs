@@ -3,7 +3,7 @@
 
 use std::io::{self, IsTerminal};
 
-use super::{Command, Exit, Invocation, logging, output, threads, watch};
+use super::{Command, Exit, Invocation, logging, output, panics, threads, watch};
 use crate::config::Config;
 use crate::pipeline::options::Format;
 use crate::pipeline::{self, Fault, Outcome, PipelineError, Proof, Report, Stop};
@@ -15,6 +15,7 @@ pub fn execute(invocation: &Invocation) -> Exit {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     logging::init(&config.logging);
+    panics::end_the_command();
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }

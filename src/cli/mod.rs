@@ -17,6 +17,7 @@ mod exit;
 mod group;
 mod logging;
 mod output;
+mod panics;
 mod produce;
 mod run;
 mod tail;

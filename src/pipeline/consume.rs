@@ -93,6 +93,7 @@ pub(super) async fn consume(
             watchdog: watchdog.clone(),
             held: Held::new(topic.id, recovered),
             late: Late::default(),
+            look_again: None,
             ask_ends_at: None,
             misled: Vec::new(),
             say_again: None,
@@ -175,7 +176,35 @@ async fn prepare(
     if recovered {
         recover(config, cluster, &writer, known).await?;
     }
+    if config.kafka.auto_offset_reset == AutoOffsetReset::Latest {
+        meet(config, cluster, &writer, &topic).await?;
+    }
     Ok((writer, topic, recovered))
+}
+
+/// Where the group has committed nothing, it begins now: partitions that appear from now on are read from their beginning,
+/// though it may take a while until this member's first commit says so.
+async fn meet(
+    config: &Config,
+    cluster: &Arc<Cluster>,
+    writer: &Writer,
+    topic: &Topic,
+) -> Result<(), PipelineError> {
+    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    let (group, name) = (&config.kafka.group_id, &config.kafka.topic);
+    let all: Vec<i32> = (0..count).collect();
+    let committed = agreed::twice(|| consumer::committed(cluster, group, name, &all)).await?;
+    let committed = committed
+        .into_iter()
+        .map(|(partition, committed)| (partition, as_sink(committed)))
+        .collect();
+    if writer
+        .with(move |sink| sink.first_meets(&committed, count))
+        .await?
+    {
+        tracing::debug!(group, partitions = count, "the group begins");
+    }
+    Ok(())
 }
 
 /// Asks what was committed, and takes out the rows whose commit did not count.

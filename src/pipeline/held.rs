@@ -27,6 +27,8 @@ pub(super) struct Held {
     ends: BTreeMap<i32, i64>,
     /// The partitions that are being read and have not come to their end, or whose end is not known.
     unfinished: BTreeSet<i32>,
+    /// The partitions that were begun at their end, and where, because the group seemed to begin with them.
+    pub(super) at_end: BTreeMap<i32, i64>,
     /// The partitions that stand at data that cannot be read, and what is to be said of that.
     stopped: BTreeMap<i32, String>,
     /// How many records wait.
@@ -146,6 +148,7 @@ impl Held {
         self.positions.retain(|of, _| !partitions.contains(of));
         self.unfinished.retain(|of| !partitions.contains(of));
         self.stopped.retain(|of, _| !partitions.contains(of));
+        self.at_end.retain(|of, _| !partitions.contains(of));
         self.waiting.retain(|of| !partitions.contains(&of));
     }
 
@@ -154,6 +157,7 @@ impl Held {
         self.positions.clear();
         self.unfinished.clear();
         self.stopped.clear();
+        self.at_end.clear();
         self.waiting.retain(|_| false);
         self.recovered = false;
     }

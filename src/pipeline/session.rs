@@ -49,6 +49,8 @@ pub(super) struct Session<'a> {
     pub(super) held: Held,
     /// Commits that may land late.
     pub(super) late: Late,
+    /// When it is looked again whether another member has begun before this one, and how long after that again.
+    pub(super) look_again: Option<(Instant, Duration)>,
     /// When it may be asked again where partitions end.
     pub(super) ask_ends_at: Option<Instant>,
     /// What was said of partitions that were committed beyond their log's end.
@@ -73,6 +75,9 @@ impl Session<'_> {
             if *self.at_end.borrow_and_update() {
                 self.learn_ends().await?;
             }
+            if self.held.is_at_end() && self.look_again.is_some() {
+                self.look_who_began().await?;
+            }
             if self.held.is_at_end() || self.left == Some(0) || self.held.is_stopped() {
                 return self.finish().await;
             }
@@ -94,6 +99,10 @@ impl Session<'_> {
                 () = until(self.ask_ends_at) => continue,
                 () = until(self.withheld.due()) => {
                     self.look_for_open_transactions(None).await?;
+                    continue;
+                }
+                () = until(self.look_again.map(|(at, _)| at)) => {
+                    self.look_who_began().await?;
                     continue;
                 }
                 () = until(self.say_again) => {
@@ -146,6 +155,13 @@ impl Session<'_> {
         let holds = move |sink: &mut Sink| sink.holds_beyond(partition, to);
         if self.writer.with(holds).await? {
             self.supersede([(partition, to)].into()).await?;
+        } else if to < from {
+            // It was not this directory that read up to there: what lies before may be in none.
+            self.misled.push(format!(
+                "topic {}, partition {partition}: the offset {from} that was committed for group {} lies beyond the log's end, \
+                 and not this directory has read up to there: reading goes on at {to}",
+                self.config.kafka.topic, self.config.kafka.group_id
+            ));
         }
         self.writer
             .with(move |sink| sink.start_at(partition, to))

@@ -8,6 +8,7 @@ use super::error::SinkError;
 use super::index::Gap;
 use super::metadata::{self, Author, Chain};
 use super::recover::{self, Committed, Start, StartRule};
+use super::supersede::Superseded;
 use super::{Appended, Progress, Sink, Tenancy};
 
 impl Sink {
@@ -136,6 +137,42 @@ impl Sink {
             self.unsaved = true;
         }
         met
+    }
+
+    /// What the group has committed as this member starts: where that is nothing, the group meets the topic now, with `count`
+    /// partitions. Members that start at once may do so with different counts; the least is what counts, and partitions from
+    /// there on appeared later. Says whether the group begins now.
+    pub fn first_meets(&mut self, all: &BTreeMap<i32, Committed>, count: i32) -> bool {
+        let holder = self.checkpoint.holder();
+        let is_first = self.checkpoint.met.is_none()
+            && all
+                .values()
+                .all(|committed| holder.text(committed).is_none());
+        if is_first {
+            self.checkpoint.met = Some(count);
+            self.unsaved = true;
+        }
+        is_first
+    }
+
+    /// Whether a partition that appeared later, as is known by now, was begun at its end all the same: then whether it can be
+    /// [begun anew](Self::begin_again).
+    pub fn begun_amiss(&self, partition: i32, committed: &Committed) -> Option<bool> {
+        let met = self.checkpoint.met?;
+        recover::begun_amiss(self.checkpoint.holder(), met, partition, committed)
+    }
+
+    /// Begins a partition anew further back, and lets it be claimed there; rows of it from there on are superseded.
+    ///
+    /// # Errors
+    /// Those of [`supersede`](Self::supersede).
+    pub fn begin_again(&mut self, partition: i32, offset: i64) -> Result<Superseded, SinkError> {
+        let superseded = self.supersede(partition, offset)?;
+        self.start_at(partition, offset)?;
+        if let Some(tenancy) = self.tenancies.get_mut(&partition) {
+            tenancy.ours = false;
+        }
+        Ok(superseded)
     }
 
     /// What has to be committed, at the offset where the partition was begun and before the first of its rows is taken in,

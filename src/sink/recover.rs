@@ -113,6 +113,21 @@ pub(super) fn met<'c>(
     said.chain(known).min()
 }
 
+/// Whether a partition that appeared after the group had begun, with `met` partitions, was begun at its end all the same, by a
+/// member that took itself for the first: then whether it can be begun anew, because this directory has all that was read
+/// of it, if anything was.
+pub(super) fn begun_amiss(
+    holder: Holder,
+    met: i32,
+    partition: i32,
+    committed: &Committed,
+) -> Option<bool> {
+    let (author, chain) = holder.read(committed)?.1?;
+    let amiss = (met..author.met?).contains(&partition);
+    let ours = author.begun || author.directory == holder.directory;
+    amiss.then(|| ours && chain.directories().is_empty())
+}
+
 /// Judges the pending batch on each of its partitions; on a partition whose committed offset is missing: that partition.
 pub(super) fn judge(
     pending: &Pending,

@@ -23,6 +23,10 @@ fn produce(bench: &Bench<'_>, count: u32) {
 
 /// What a tool does while nobody is in the group.
 fn set_offset(bench: &Bench<'_>, partition: i32, offset: i64) {
+    commit(bench, partition, offset, "a tool");
+}
+
+fn commit(bench: &Bench<'_>, partition: i32, offset: i64, metadata: &str) {
     let commit = messages::OffsetCommitRequest {
         group_id: bench.group.as_str().into(),
         generation_id_or_member_epoch: -1,
@@ -32,7 +36,7 @@ fn set_offset(bench: &Bench<'_>, partition: i32, offset: i64) {
                 partition_index: partition,
                 committed_offset: offset,
                 committed_leader_epoch: -1,
-                committed_metadata: Some("a tool".into()),
+                committed_metadata: Some(metadata.into()),
             }],
             ..Default::default()
         }],
@@ -143,5 +147,32 @@ fn a_member_that_stays_goes_back_into_the_log_and_reads_what_comes() {
         let (code, said) = running.stop();
         assert_eq!(code, Some(0), "{protocol}: {said}");
         assert!(said.contains("reading goes on at 40,"), "{said}");
+    });
+}
+
+/// Another directory has read up to there, so the log has lost records; where the branches part, nobody can tell without a
+/// leader epoch. The end that lies before the position is not taken for the end of what there is to read.
+#[test]
+fn a_log_that_ends_before_what_another_directory_has_read_does_not_end_well() {
+    each(|cluster, protocol| {
+        let bench = Bench::new(cluster);
+        make(&bench, 1);
+        produce(&bench, 50);
+        let theirs = "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=3";
+        commit(&bench, 0, BEYOND, theirs);
+        let (code, rows_written, said) = to_the_end(&bench, &[protocol]);
+        let of = format!("{}, {protocol}: {said}", cluster.name);
+        assert_eq!((code, rows_written), (Some(1), 0), "{of}");
+        assert!(said.contains("the log ends before this offset"), "{of}");
+        let wanted = [
+            format!("the offset {BEYOND} that"),
+            "reading goes on at 50".to_owned(),
+        ];
+        for wanted in wanted {
+            assert!(said.contains(&wanted), "{wanted}: {of}");
+        }
+        produce(&bench, 20);
+        let (code, rows_written, said) = to_the_end(&bench, &[protocol]);
+        assert_eq!((code, rows_written), (Some(0), 20), "{of}\n{said}");
     });
 }

@@ -232,7 +232,10 @@ fn a_commit_that_nobody_answers_ends_a_one_shot_command_in_its_time() {
     // The coordinator says that it is none, or nothing at all.
     for end in [Some(15), None] {
         let script = Script {
-            end,
+            end: match end {
+                Some(_) => |_| Some(15),
+                None => |_| None,
+            },
             ..Script::default()
         };
         let started = Instant::now();
@@ -250,10 +253,34 @@ fn a_commit_that_nobody_answers_ends_a_one_shot_command_in_its_time() {
     }
 }
 
+/// A loaded coordinator fails without saying why, and in passing; one that goes on so is believed.
+#[test]
+fn a_coordinator_that_fails_in_passing_is_asked_again() {
+    let passing: fn(usize) -> Option<i16> = |number| Some(if number < 3 { -1 } else { 0 });
+    for (end, code) in [(passing, 0), (|_| Some(-1), 1)] {
+        let script = Script {
+            end,
+            ..Script::default()
+        };
+        let more = [
+            "--set",
+            "Kafka.TransactionalId=zz",
+            "--set",
+            "Kafka.MessageTimeoutMs=60000",
+        ];
+        let (output, _, broker) = produce(script, &more);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains("EndTxn"), "{text}");
+        assert!(text.contains("UNKNOWN_SERVER_ERROR"), "{text}");
+        assert!(broker.asked(EndTxnRequest::KEY).len() > 3, "{text}");
+    }
+}
+
 #[test]
 fn one_stop_is_enough_while_the_coordinator_is_away() {
     let broker = Scripted::start(Script {
-        end: Some(15),
+        end: |_| Some(15),
         ..Script::default()
     });
     let cluster = Cluster::at(broker.address.clone());

@@ -36,8 +36,8 @@ pub(crate) struct Script {
     pub(crate) policy: &'static str,
     /// The level of transaction.version: 2 is KIP-890, 0 a broker that does not know it.
     pub(crate) transactions: i16,
-    /// Of EndTxn; none closes the connection instead.
-    pub(crate) end: Option<i16>,
+    /// Of the EndTxn request of this number, from 0 on; none closes the connection instead.
+    pub(crate) end: fn(usize) -> Option<i16>,
     /// How long clients are asked to stay away after a Produce request, in milliseconds.
     pub(crate) throttle_ms: i32,
 }
@@ -51,7 +51,7 @@ impl Default for Script {
             produce: |_| 0,
             policy: "delete",
             transactions: 0,
-            end: Some(0),
+            end: |_| Some(0),
             throttle_ms: 0,
         }
     }
@@ -140,7 +140,12 @@ fn serve(mut stream: &TcpStream, port: u16, script: Script, seen: &Seen) -> Opti
             answer::<AddPartitionsToTxnRequest>(&header, reader, added)?
         }
         EndTxnRequest::KEY => {
-            let error_code = script.end?;
+            let number = seen.asked.lock().expect("no panic");
+            let number = number
+                .iter()
+                .filter(|asked| asked.0 == header.api_key)
+                .count();
+            let error_code = (script.end)(number - 1)?;
             answer::<EndTxnRequest>(&header, reader, |asked| EndTxnResponse {
                 error_code,
                 producer_id: asked.producer_id,

@@ -143,8 +143,9 @@ async fn route(shared: Arc<Shared>) {
     let mut tasks = JoinSet::new();
     loop {
         let lost = shared.board.lock().take_resets();
-        if !lost.is_empty() {
-            tasks.spawn(find_positions(Arc::clone(&shared), lost));
+        for one in lost {
+            // Each for itself: one without a leader is waited for, and holds up no other.
+            tasks.spawn(find_positions(Arc::clone(&shared), one));
         }
         let homeless = shared.board.lock().homeless();
         if let Some((_, pause)) = &homeless {
@@ -209,10 +210,10 @@ async fn find_leaders(shared: &Shared) {
     }
 }
 
-/// Gives partitions whose position is not in the log another one: the log's start where retention has deleted what comes
+/// Gives a partition whose position is not in the log another one: the log's start where retention has deleted what comes
 /// next; its end where the log has become shorter (an unclean leader election).
-async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
-    let partitions: Vec<_> = lost.iter().map(|(partition, _)| *partition).collect();
+async fn find_positions(shared: Arc<Shared>, (partition, from): (i32, i64)) {
+    let partitions = [partition];
     let list = |isolation, bound| {
         let (cluster, topic) = (&shared.cluster, &shared.settings.topic);
         list_offsets(cluster, topic, isolation, &partitions, bound)
@@ -225,41 +226,36 @@ async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
     let topic = &shared.settings.topic;
     match found.await {
         Ok((first, end)) => {
-            for (partition, from) in lost {
-                let (Some(&first), Some(&end)) = (first.get(&partition), end.get(&partition))
-                else {
-                    continue;
+            let (Some(&first), Some(&end)) = (first.get(&partition), end.get(&partition)) else {
+                return;
+            };
+            let deleted = from < first;
+            let to = match from {
+                _ if deleted => first,
+                from if from > end => end,
+                // It was only behind what one replica had.
+                from => from,
+            };
+            if to != from {
+                tracing::warn!(
+                    %topic, partition, from, to, first, end,
+                    "{}", if deleted {
+                        "retention has deleted the records from here on; going on at the log's start"
+                    } else {
+                        "the log ends before this offset: it was truncated (an unclean leader election?); going on at its end"
+                    }
+                );
+                let moved = Fetched::Moved {
+                    partition,
+                    from,
+                    to,
                 };
-                let deleted = from < first;
-                let to = match from {
-                    _ if deleted => first,
-                    from if from > end => end,
-                    // It was only behind what one replica had.
-                    from => from,
-                };
-                if to != from {
-                    tracing::warn!(
-                        %topic, partition, from, to, first, end,
-                        "{}", if deleted {
-                            "retention has deleted the records from here on; going on at the log's start"
-                        } else {
-                            "the log ends before this offset: it was truncated (an unclean leader election?); going on at its end"
-                        }
-                    );
-                    let moved = Fetched::Moved {
-                        partition,
-                        from,
-                        to,
-                    };
-                    shared.hand_on(moved).await;
-                }
-                shared.board.lock().reset(partition, to);
+                shared.hand_on(moved).await;
             }
+            shared.board.lock().reset(partition, to);
         }
         Err(error) => {
-            for partition in partitions {
-                shared.board.lock().stop(partition);
-            }
+            shared.board.lock().stop(partition);
             shared.hand_on(Fetched::Failed(error)).await;
         }
     }

@@ -16,6 +16,10 @@ pub(super) const QUIET: Duration = Duration::from_secs(1);
 /// How often it is said again.
 const REMIND: Duration = Duration::from_secs(60);
 
+/// How often a coordinator is asked again that failed without saying why: for some seconds. A loaded one does so in passing,
+/// and asking again changes nothing; one that goes on so is believed.
+const FAILURES: u32 = 12;
+
 /// Why a question has no answer that it could go on with.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
@@ -97,6 +101,7 @@ impl<'a> Coordinator<'a> {
         request: &R,
         judge: &impl Fn(R::Response) -> Result<T, ErrorCode>,
     ) -> Result<T, ErrorCode> {
+        let mut failures = 0;
         loop {
             let error = match self.ask_once(request, judge).await {
                 Ok(done) => {
@@ -105,6 +110,18 @@ impl<'a> Coordinator<'a> {
                         tracing::info!(id = %self.id, "the transaction's coordinator answers again");
                     }
                     return Ok(done);
+                }
+                Err(
+                    error @ ClusterError::Transaction {
+                        code: ErrorCode::UNKNOWN_SERVER_ERROR,
+                        ..
+                    },
+                ) if failures < FAILURES => {
+                    failures += 1;
+                    if failures == 1 {
+                        tracing::warn!(id = %self.id, api = R::NAME, "{error}; it is asked again");
+                    }
+                    error
                 }
                 Err(ClusterError::Transaction { code, .. }) if code.remedy() == Remedy::None => {
                     return Err(code);

@@ -84,6 +84,41 @@ fn an_offset_beyond_the_log_is_no_place_to_go_on_unless_it_was_read() {
     assert_eq!(to(None, &of_another_topic), None);
 }
 
+/// Members that began at once: what one of them knows of what appeared later mends what another one began at its end.
+#[test]
+fn what_appeared_later_and_was_begun_at_its_end_is_begun_anew_while_all_of_it_is_here() {
+    let amiss = |partition, committed: &Committed| begun_amiss(holder(), 1, partition, committed);
+    let said = |directory: u128, what: &str, more: &str| {
+        let (directory, topic) = (Uuid::from_u128(directory), Uuid::from_u128(7));
+        Committed {
+            offset: Some(50),
+            leader_epoch: None,
+            metadata: format!("stockflow/2 dir={directory} {what} topic={topic}{more}"),
+        }
+    };
+    for (directory, what) in [(1, "begun=9"), (1, "batch=9"), (2, "begun=9")] {
+        let committed = said(directory, what, " met=3");
+        let found = [0, 1, 2, 3].map(|partition| amiss(partition, &committed));
+        assert_eq!(found, [None, Some(true), Some(true), None], "{what}");
+    }
+    let theirs = said(2, "batch=9", " met=3");
+    assert_eq!(amiss(1, &theirs), Some(false), "rows of it are elsewhere");
+    let before = format!(" met=3 owners={}/4", Uuid::from_u128(3).simple());
+    let taken_over = said(1, "begun=9", &before);
+    assert_eq!(
+        amiss(1, &taken_over),
+        Some(false),
+        "rows of it are elsewhere"
+    );
+    for committed in [
+        said(1, "begun=9", " met=1"),
+        said(1, "begun=9", ""),
+        Committed::default(),
+    ] {
+        assert_eq!(amiss(1, &committed), None);
+    }
+}
+
 /// A commit goes by the topic's name: one for a topic that was deleted may land on the one that was made anew.
 #[test]
 fn an_offset_of_another_topic_of_that_name_is_none() {
