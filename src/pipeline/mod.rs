@@ -36,6 +36,7 @@ mod run;
 mod sealing;
 mod session;
 mod settings;
+mod sole;
 mod stop;
 mod stopped;
 mod summary;

@@ -31,6 +31,7 @@ mod proxy;
 mod raw;
 mod refusals;
 mod replay;
+mod replay_forms;
 mod restarts;
 mod scripted;
 mod secrets;

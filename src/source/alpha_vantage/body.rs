@@ -15,6 +15,8 @@ use super::json::{self, Document};
 use super::notice::{Notice, NoticeKind, classify};
 use super::quote;
 use super::redact::{redact, redact_beginning};
+use super::spacing;
+pub use super::spacing::Said;
 use crate::event::{TradeEvent, symbol, timestamp};
 use crate::source::BadReason;
 
@@ -32,14 +34,25 @@ pub(super) const DELAY: TimeDelta = TimeDelta::minutes(15);
 pub struct Ask<'a> {
     /// The symbols that were asked for; none takes the one that the body says.
     pub symbols: &'a [CompactString],
-    /// The interval of bars in a body that names none.
-    pub interval: Interval,
+    /// What the bars are in a body that does not say it.
+    pub bars: Untold,
+    /// Whether intraday prices are adjusted for splits and dividends; no body says it.
+    pub adjusted: bool,
     /// Only bars closed by then become events; `None` takes all of them as closed.
     pub now: Option<DateTime<Utc>>,
     /// Whether delayed data were asked for.
     pub delayed: bool,
     /// The API key, to be kept out of every text.
     pub key: Option<&'a str>,
+}
+
+/// What the bars of CSV are, which does not say it.
+#[derive(Clone, Copy, Debug)]
+pub enum Untold {
+    /// What was asked for.
+    Asked(Interval),
+    /// A saved body: what its rows show, and what is said of it.
+    Saved(Said),
 }
 
 /// The bars of a body.
@@ -97,6 +110,8 @@ pub enum Refusal {
     Notice(Notice),
     /// It is nothing that is known, for this reason.
     Unusable(String),
+    /// It is CSV, and what its bars are is not known: why, and what to do.
+    SeriesUnknown(String),
     /// It is CSV, which does not say the symbol, and none is known.
     SymbolMissing,
 }
@@ -206,6 +221,7 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
         .series
         .as_deref()
         .is_some_and(|name| name.contains("Daily"));
+    let symbol = symbol.to_ascii_uppercase();
     let series = match meta.get("Interval") {
         Some(interval) => interval
             .parse()
@@ -223,8 +239,9 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
     let mut collector = Collector::new(
         ask.key,
         Frame {
-            symbol,
+            symbol: &symbol,
             series,
+            adjusted: ask.adjusted,
             zone,
             now: ask.now,
             delay: if delayed { DELAY } else { TimeDelta::zero() },
@@ -283,19 +300,23 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
         }
     };
     let symbol = ask.symbols.first().ok_or(Refusal::SymbolMissing)?;
-    let daily = rows
-        .first()
-        .is_some_and(|row| timestamp::date(row.start.as_bytes()).is_some());
-    let series = if daily {
-        Series::Daily
-    } else {
-        Series::Intraday(ask.interval)
+    let symbol = symbol.to_ascii_uppercase();
+    let daily = || {
+        let first = rows.first();
+        first.is_some_and(|row| timestamp::date(row.start.as_bytes()).is_some())
+    };
+    let series = match ask.bars {
+        Untold::Asked(_) if daily() => Series::Daily,
+        Untold::Asked(interval) => Series::Intraday(interval),
+        Untold::Saved(said) => spacing::series(rows.iter().map(|row| row.start.as_str()), said)
+            .map_err(Refusal::SeriesUnknown)?,
     };
     let mut collector = Collector::new(
         ask.key,
         Frame {
-            symbol,
+            symbol: &symbol,
             series,
+            adjusted: ask.adjusted,
             zone: DOCUMENTED_ZONE,
             now: ask.now,
             delay: if ask.delayed {
