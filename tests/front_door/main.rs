@@ -36,6 +36,7 @@ mod restarts;
 mod scripted;
 mod secrets;
 mod signals;
+mod sole;
 mod storm;
 mod stuck;
 mod support;

@@ -85,6 +85,11 @@ fn cut(mut bytes: Vec<u8>, by: usize) -> Vec<u8> {
     bytes
 }
 
+fn half_of(bytes: Vec<u8>) -> Vec<u8> {
+    let half = bytes.len() / 2;
+    cut(bytes, half)
+}
+
 fn field(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/fixtures/field/{name}", env!("CARGO_MANIFEST_DIR"));
     fs::read(path).expect("a fixture")
@@ -223,15 +228,24 @@ fn packed() -> Vec<File> {
         file("misnamed.csv", lz4(lines), all()),
         file(
             "cut.ndjson.gz",
-            cut(gzip(lines), 9),
-            Comes::Short("cut.ndjson.gz"),
+            half_of(gzip(lines)),
+            Comes::Short("break off"),
         ),
         file(
             "cut.ndjson.zst",
-            cut(zstd(lines), 9),
-            Comes::Short("cut.ndjson.zst"),
+            half_of(zstd(lines)),
+            Comes::Short("break off"),
         ),
-        file("cut.ndjson.lz4", cut(lz4(lines), 4), Comes::Short("cut")),
+        file(
+            "cut.ndjson.lz4",
+            half_of(lz4(lines)),
+            Comes::Short("break off"),
+        ),
+        file(
+            "no-end.ndjson.lz4",
+            cut(lz4(lines), 4),
+            Comes::Named(EVENTS, "break off"),
+        ),
         file("empty.ndjson.gz", "", Comes::Named(0, "empty")),
         file(
             "twice.ndjson.gz",
@@ -331,6 +345,11 @@ fn bodies() -> Vec<File> {
         file("day.csv", csv.clone(), Comes::To(many("2025-"))),
         file("h.csv", field("h.csv"), Comes::To(6)),
         file("m.csv", field("m.csv"), Comes::To(360)),
+        file(
+            "mixed.csv",
+            [field("h.csv"), field("m.csv")].concat(),
+            Comes::Named(0, "several series"),
+        ),
         file("weeks.csv", weeks, Comes::Named(0, "weeks or months")),
         file(
             "one-day.csv",

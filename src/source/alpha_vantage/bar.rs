@@ -47,7 +47,7 @@ impl Series {
 }
 
 /// The texts of one bar, as they stood in the body.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct BarTexts<'a> {
     pub(super) open: Option<Cow<'a, str>>,
     pub(super) close: Option<Cow<'a, str>>,

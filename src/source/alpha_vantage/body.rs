@@ -2,6 +2,7 @@
 //!
 //! Pure. The good bars of a body are kept, whatever stands beside or behind them.
 
+use std::collections::HashMap;
 use std::str::FromStr as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,7 +11,7 @@ use compact_str::CompactString;
 
 use super::Interval;
 use super::bar::{self, Bar, BarTexts, Frame, Series};
-use super::csv::{self, Rows};
+use super::csv::{self, Row, Rows};
 use super::json::{self, Document};
 use super::notice::{Notice, NoticeKind, classify};
 use super::quote;
@@ -308,7 +309,8 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
     let series = match ask.bars {
         Untold::Asked(_) if daily() => Series::Daily,
         Untold::Asked(interval) => Series::Intraday(interval),
-        Untold::Saved(said) => spacing::series(rows.iter().map(|row| row.start.as_str()), said)
+        Untold::Saved(said) => one_series(&rows)
+            .and_then(|()| spacing::series(rows.iter().map(|row| row.start.as_str()), said))
             .map_err(Refusal::SeriesUnknown)?,
     };
     let mut collector = Collector::new(
@@ -332,6 +334,25 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
         collector.add(&row.start, row.texts.as_ref());
     }
     Ok(collector.finish(broken))
+}
+
+/// Refuses rows of several series in one file: two bars that begin at one moment and differ.
+fn one_series(rows: &[Row]) -> Result<(), String> {
+    let mut seen = HashMap::new();
+    for row in rows {
+        if let Some(texts) = &row.texts
+            && let Some(other) = seen.insert(row.start.as_str(), texts)
+            && other != texts
+            && (timestamp::date(row.start.as_bytes()).is_some()
+                || timestamp::local_time(row.start.as_bytes()).is_some())
+        {
+            return Err(format!(
+                "two of its bars begin at {} and have other numbers, so they are of several series or symbols; replay each of these from a file of its own",
+                row.start
+            ));
+        }
+    }
+    Ok(())
 }
 
 struct Collector<'a> {
