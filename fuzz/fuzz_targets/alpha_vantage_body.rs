@@ -3,13 +3,15 @@
 
 use libfuzzer_sys::fuzz_target;
 use stockflow::source::alpha_vantage::Interval;
-use stockflow::source::alpha_vantage::body::{Ask, parse};
+use stockflow::source::alpha_vantage::body::{Ask, Said, Untold, parse};
 
 fuzz_target!(|input: &[u8]| {
-    for symbols in [&[][..], &["IBM".into()][..]] {
+    let asked = Untold::Asked(Interval::Min1);
+    for (symbols, bars) in [(&[][..], asked), (&["IBM".into()][..], Untold::Saved(Said::default()))] {
         let ask = Ask {
             symbols,
-            interval: Interval::Min1,
+            bars,
+            adjusted: false,
             now: None,
             delayed: false,
             key: Some("EXAMPLEKEY000001"),

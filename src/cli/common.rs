@@ -132,7 +132,7 @@ pub(super) struct SourceArguments {
         help_heading = "Source"
     )]
     symbol: Vec<String>,
-    /// Files or directories to replay: Alpha Vantage bodies (JSON, CSV) or events, one a line, gzip or zstd too; - is standard input [Source.Input]
+    /// Files or directories to replay: Alpha Vantage bodies (JSON, CSV) or TradeEvents (JSON, CSV), gzip, zstd or lz4 too; - is standard input [Source.Input]
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Source")]
     input: Vec<String>,
     /// Simulated events a second [Source.Simulated.Rate] [default: as fast as possible]

@@ -4,7 +4,7 @@ use super::Origin;
 use super::choice::SourceKind;
 use super::error::Problem;
 use super::read::Entry;
-use super::secret::is_placeholder;
+use super::secret::{Secret, is_placeholder};
 use super::sections::{AlphaVantage, Source};
 
 fn entry<'a>(entries: &'a [Entry], path: &str) -> Option<&'a Entry> {
@@ -130,7 +130,7 @@ pub(super) fn source(
             }
         }
         SourceKind::AlphaVantage => {
-            match alpha_vantage.api_key.as_ref().map(|key| key.read()) {
+            match alpha_vantage.api_key.as_ref().map(|key| key.read_key()) {
                 None => problems.push(needed(
                     "AlphaVantage.ApiKey",
                     concat!(
@@ -147,7 +147,10 @@ pub(super) fn source(
                 )),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => problems.push(Problem::Needed {
-                    key: "AlphaVantage.ApiKeyFile".to_owned(),
+                    key: match alpha_vantage.api_key.as_ref().and_then(Secret::path) {
+                        Some(_) => "AlphaVantage.ApiKeyFile".to_owned(),
+                        None => "AlphaVantage.ApiKey".to_owned(),
+                    },
                     origin: origin_of(entries, "AlphaVantage.ApiKey"),
                     reason: error.to_string(),
                 }),

@@ -33,6 +33,14 @@ pub enum SecretError {
         /// The file.
         path: PathBuf,
     },
+    /// It is no API key.
+    #[error("{of} {why}; an API key is one word of letters and digits")]
+    NoKey {
+        /// Whose value it is.
+        of: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The file is too long to be a secret.
     #[error("the secret's file {} is longer than {MAX_SECRET_BYTES} bytes", path.display())]
     TooLong {
@@ -73,6 +81,21 @@ impl Secret {
         }
     }
 
+    /// The value as an API key: what surely is not meant (a byte order mark, blanks and quotes around it) is left out.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and when what is left cannot be one key.
+    pub fn read_key(&self) -> Result<SecretString, SecretError> {
+        let value = self.read()?;
+        let of = || match self.path() {
+            Some(path) => format!("the secret's file {}", path.display()),
+            None => "the API key".to_owned(),
+        };
+        key_of(value.expose_secret())
+            .map(SecretString::from)
+            .map_err(|why| SecretError::NoKey { of: of(), why })
+    }
+
     /// The file that holds the secret, if it is one.
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {
@@ -96,6 +119,30 @@ impl fmt::Debug for Secret {
             Kept::Inline(_) => f.write_str("Secret(********)"),
             Kept::File(path) => write!(f, "Secret(******** from {})", path.display()),
         }
+    }
+}
+
+/// The key in a text; what is wrong with it.
+fn key_of(text: &str) -> Result<String, &'static str> {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let quoted = ['"', '\''].into_iter().find_map(|quote| {
+        let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
+        Some(inner.trim())
+    });
+    let key = quoted.unwrap_or(text);
+    let has = |wrong: fn(char) -> bool| key.contains(wrong);
+    if key.is_empty() {
+        Err("is empty")
+    } else if has(|c| c == '\n' || c == '\r') {
+        Err("has a second line")
+    } else if has(char::is_whitespace) {
+        Err("has blanks within it")
+    } else if has(|c| matches!(c, '"' | '\'')) {
+        Err("has quotes within it")
+    } else if has(|c| !c.is_ascii_graphic()) {
+        Err("has characters that no key has")
+    } else {
+        Ok(key.to_owned())
     }
 }
 
@@ -133,6 +180,34 @@ fn read_file(path: &Path) -> Result<SecretString, SecretError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_surely_is_not_meant_is_no_part_of_a_key() {
+        for text in [
+            "KEY1",
+            "\u{feff}KEY1\r\n\r\n",
+            " \tKEY1 \n",
+            "\"KEY1\"\n",
+            "'KEY1'",
+            "\n\" KEY1 \"",
+        ] {
+            assert_eq!(key_of(text).as_deref(), Ok("KEY1"), "{text:?}");
+        }
+        for (text, why) in [
+            ("", "empty"),
+            ("\u{feff}\n", "empty"),
+            ("\"\"", "empty"),
+            ("KEY1\nKEY2", "second line"),
+            ("KEY1\n# of the free plan", "second line"),
+            ("KEY 1", "blanks"),
+            ("\"KEY1", "quotes"),
+            ("KÉY1", "characters"),
+            ("KEY\u{0}", "characters"),
+        ] {
+            let wrong = key_of(text).expect_err(text);
+            assert!(wrong.contains(why), "{text:?}: {wrong}");
+        }
+    }
 
     #[test]
     fn a_replaced_file_is_read_again() {

@@ -166,6 +166,8 @@ section! {
         now output_size: OutputSize = "OutputSize", choice(), "compact";
         /// Whether bars before and after trading hours are asked for.
         now extended_hours: bool = "ExtendedHours", flag(), "true";
+        /// Whether intraday prices are adjusted for splits and dividends, and not as they were traded.
+        now adjusted: bool = "Adjusted", flag(), "false";
         /// Which data a paid key is entitled to.
         now entitlement: Option<Entitlement> = "Entitlement", optional_choice(), "";
         /// Where the API is.

@@ -13,14 +13,33 @@ use uuid::{Uuid, uuid};
 /// The namespace of every TradeId that we derive: drawn once at random (version 4), never to be changed.
 pub const TRADE_NAMESPACE: Uuid = uuid!("6f1d2c0a-94b7-4e53-8c39-2ad7b1e05f68");
 
+/// On which basis a bar's prices are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prices {
+    /// As they were traded.
+    AsTraded,
+    /// Adjusted for splits and dividends: they change with each.
+    Adjusted,
+}
+
 /// Identity of a bar: function (`intraday`, `daily`), interval (`1min`, …; `1day`), symbol, and bar start in UTC.
 ///
-/// The name is the four joined by `/`, the instant as RFC 3339 in whole seconds with `Z`.
-pub fn bar_id(function: &str, interval: &str, symbol: &str, start: DateTime<Utc>) -> Uuid {
+/// The name is the four joined by `/`, the instant as RFC 3339 in whole seconds with `Z`; of adjusted prices `/adjusted`
+/// follows.
+pub fn bar_id(
+    function: &str,
+    interval: &str,
+    symbol: &str,
+    start: DateTime<Utc>,
+    prices: Prices,
+) -> Uuid {
     let mut name = CompactString::with_capacity(64);
     let start = start.to_rfc3339_opts(SecondsFormat::Secs, true);
     // Writing into a string cannot fail.
     let _ = write!(name, "{function}/{interval}/{symbol}/{start}");
+    if prices == Prices::Adjusted {
+        name.push_str("/adjusted");
+    }
     Uuid::new_v5(&TRADE_NAMESPACE, name.as_bytes())
 }
 
@@ -63,7 +82,17 @@ mod tests {
             .with_ymd_and_hms(2025, 11, 6, 20, 59, 0)
             .single()
             .expect("a time");
+        let bar_id = |function, interval, symbol, start| {
+            super::bar_id(function, interval, symbol, start, Prices::AsTraded)
+        };
         let id = bar_id("intraday", "1min", "IBM", start);
+        assert_eq!(
+            super::bar_id("intraday", "1min", "IBM", start, Prices::Adjusted),
+            Uuid::new_v5(
+                &TRADE_NAMESPACE,
+                b"intraday/1min/IBM/2025-11-06T20:59:00Z/adjusted"
+            )
+        );
         assert_eq!(
             id,
             Uuid::new_v5(&TRADE_NAMESPACE, b"intraday/1min/IBM/2025-11-06T20:59:00Z")

@@ -74,7 +74,7 @@ pub struct Timestamp {
 pub struct TradeEvent {
     /// The event's identity.
     pub trade_id: TradeId,
-    /// Ticker symbol, `[A-Za-z0-9^][A-Za-z0-9.^:_=-]{0,31}`.
+    /// Ticker symbol, `[A-Za-z0-9^][A-Za-z0-9.^:_=&-]{0,31}`.
     pub symbol: CompactString,
     /// Derived side: bars have none.
     pub side: Side,

@@ -28,7 +28,7 @@ pub enum NotATrade {
     #[error("TradeId has to be at most {MAX_TRADE_ID_BYTES} bytes without control characters")]
     TradeId,
     /// The Symbol breaks the rule.
-    #[error("Symbol does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}")]
+    #[error("Symbol does not match [A-Za-z0-9^][A-Za-z0-9.^:_=&-]{{0,31}}")]
     Symbol,
     /// The Side is none.
     #[error("Side is neither Buy nor Sell")]

@@ -30,7 +30,7 @@ const MAX_SYMBOL: usize = 32;
 pub struct Trade<'a> {
     /// The event's identity, where it has one: at most 64 bytes, no control characters.
     pub trade_id: Option<Cow<'a, str>>,
-    /// Ticker symbol, `[A-Za-z0-9^][A-Za-z0-9.^:_=-]{0,31}`.
+    /// Ticker symbol, `[A-Za-z0-9^][A-Za-z0-9.^:_=&-]{0,31}`.
     pub symbol: Cow<'a, str>,
     /// Which side of the market.
     pub side: Side,
@@ -83,8 +83,8 @@ pub enum BadRecord {
     /// TradeId is not a text of at most 64 bytes without control characters.
     #[error("TradeId is not a text of at most 64 bytes without control characters")]
     BadTradeId,
-    /// Symbol does not match `[A-Za-z0-9^][A-Za-z0-9.^:_=-]{0,31}`.
-    #[error("Symbol is not 1 to 32 of letters, digits and .^:_=-")]
+    /// Symbol does not match `[A-Za-z0-9^][A-Za-z0-9.^:_=&-]{0,31}`.
+    #[error("Symbol is not 1 to 32 of letters, digits and .^:_=&-")]
     BadSymbol,
     /// Side is neither `Buy` nor `Sell`.
     #[error("Side is neither Buy nor Sell (as a text, to the letter)")]
@@ -283,8 +283,9 @@ fn number_length(bytes: &[u8]) -> Option<usize> {
 }
 
 fn is_symbol(text: &str) -> bool {
-    let inner =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'^' | b':' | b'_' | b'=' | b'-');
+    let inner = |b: u8| {
+        b.is_ascii_alphanumeric() || matches!(b, b'.' | b'^' | b':' | b'_' | b'=' | b'&' | b'-')
+    };
     let bytes = text.as_bytes();
     bytes.len() <= MAX_SYMBOL
         && bytes

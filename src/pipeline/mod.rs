@@ -39,6 +39,7 @@ mod run;
 mod sealing;
 mod session;
 mod settings;
+mod sole;
 mod stop;
 mod stopped;
 mod summary;

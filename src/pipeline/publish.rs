@@ -17,6 +17,7 @@ use super::{
     publisher::{Publisher, note},
     reach::{Reach, Told},
     settings,
+    sole::Sole,
     summary::Published,
 };
 use crate::{
@@ -107,8 +108,13 @@ pub(super) async fn publish_from(
         &topic_now,
     ));
     let state = config.state.directory.clone();
+    let mut sole = None;
     if repeats {
         known::can_keep(&state)?;
+        if sending.transactional_id.is_none() {
+            let cluster_id = cluster.cluster_id().unwrap_or_default();
+            sole = Some(Sole::claim(&state, &cluster_id, &topic)?);
+        }
     }
     let known = repeats.then(|| Known::new(cluster, &topic, state, look_up));
     let id = sending.transactional_id;
@@ -126,6 +132,8 @@ pub(super) async fn publish_from(
     if half.is_settled() {
         note(source.as_mut(), stop).await;
     }
+    // Another one may publish from here on.
+    drop(sole);
     outcome?;
     if !drained? {
         return Err(stop.overdue().await);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     config::{self, Config, IsolationLevel, SourceKind, is_placeholder},
-    consumer, producer,
+    consumer,
+    event::symbol,
+    producer,
     sink::{self, Binding},
     source::{Destination, Source, alpha_vantage, replay, simulated},
     wire::{cluster, records::Codec},
@@ -191,6 +193,7 @@ pub(super) fn source(
 ) -> Result<Box<dyn Source>, PipelineError> {
     let kind = config.source.kind;
     flags_apply(config, options)?;
+    let given = |path| config.origin(path) != config::Origin::Default;
     Ok(match kind {
         SourceKind::AlphaVantage => Box::new(alpha_vantage::AlphaVantage::new(alpha_vantage(
             config, options, one_shot,
@@ -202,13 +205,13 @@ pub(super) fn source(
                 .iter()
                 .map(|path| path.to_string_lossy().into_owned())
                 .collect(),
-            symbols: config
-                .alpha_vantage
-                .symbols
-                .iter()
-                .map(|symbol| symbol.as_str().into())
-                .collect(),
-            interval: interval(config)?,
+            symbols: symbol::upper_cased(config.alpha_vantage.symbols.iter().map(String::as_str)),
+            interval: given("AlphaVantage.Interval")
+                .then(|| interval(config))
+                .transpose()?,
+            daily: given("AlphaVantage.Function")
+                && config.alpha_vantage.function == config::Function::Daily,
+            adjusted: config.alpha_vantage.adjusted,
             speed: options.speed,
         })?),
         SourceKind::Simulated => Box::new(simulated::Simulated::new(simulated::Settings {
@@ -305,22 +308,19 @@ pub(super) fn alpha_vantage(
         .api_key
         .as_ref()
         .ok_or_else(|| PipelineError::Setting(NO_KEY.to_owned()))?;
-    let key = key
-        .read()
-        .map_err(|error| PipelineError::Setting(format!("AlphaVantage.ApiKeyFile: {error}")))?;
+    let key = key.read_key().map_err(|error| {
+        PipelineError::Setting(format!("AlphaVantage.ApiKey, ApiKeyFile: {error}"))
+    })?;
     if is_placeholder(&key) {
         return Err(PipelineError::Setting(NO_KEY.to_owned()));
     }
-    let symbols = from
-        .symbols
-        .iter()
-        .map(|symbol| symbol.as_str().into())
-        .collect();
+    let symbols = symbol::upper_cased(from.symbols.iter().map(String::as_str));
     Ok(alpha_vantage::Settings {
         function: named("AlphaVantage.Function", from.function.name())?,
         interval: interval(config)?,
         output_size: named("AlphaVantage.OutputSize", from.output_size.name())?,
         extended_hours: from.extended_hours,
+        adjusted: from.adjusted,
         entitlement: from
             .entitlement
             .map(|entitlement| entitlement.name().to_owned()),
@@ -337,7 +337,7 @@ pub(super) fn alpha_vantage(
             .clone()
             .filter(|key| key.path().is_some())
             .map(|key| {
-                let read = move || key.read().map_err(|error| error.to_string());
+                let read = move || key.read_key().map_err(|error| error.to_string());
                 alpha_vantage::KeySource(Arc::new(read))
             }),
         months: options.months.map(|(from, to)| alpha_vantage::Months {

@@ -24,17 +24,17 @@ pub(in crate::config) const fn host_ports() -> Codec<Vec<HostPort>> {
     }
 }
 
-/// Ticker symbols: `[A-Za-z0-9^][A-Za-z0-9.^:_=-]{0,31}`, none twice.
+/// Ticker symbols: `[A-Za-z0-9^][A-Za-z0-9.^:_=&-]{0,31}`, none twice.
 pub(in crate::config) const fn symbols() -> Codec<Vec<String>> {
     Codec {
         kind: Kind::List(
-            "a ticker symbol such as IBM or BRK.B (letters, digits and .^:_=-, at most 32)",
+            "a ticker symbol such as IBM or BRK.B (letters, digits and .^:_=&-, at most 32)",
         ),
         parse: |kind, raw| {
             let mut symbols: Vec<String> = Vec::new();
             for symbol in items(kind, raw)? {
                 let first = symbol.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '^');
-                let legal = |c: char| c.is_ascii_alphanumeric() || ".^:_=-".contains(c);
+                let legal = |c: char| c.is_ascii_alphanumeric() || ".^:_=&-".contains(c);
                 if !first || symbol.len() > 32 || !symbol.chars().all(legal) {
                     return Err(kind.wrong(&symbol));
                 }

@@ -165,7 +165,7 @@ proptest! {
     fn both_ways_agree(
         edits in prop::collection::vec((0..160_usize, prop::sample::select(
             b"\0\t\"\\{}:,.-+eE0159abcTZ /\x7f\xc3\xa9".to_vec()), 0..3_u8), 0..4),
-        symbol in "[A-Za-z0-9^][A-Za-z0-9.^:_=-]{0,33}",
+        symbol in "[A-Za-z0-9^][A-Za-z0-9.^:_=&-]{0,33}",
         price in "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{0,2})?",
         quantity in "[0-9]{1,4}",
         timestamp in "[0-9]{3,4}-[01][0-9]-[0-3][0-9][T ][012][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,3})?(Z|[+-][012][0-9]:[0-6][0-9])?",

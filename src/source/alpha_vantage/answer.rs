@@ -8,7 +8,7 @@ use compact_str::CompactString;
 
 use super::backfill::Month;
 use super::bar::Series;
-use super::body::{self, Ask, Bars, Refusal};
+use super::body::{self, Ask, Bars, Refusal, Untold};
 use super::calendar::Market;
 use super::http::Answer;
 use super::notice::{Notice, NoticeKind};
@@ -62,7 +62,8 @@ impl AlphaVantage {
                 .targets
                 .get(place)
                 .map_or(&[], |target| &target.symbols),
-            interval: self.settings.interval,
+            bars: Untold::Asked(self.settings.interval),
+            adjusted: self.settings.adjusted,
             now: Some(now),
             delayed: self.settings.delayed(),
             key: Some(self.client.key()),

@@ -14,7 +14,8 @@ use compact_str::CompactString;
 use super::Interval;
 use super::cadence::SETTLE;
 use super::calendar::US;
-use crate::event::{Side, TradeEvent, TradeId, identity, price, timestamp};
+use crate::event::identity::{self, Prices};
+use crate::event::{Side, TradeEvent, TradeId, price, timestamp};
 use crate::source::BadReason;
 
 /// Data that end within a bar for so long after it: nothing more came, so the bar is whole.
@@ -46,7 +47,7 @@ impl Series {
 }
 
 /// The texts of one bar, as they stood in the body.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct BarTexts<'a> {
     pub(super) open: Option<Cow<'a, str>>,
     pub(super) close: Option<Cow<'a, str>>,
@@ -58,6 +59,8 @@ pub(super) struct BarTexts<'a> {
 pub(super) struct Frame<'a> {
     pub(super) symbol: &'a str,
     pub(super) series: Series,
+    /// Whether intraday prices are adjusted.
+    pub(super) adjusted: bool,
     pub(super) zone: Tz,
     /// Only bars that are closed by then become events; `None` takes all as closed.
     pub(super) now: Option<DateTime<Utc>>,
@@ -95,8 +98,14 @@ pub(super) fn event(
         Series::Intraday(interval) => ("intraday", interval.as_str()),
         Series::Daily | Series::Quote | Series::BulkQuotes => ("daily", "1day"),
     };
+    // Bars of days are always as traded.
+    let prices = match frame.adjusted && matches!(frame.series, Series::Intraday(_)) {
+        true => Prices::Adjusted,
+        false => Prices::AsTraded,
+    };
+    let id = identity::bar_id(function, interval, frame.symbol, start, prices);
     Ok(Bar::Closed(TradeEvent {
-        trade_id: TradeId::Uuid(identity::bar_id(function, interval, frame.symbol, start)),
+        trade_id: TradeId::Uuid(id),
         symbol: CompactString::from(frame.symbol),
         side: if at_least(&close, &open) {
             Side::Buy
@@ -214,6 +223,7 @@ mod tests {
         Frame {
             symbol: "IBM",
             series,
+            adjusted: false,
             zone: chrono_tz::US::Eastern,
             now,
             delay: TimeDelta::zero(),

@@ -2,6 +2,7 @@
 //!
 //! Pure. The good bars of a body are kept, whatever stands beside or behind them.
 
+use std::collections::HashMap;
 use std::str::FromStr as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,11 +11,13 @@ use compact_str::CompactString;
 
 use super::Interval;
 use super::bar::{self, Bar, BarTexts, Frame, Series};
-use super::csv::{self, Rows};
+use super::csv::{self, Row, Rows};
 use super::json::{self, Document};
 use super::notice::{Notice, NoticeKind, classify};
 use super::quote;
 use super::redact::{redact, redact_beginning};
+use super::spacing;
+pub use super::spacing::Said;
 use crate::event::{TradeEvent, symbol, timestamp};
 use crate::source::BadReason;
 
@@ -32,14 +35,25 @@ pub(super) const DELAY: TimeDelta = TimeDelta::minutes(15);
 pub struct Ask<'a> {
     /// The symbols that were asked for; none takes the one that the body says.
     pub symbols: &'a [CompactString],
-    /// The interval of bars in a body that names none.
-    pub interval: Interval,
+    /// What the bars are in a body that does not say it.
+    pub bars: Untold,
+    /// Whether intraday prices are adjusted for splits and dividends; no body says it.
+    pub adjusted: bool,
     /// Only bars closed by then become events; `None` takes all of them as closed.
     pub now: Option<DateTime<Utc>>,
     /// Whether delayed data were asked for.
     pub delayed: bool,
     /// The API key, to be kept out of every text.
     pub key: Option<&'a str>,
+}
+
+/// What the bars of CSV are, which does not say it.
+#[derive(Clone, Copy, Debug)]
+pub enum Untold {
+    /// What was asked for.
+    Asked(Interval),
+    /// A saved body: what its rows show, and what is said of it.
+    Saved(Said),
 }
 
 /// The bars of a body.
@@ -97,6 +111,8 @@ pub enum Refusal {
     Notice(Notice),
     /// It is nothing that is known, for this reason.
     Unusable(String),
+    /// It is CSV, and what its bars are is not known: why, and what to do.
+    SeriesUnknown(String),
     /// It is CSV, which does not say the symbol, and none is known.
     SymbolMissing,
 }
@@ -206,6 +222,7 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
         .series
         .as_deref()
         .is_some_and(|name| name.contains("Daily"));
+    let symbol = symbol.to_ascii_uppercase();
     let series = match meta.get("Interval") {
         Some(interval) => interval
             .parse()
@@ -223,8 +240,9 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
     let mut collector = Collector::new(
         ask.key,
         Frame {
-            symbol,
+            symbol: &symbol,
             series,
+            adjusted: ask.adjusted,
             zone,
             now: ask.now,
             delay: if delayed { DELAY } else { TimeDelta::zero() },
@@ -283,19 +301,24 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
         }
     };
     let symbol = ask.symbols.first().ok_or(Refusal::SymbolMissing)?;
-    let daily = rows
-        .first()
-        .is_some_and(|row| timestamp::date(row.start.as_bytes()).is_some());
-    let series = if daily {
-        Series::Daily
-    } else {
-        Series::Intraday(ask.interval)
+    let symbol = symbol.to_ascii_uppercase();
+    let daily = || {
+        let first = rows.first();
+        first.is_some_and(|row| timestamp::date(row.start.as_bytes()).is_some())
+    };
+    let series = match ask.bars {
+        Untold::Asked(_) if daily() => Series::Daily,
+        Untold::Asked(interval) => Series::Intraday(interval),
+        Untold::Saved(said) => one_series(&rows)
+            .and_then(|()| spacing::series(rows.iter().map(|row| row.start.as_str()), said))
+            .map_err(Refusal::SeriesUnknown)?,
     };
     let mut collector = Collector::new(
         ask.key,
         Frame {
-            symbol,
+            symbol: &symbol,
             series,
+            adjusted: ask.adjusted,
             zone: DOCUMENTED_ZONE,
             now: ask.now,
             delay: if ask.delayed {
@@ -311,6 +334,25 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
         collector.add(&row.start, row.texts.as_ref());
     }
     Ok(collector.finish(broken))
+}
+
+/// Refuses rows of several series in one file: two bars that begin at one moment and differ.
+fn one_series(rows: &[Row]) -> Result<(), String> {
+    let mut seen = HashMap::new();
+    for row in rows {
+        if let Some(texts) = &row.texts
+            && let Some(other) = seen.insert(row.start.as_str(), texts)
+            && other != texts
+            && (timestamp::date(row.start.as_bytes()).is_some()
+                || timestamp::local_time(row.start.as_bytes()).is_some())
+        {
+            return Err(format!(
+                "two of its bars begin at {} and have other numbers, so they are of several series or symbols; replay each of these from a file of its own",
+                row.start
+            ));
+        }
+    }
+    Ok(())
 }
 
 struct Collector<'a> {

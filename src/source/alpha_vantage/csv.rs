@@ -41,7 +41,10 @@ const MAX_FIELD_BYTES: usize = 1024;
 
 /// Reads the rows; broken ones stay in their places.
 pub(super) fn read(body: &[u8]) -> Rows {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(body);
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .delimiter(separator(body))
+        .from_reader(body);
     let columns: Vec<String> = match reader.byte_headers() {
         Ok(header) => header
             .iter()
@@ -81,6 +84,18 @@ pub(super) fn read(body: &[u8]) -> Rows {
         });
     }
     Rows::Bars { rows, broken }
+}
+
+/// What stands between the fields: spreadsheets write other signs than commas where these are in numbers.
+fn separator(body: &[u8]) -> u8 {
+    let header = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let count = |sign: u8| header.iter().filter(|byte| **byte == sign).count();
+    // The last of several that are as many is a comma.
+    b"\t;,"
+        .iter()
+        .copied()
+        .max_by_key(|sign| count(*sign))
+        .unwrap_or(b',')
 }
 
 /// Where start, open, close and volume are; or the name of the first that is nowhere.

@@ -39,6 +39,7 @@ mod quote;
 mod react;
 mod redact;
 mod settings;
+mod spacing;
 mod targets;
 mod tls;
 mod wait;

@@ -47,6 +47,7 @@ pub(super) fn event(
         [symbol] if !bulk => symbol.clone(),
         _ => asked_for(field("symbol")?, asked).ok_or(BadReason::Malformed)?,
     };
+    let symbol = symbol.to_ascii_uppercase();
     let function = if bulk { "bulk-quotes" } else { "quote" };
     Ok(TradeEvent {
         trade_id: TradeId::Uuid(identity::quote_id(function, &symbol, at, &price, quantity)),

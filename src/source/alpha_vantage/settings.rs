@@ -46,6 +46,8 @@ pub struct Settings {
     pub output_size: OutputSize,
     /// With bars before the opening and after the close.
     pub extended_hours: bool,
+    /// Intraday prices adjusted for splits and dividends, and not as they were traded.
+    pub adjusted: bool,
     /// `realtime` or `delayed`, for plans that have a choice.
     pub entitlement: Option<String>,
     /// `https://host` or `http://host:port`; `/query` is added where it is missing.
@@ -93,6 +95,7 @@ impl Settings {
             interval: Interval::Min1,
             output_size: OutputSize::Compact,
             extended_hours: true,
+            adjusted: false,
             entitlement: None,
             base_url: "https://www.alphavantage.co".to_owned(),
             requests_per_second: 1.0,
@@ -113,8 +116,8 @@ impl Settings {
         }
     }
 
-    /// The parameters of a request, without the key. Only what differs from the service's own defaults is said,
-    /// because the demo key serves no other URLs than the documented examples.
+    /// The parameters of a request, without the key. Only what differs from the service's own defaults is said; one of these
+    /// is that intraday prices are adjusted.
     pub(super) fn query<'a>(
         &'a self,
         function: Function,
@@ -136,6 +139,9 @@ impl Settings {
         if !self.extended_hours && intraday {
             query.push(("extended_hours", "false"));
         }
+        if !self.adjusted && intraday {
+            query.push(("adjusted", "false"));
+        }
         if let Some(entitlement) = &self.entitlement {
             query.push(("entitlement", entitlement));
         }
@@ -153,7 +159,7 @@ impl Settings {
         if let Some(bad) = self.symbols.iter().find(bad) {
             return refuse(
                 "AlphaVantage.Symbols",
-                format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}"),
+                format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=&-]{{0,31}}"),
             );
         }
         let per_second = self.requests_per_second;
@@ -246,6 +252,15 @@ pub enum Interval {
 }
 
 impl Interval {
+    /// All of them.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Min1,
+        Self::Min5,
+        Self::Min15,
+        Self::Min30,
+        Self::Min60,
+    ];
+
     /// As the service names it, `1min` say.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -273,16 +288,10 @@ impl FromStr for Interval {
     type Err = UnknownValue;
 
     fn from_str(text: &str) -> Result<Self, UnknownValue> {
-        [
-            Self::Min1,
-            Self::Min5,
-            Self::Min15,
-            Self::Min30,
-            Self::Min60,
-        ]
-        .into_iter()
-        .find(|interval| interval.as_str().eq_ignore_ascii_case(text))
-        .ok_or(UnknownValue("1min, 5min, 15min, 30min, 60min"))
+        Self::ALL
+            .into_iter()
+            .find(|interval| interval.as_str().eq_ignore_ascii_case(text))
+            .ok_or(UnknownValue("1min, 5min, 15min, 30min, 60min"))
     }
 }
 

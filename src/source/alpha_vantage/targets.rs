@@ -193,8 +193,13 @@ pub(super) fn filled_series(settings: &Settings, function: Function) -> String {
     } else {
         "regular"
     };
+    let prices = if settings.adjusted {
+        " adjusted"
+    } else {
+        " as-traded"
+    };
     format!(
-        "{destination} intraday/{} {hours}",
+        "{destination} intraday/{} {hours}{prices}",
         settings.interval.as_str()
     )
 }

@@ -44,10 +44,10 @@ pub(super) fn replay_objects(
             },
         }
         // A pipe that pauses must not hold back what came through it.
-        if file.is_full() || values.waits(BufReader::buffer) {
-            if let Err(Gone) = file.flush() {
-                return Ok(Err(Gone));
-            }
+        if (file.is_full() || values.waits(BufReader::buffer))
+            && let Err(Gone) = file.flush()
+        {
+            return Ok(Err(Gone));
         }
     };
     file.finish(open)
@@ -78,10 +78,10 @@ pub(super) fn replay_rows(
                 None => file.bad(number, &NotATrade::Row),
             },
         }
-        if file.is_full() || input.buffer().is_empty() {
-            if let Err(Gone) = file.flush() {
-                return Ok(Err(Gone));
-            }
+        if (file.is_full() || input.buffer().is_empty())
+            && let Err(Gone) = file.flush()
+        {
+            return Ok(Err(Gone));
         }
     }
 }

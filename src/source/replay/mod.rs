@@ -44,8 +44,12 @@ pub struct Settings {
     /// The symbol of CSV bodies, which do not say it: exactly one. JSON bodies are of the symbol that they say, with a
     /// warning when it is none of these.
     pub symbols: Vec<CompactString>,
-    /// The interval of CSV bodies of minutes, which do not say it either.
-    pub interval: Interval,
+    /// The interval of CSV bodies of minutes, where it is said: their rows have to show it otherwise.
+    pub interval: Option<Interval>,
+    /// Whether it is said that CSV bodies are of days.
+    pub daily: bool,
+    /// Whether the prices of intraday bodies are adjusted.
+    pub adjusted: bool,
     /// By the events' own times, so many times as fast; `None` is as fast as they are taken.
     pub speed: Option<f64>,
 }
@@ -124,6 +128,9 @@ pub enum ReplayFault {
         /// The bars before it.
         bars: usize,
     },
+    /// It is CSV, and it is not known what its bars are.
+    #[error("{0}")]
+    SeriesUnknown(String),
     /// It is CSV, and no symbol is given.
     #[error("CSV does not say which symbol it is of; give one by --symbol")]
     SymbolMissing,

@@ -12,7 +12,7 @@ use super::inputs::PACKED;
 use super::progress::Progress;
 use super::unpack::unpack;
 use super::{ReplayFault, STDIN, Settings};
-use crate::source::alpha_vantage::body::{self, Ask, Bars, MAX_BODY_BYTES, Refusal};
+use crate::source::alpha_vantage::body::{self, Ask, Bars, MAX_BODY_BYTES, Refusal, Said, Untold};
 use crate::source::alpha_vantage::count_bad_bars;
 use crate::source::{Batch, SourceError};
 
@@ -168,7 +168,11 @@ impl Reader<'_> {
         let symbols = self.settings.symbols.as_slice();
         let ask = Ask {
             symbols: if csv { symbols } else { &[] },
-            interval: self.settings.interval,
+            bars: Untold::Saved(Said {
+                interval: self.settings.interval,
+                daily: self.settings.daily,
+            }),
+            adjusted: self.settings.adjusted,
             now: None,
             delayed: false,
             key: None,
@@ -176,6 +180,7 @@ impl Reader<'_> {
         let bars = body::parse(&mut bytes, &ask).map_err(|refusal| match refusal {
             Refusal::Notice(notice) => ReplayFault::Notice(notice),
             Refusal::Unusable(why) => ReplayFault::Unusable(why),
+            Refusal::SeriesUnknown(why) => ReplayFault::SeriesUnknown(why),
             Refusal::SymbolMissing => ReplayFault::SymbolMissing,
         })?;
         if csv && symbols.len() > 1 {

@@ -5,6 +5,9 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::event::{NotATrade, Texts, TradeEvent};
 
 /// The columns of such a file.
@@ -52,8 +55,11 @@ impl Header {
         }
         let field = |place: usize| fields.get(place).map_or("", |field| field.trim());
         let [symbol, side, quantity, price, timestamp] = self.places.map(field);
+        // To the letter: it is an identity.
+        let trade_id = self.trade_id.and_then(|place| fields.get(place));
+        let trade_id = trade_id.map(|field| unguard(field));
         let texts = Texts {
-            trade_id: self.trade_id.map(field),
+            trade_id: trade_id.as_deref(),
             symbol,
             side,
             quantity,
@@ -61,6 +67,25 @@ impl Header {
             timestamp,
         };
         Some(TradeEvent::from_texts(&texts, line))
+    }
+}
+
+/// A TradeId as it was before `consume` guarded it: what a spreadsheet could take for a formula, and what is not printable
+/// ASCII, stands there in base64, with four `=` behind it where it has none of its own, and a blank before a `+`.
+fn unguard(field: &str) -> Cow<'_, str> {
+    let decoded = || {
+        let inner = field.strip_prefix(' ').unwrap_or(field);
+        let bare = inner.strip_suffix("====").unwrap_or(inner);
+        let text = String::from_utf8(STANDARD.decode(bare).ok()?).ok()?;
+        let guarded = text.starts_with(['=', '+', '-', '@'])
+            || text.ends_with('=')
+            || !text.chars().all(|c| (' '..='~').contains(&c));
+        // A text that is none of these was never written so: it only looks like that.
+        (guarded && bare.ends_with('=') != inner.ends_with("====")).then_some(text)
+    };
+    match field.ends_with('=') {
+        true => decoded().map_or(Cow::Borrowed(field), Cow::Owned),
+        false => Cow::Borrowed(field),
     }
 }
 
@@ -141,6 +166,27 @@ mod tests {
         }
         let comma = event(OURS, "IBM,Buy,1,\"1,5\",2025-11-06T20:59:00Z", 2);
         assert_eq!(comma, Some(Err(NotATrade::Price)));
+    }
+
+    #[test]
+    fn a_guarded_trade_id_is_what_it_was() {
+        for (written, id) in [
+            ("PWNtZCgp====", "=cmd()"),
+            ("LXQ=", "-t"),
+            ("w6k=", "é"),
+            ("YT0=", "a="),
+            // Of these nobody made anything else.
+            ("a", "a"),
+            (" a ", " a "),
+            ("YWI=", "YWI="),
+            ("a=", "a="),
+            (
+                "0f4ad2a1-5b5c-5d5e-8f60-616263646566",
+                "0f4ad2a1-5b5c-5d5e-8f60-616263646566",
+            ),
+        ] {
+            assert_eq!(unguard(written), id, "{written:?}");
+        }
     }
 
     proptest! {

@@ -20,7 +20,9 @@ fn settings(inputs: &[&str]) -> Settings {
             })
             .collect(),
         symbols: vec!["IBM".into()],
-        interval: Interval::Min1,
+        interval: None,
+        daily: false,
+        adjusted: false,
         speed: None,
     }
 }

@@ -40,13 +40,26 @@ pub(super) fn unpack<'a>(input: impl Read + 'a) -> io::Result<(Box<dyn Read + 'a
     let (gzip, frames) = (start.starts_with(&GZIP), is_frame(&start));
     let whole = BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(start).chain(input));
     Ok(if gzip {
-        (Box::new(MultiGzDecoder::new(whole)), true)
+        (Box::new(Gzip(MultiGzDecoder::new(whole))), true)
     } else if frames {
         let input = Some(whole);
         (Box::new(Frames { input, frame: None }), true)
     } else {
         (Box::new(whole), false)
     })
+}
+
+/// Member after member.
+struct Gzip<R>(MultiGzDecoder<R>);
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => cut(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => damaged(&error),
+            _ => error,
+        })
+    }
 }
 
 /// Whether these may be the first of the four bytes.
@@ -89,16 +102,25 @@ impl<R: BufRead> Frame<R> {
             LZ4 => Ok(Self::Lz4(Box::new(Lz4Decoder::new(input)))),
             ZSTD => StreamingDecoder::new(input)
                 .map(|frame| Self::Zstd(Box::new(frame)))
-                .map_err(|error| invalid(error.to_string())),
+                .map_err(|error| damaged(&error)),
             _ => Err(invalid("something else stands behind the compressed data")),
         }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
+        let read = match self {
             Self::Zstd(frame) => frame.read(buffer),
             Self::Lz4(frame) => frame.read(buffer),
-        }
+        };
+        let begun = match self {
+            Self::Zstd(frame) => frame.get_ref(),
+            Self::Lz4(frame) => frame.get_ref(),
+        };
+        read.map_err(|error| match error.kind() {
+            _ if begun.ended => cut(),
+            io::ErrorKind::Interrupted => error,
+            _ => damaged(&error),
+        })
     }
 
     /// The input behind a frame that was read to its end.
@@ -146,6 +168,10 @@ impl<R: Read> Read for Begun<R> {
 
 fn invalid(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+fn damaged(why: &dyn std::fmt::Display) -> io::Error {
+    invalid(format!("the compressed data are damaged: {why}"))
 }
 
 fn cut() -> io::Error {
@@ -235,7 +261,9 @@ mod tests {
         [&(SKIPPABLE | 7).to_le_bytes()[..], &size, content].concat()
     }
 
-    const PACKERS: [fn(&[u8]) -> Vec<u8>; 3] = [gzip, zstd, lz4];
+    type Packer = fn(&[u8]) -> Vec<u8>;
+
+    const PACKERS: [Packer; 3] = [gzip, zstd, lz4];
 
     #[test]
     fn all_forms_hold_the_same() {
@@ -281,8 +309,8 @@ mod tests {
         }
         for pack in PACKERS {
             let packed = pack(&text);
-            let near_the_end = packed.len() - 40..packed.len();
-            for cut in (5..packed.len()).step_by(997).chain(near_the_end) {
+            let near_the_end = packed.len() - 12..packed.len();
+            for cut in (5..packed.len()).step_by(19_997).chain(near_the_end) {
                 assert!(read(&packed[..cut]).is_err(), "{cut} of {}", packed.len());
             }
             // At the end of each block of an LZ4 frame.

@@ -335,9 +335,9 @@ mod tests {
     #[test]
     fn lines_that_only_open_cost_little() {
         // Each is looked at as often as objects are deep, and not once for each line before it.
-        let text = "{\"a\":\n".repeat(200_000);
+        let text = "{\"a\":\n".repeat(20_000);
         let (found, _) = all(text.as_bytes(), 65536);
-        assert_eq!(found.len(), 200_000);
+        assert_eq!(found.len(), 20_000);
     }
 
     #[test]

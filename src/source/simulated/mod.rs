@@ -101,7 +101,7 @@ impl Simulated {
         {
             return refuse(
                 "Source.Simulated.Symbols",
-                &format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=-]{{0,31}}"),
+                &format!("{bad:?} does not match [A-Za-z0-9^][A-Za-z0-9.^:_=&-]{{0,31}}"),
             );
         }
         if settings

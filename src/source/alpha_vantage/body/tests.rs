@@ -8,7 +8,8 @@ use crate::source::alpha_vantage::fault::{Fault, Reaction, reaction};
 
 const ASK: Ask<'_> = Ask {
     symbols: &[],
-    interval: Interval::Min1,
+    bars: Untold::Asked(Interval::Min1),
+    adjusted: false,
     now: None,
     delayed: false,
     key: None,
@@ -104,6 +105,33 @@ fn csv_gives_the_same_events_as_json() {
 }
 
 #[test]
+fn a_symbol_in_any_case_is_the_same_and_adjusted_bars_are_others() {
+    let lower = [CompactString::from("ibm")];
+    let csv = |symbols, adjusted| {
+        let ask = Ask {
+            symbols,
+            adjusted,
+            ..ASK
+        };
+        parse(&fixture("intraday.csv"), &ask).expect("bars")
+    };
+    let as_traded = csv(IBM, false);
+    assert_eq!(csv(&lower, false), as_traded);
+    let body = String::from_utf8(fixture("intraday_ibm_1min.json")).expect("UTF-8");
+    let body = body.replace("\"IBM\"", "\"ibm\"");
+    assert_eq!(parse(body.as_bytes(), &ASK).expect("bars"), as_traded);
+    let ids = |bars: &Bars| -> Vec<_> {
+        let events = bars.events.iter();
+        events.map(|event| event.trade_id.to_string()).collect()
+    };
+    let (traded, adjusted) = (ids(&as_traded), ids(&csv(IBM, true)));
+    assert!(traded.iter().all(|id| !adjusted.contains(id)));
+    // Days are as traded in any case.
+    let daily = |adjusted| parse(&fixture("daily.json"), &Ask { adjusted, ..ASK });
+    assert_eq!(daily(true), daily(false));
+}
+
+#[test]
 fn bad_bars_have_their_reasons_and_large_volumes_are_good() {
     let bars = bars("bars_with_bad_values.json");
     let reasons: Vec<_> = bars
@@ -168,7 +196,7 @@ fn the_symbol_is_the_one_asked_for() {
         },
     )
     .expect("bars");
-    assert!(bars.events.iter().all(|event| event.symbol == "ibm"));
+    assert!(bars.events.iter().all(|event| event.symbol == "IBM"));
 }
 
 #[test]

@@ -13,18 +13,40 @@ async fn a_good_body_and_what_is_asked_for() {
     assert_eq!(
         server.asked(),
         [
-            format!("function=TIME_SERIES_INTRADAY&symbol=IBM&interval=1min&apikey={KEY}"),
-            format!("function=TIME_SERIES_INTRADAY&symbol=BRK.B&interval=1min&apikey={KEY}"),
+            format!(
+                "function=TIME_SERIES_INTRADAY&symbol=IBM&interval=1min&adjusted=false&apikey={KEY}"
+            ),
+            format!(
+                "function=TIME_SERIES_INTRADAY&symbol=BRK.B&interval=1min&adjusted=false&apikey={KEY}"
+            ),
         ]
+    );
+}
+
+/// The service adjusts intraday prices unless it is told not to, and adjusted ones change with each split.
+#[tokio::test]
+async fn adjusted_prices_are_asked_for_by_name_alone() {
+    let server = Server::start(vec![Reply::File(200, "intraday.csv")]).await;
+    let adjusted = Settings {
+        adjusted: true,
+        ..settings(&server, &["IBM"])
+    };
+    let (events, errors) = drain(adjusted).await;
+    assert_eq!((events, errors.len()), (100, 0));
+    assert_eq!(
+        server.asked(),
+        [format!(
+            "function=TIME_SERIES_INTRADAY&symbol=IBM&interval=1min&apikey={KEY}"
+        )]
     );
 }
 
 #[tokio::test]
 async fn symbols_of_every_exchange_are_encoded() {
     let server = Server::start(vec![Reply::File(200, "intraday.csv")]).await;
-    let symbols = ["^GSPC", "BRK-B", "TSCO.LON", "FX:EURUSD", "ES=F"];
+    let symbols = ["^GSPC", "BRK-B", "TSCO.LON", "FX:EURUSD", "ES=F", "M&M.BSE"];
     let (events, errors) = drain(settings(&server, &symbols)).await;
-    assert_eq!((events, errors.len()), (500, 0));
+    assert_eq!((events, errors.len()), (600, 0));
     // In whatever order: those whose market is open when the test runs go first.
     let sent: BTreeSet<_> = server
         .asked()
@@ -37,6 +59,7 @@ async fn symbols_of_every_exchange_are_encoded() {
         "symbol=TSCO.LON",
         "symbol=FX%3AEURUSD",
         "symbol=ES%3DF",
+        "symbol=M%26M.BSE",
     ];
     assert_eq!(sent, wanted.map(str::to_owned).into());
 }
