@@ -44,3 +44,4 @@ mod transactions;
 mod truncation;
 mod unreadable;
 mod verify;
+mod verify_claims;
