@@ -1,4 +1,5 @@
-//! Asks the brokers about offsets that have no row: is there a record, is there none, or is nobody left who could say?
+//! Asks the brokers where a topic begins and ends, and about offsets that have no row: is there a record, is there none, or
+//! is nobody left who could say?
 //!
 //! The log is read where they lie, as a consumer sees it (`Kafka.IsolationLevel`): markers, aborted records and what compaction
 //! took away show nothing there.
@@ -10,15 +11,18 @@ use std::{
     time::Duration,
 };
 
-use super::{PipelineError, reach::Reach};
+use super::{PipelineError, consume::as_sink, reach::Reach};
 use crate::{
     consumer::{self, Bound, Isolation, Reader},
-    sink::verify::{Examination, Ruling, TopicKey},
+    sink::{
+        self,
+        verify::{Examination, Ledger, Ruling, TopicKey},
+    },
     wire::{cluster::Cluster, records::Scratch},
 };
 
 /// How long the brokers may take for their first answer.
-const ASK: Duration = Duration::from_secs(10);
+const ASK: Duration = Duration::from_secs(30);
 
 /// Offsets without a row that are as near to one another as this are read in one go.
 const NEAR: i64 = 50_000;
@@ -26,41 +30,73 @@ const NEAR: i64 = 50_000;
 /// Ranges of offsets, in order.
 type Ranges = Vec<(i64, i64)>;
 
-/// Asks about everything that an examination has no row of, and notes what was said.
+/// Asks where each partition begins and ends and what the group has committed, and about everything that an examination
+/// has no row of; notes what was said.
 pub(super) async fn ask(
     cluster: &Arc<Cluster>,
     isolation: Isolation,
     examination: &mut Examination,
 ) -> Result<(), PipelineError> {
-    let mut topics: BTreeMap<TopicKey, BTreeMap<i32, Ranges>> = BTreeMap::new();
-    for ((key, partition), questions) in examination.ledger.questions() {
-        topics.entry(key).or_default().insert(partition, questions);
-    }
-    for (key, questions) in topics {
+    let known = examination.ledger.accounts.keys().map(|(key, _)| key);
+    let topics: BTreeSet<TopicKey> = known.chain(&examination.topics).cloned().collect();
+    for key in topics {
         let answers = Answers {
             cluster,
             isolation,
             key: &key,
-            questions,
         };
-        let rulings = match answers.find().await? {
-            Ok(rulings) => rulings,
-            Err(doubt) => {
-                let count = answers.questions.values().flatten();
-                let count: u64 = count.map(|of| of.1.abs_diff(of.0)).sum();
+        let asked = tokio::time::timeout(ASK, answers.bounds()).await;
+        let asked = asked.unwrap_or_else(|_| {
+            Err(Silence::Unheard(format!(
+                "no broker answered within {} s",
+                ASK.as_secs()
+            )))
+        });
+        let bounds = match asked {
+            Ok(bounds) => bounds,
+            Err(Silence::MadeAnew) => {
+                let count = answers.count(&examination.ledger);
+                if count > 0 {
+                    examination.doubts.push(format!(
+                        "topic {}: it was deleted and made anew, so nobody can be asked about {count} offsets without a row",
+                        key.topic
+                    ));
+                }
+                continue;
+            }
+            Err(Silence::Unheard(why)) => {
                 examination.doubts.push(format!(
-                    "topic {}: the brokers cannot be asked about {count} offsets without a row: {doubt}",
+                    "topic {}: the brokers of Kafka.BootstrapServers cannot be asked what is on the topic: {why}; with --offline \
+                     the files alone are looked at",
                     key.topic
                 ));
                 continue;
             }
         };
-        for (partition, from, next, ruling) in rulings {
-            if let Some(account) = examination
-                .ledger
-                .accounts
-                .get_mut(&(key.clone(), partition))
-            {
+        for (partition, bounds) in &bounds {
+            let (start, end) = bounds.log;
+            let ledger = &mut examination.ledger;
+            ledger.enter_log(&key, *partition, start, end, &bounds.committed);
+        }
+        let questions = answers.questions(&examination.ledger);
+        let (rulings, windows) = settled(&questions, &bounds);
+        let read = answers.read(&questions, windows).await;
+        let read = match read {
+            Ok(read) => read,
+            // What cannot be read cannot be decided.
+            Err(PipelineError::Consumer(error)) if error.unreadable().is_some() => {
+                let count = answers.count(&examination.ledger);
+                examination.doubts.push(format!(
+                    "topic {}: the brokers cannot be asked about {count} offsets without a row: {error}",
+                    key.topic
+                ));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        for (partition, from, next, ruling) in rulings.into_iter().chain(read) {
+            let accounts = &mut examination.ledger.accounts;
+            if let Some(account) = accounts.get_mut(&(key.clone(), partition)) {
                 account.rule(from, next, ruling);
             }
         }
@@ -71,82 +107,106 @@ pub(super) async fn ask(
 /// What was ruled: partition, first offset, offset after the last.
 type Rulings = Vec<(i32, i64, i64, Ruling)>;
 
+/// What can be said without reading: of what lies outside the log nothing is known any more. And where to read.
+fn settled(
+    questions: &BTreeMap<i32, Ranges>,
+    bounds: &BTreeMap<i32, Bounds>,
+) -> (Rulings, BTreeMap<i32, Ranges>) {
+    let mut rulings = Vec::new();
+    let mut windows = BTreeMap::new();
+    for (partition, questions) in questions {
+        let (start, end) = bounds.get(partition).map_or((0, 0), |bounds| bounds.log);
+        let around = questions.first().zip(questions.iter().map(|of| of.1).max());
+        let Some((first, last)) = around else {
+            continue;
+        };
+        rulings.push((*partition, first.0, last.min(start), Ruling::Gone));
+        rulings.push((*partition, first.0.max(end), last, Ruling::Gone));
+        windows.insert(*partition, gathered(questions, start, end));
+    }
+    (rulings, windows)
+}
+
+/// Why nothing is known of a topic.
+enum Silence {
+    /// The topic of that name is another one now.
+    MadeAnew,
+    /// Nobody who knows it was heard.
+    Unheard(String),
+}
+
+/// What the brokers say of a partition.
+struct Bounds {
+    /// Its first offset and its last stable one.
+    log: (i64, i64),
+    /// What the group has committed.
+    committed: sink::Committed,
+}
+
 /// What the brokers say about one topic.
 struct Answers<'a> {
     cluster: &'a Arc<Cluster>,
     isolation: Isolation,
     key: &'a TopicKey,
-    questions: BTreeMap<i32, Ranges>,
 }
 
 impl Answers<'_> {
-    /// What they say, or why they cannot be asked.
-    async fn find(&self) -> Result<Result<Rulings, String>, PipelineError> {
+    /// Every partition that the topic has.
+    async fn bounds(&self) -> Result<BTreeMap<i32, Bounds>, Silence> {
+        let unheard = |error: &dyn std::fmt::Display| Silence::Unheard(error.to_string());
         let topic: Arc<str> = self.key.topic.as_str().into();
-        let partitions: Vec<i32> = self.questions.keys().copied().collect();
-        let list = |bound| {
-            consumer::list_offsets(self.cluster, &topic, self.isolation, &partitions, bound)
-        };
-        let first = async {
-            let described = self.cluster.refresh_topic(&topic).await;
-            let described = described.map_err(|error| error.to_string())?;
-            if self.cluster.cluster_id().as_ref() != Some(&self.key.cluster_id) {
-                return Err(format!(
-                    "they are not of its cluster {}",
-                    self.key.cluster_id
-                ));
-            }
-            if described.id.is_some()
-                && self.key.topic_id.is_some()
-                && described.id != self.key.topic_id
-            {
-                return Err("the topic was deleted and made anew".to_owned());
-            }
-            let starts = list(Bound::Earliest).await;
-            let ends = list(Bound::Latest).await;
-            let text = |error: consumer::ConsumeError| error.to_string();
-            Ok::<_, String>((starts.map_err(text)?, ends.map_err(text)?))
-        };
-        let (starts, ends) = match tokio::time::timeout(ASK, first).await {
-            Ok(Ok(bounds)) => bounds,
-            Ok(Err(doubt)) => return Ok(Err(doubt)),
-            Err(_) => {
-                return Ok(Err(format!(
-                    "no broker answered within {} s (-b names them)",
-                    ASK.as_secs()
-                )));
-            }
-        };
-        let mut rulings = Vec::new();
-        let mut windows: BTreeMap<i32, Ranges> = BTreeMap::new();
-        for (partition, questions) in &self.questions {
-            let start = starts.get(partition).copied().unwrap_or_default();
-            let end = ends.get(partition).copied().unwrap_or_default();
-            let bounds = questions.first().zip(questions.iter().map(|of| of.1).max());
-            let Some((first, last)) = bounds else {
-                continue;
-            };
-            rulings.push((*partition, first.0, last.min(start), Ruling::Gone));
-            rulings.push((*partition, first.0.max(end), last, Ruling::Gone));
-            windows.insert(*partition, gathered(questions, start, end));
+        let described = self.cluster.refresh_topic(&topic).await;
+        let described = described.map_err(|error| unheard(&error))?;
+        if self.cluster.cluster_id().as_ref() != Some(&self.key.cluster_id) {
+            let cluster = &self.key.cluster_id;
+            return Err(unheard(&format!("they are not of its cluster {cluster}")));
         }
-        match self.read(&topic, windows).await {
-            Ok(read) => rulings.extend(read),
-            // What cannot be read cannot be decided.
-            Err(PipelineError::Consumer(error)) if error.unreadable().is_some() => {
-                return Ok(Err(error.to_string()));
-            }
-            Err(error) => return Err(error),
+        let ids = described.id.zip(self.key.topic_id);
+        if ids.is_some_and(|(now, then)| now != then) {
+            return Err(Silence::MadeAnew);
         }
-        Ok(Ok(rulings))
+        let count = i32::try_from(described.partitions.len()).unwrap_or(i32::MAX);
+        let all: Vec<i32> = (0..count).collect();
+        let list =
+            |bound| consumer::list_offsets(self.cluster, &topic, self.isolation, &all, bound);
+        let heard = |error: consumer::ConsumeError| unheard(&error);
+        let starts = list(Bound::Earliest).await.map_err(heard)?;
+        let ends = list(Bound::Latest).await.map_err(heard)?;
+        let committed = consumer::committed(self.cluster, &self.key.group, &topic, &all).await;
+        let mut committed = committed.map_err(heard)?;
+        let bounds = all.into_iter().filter_map(|partition| {
+            let log = (*starts.get(&partition)?, *ends.get(&partition)?);
+            let committed = committed
+                .remove(&partition)
+                .map(as_sink)
+                .unwrap_or_default();
+            Some((partition, Bounds { log, committed }))
+        });
+        Ok(bounds.collect())
+    }
+
+    /// What there is to ask, by partition.
+    fn questions(&self, ledger: &Ledger) -> BTreeMap<i32, Ranges> {
+        let questions = ledger.questions().into_iter();
+        let ours = questions.filter(|((key, _), _)| key == self.key);
+        ours.map(|((_, partition), ranges)| (partition, ranges))
+            .collect()
+    }
+
+    /// How many offsets that is.
+    fn count(&self, ledger: &Ledger) -> u64 {
+        let questions = self.questions(ledger);
+        let ranges = questions.values().flatten();
+        ranges.map(|of| of.1.abs_diff(of.0)).sum()
     }
 
     /// Reads the windows: the next one of each partition side by side, until none is left.
     async fn read(
         &self,
-        topic: &Arc<str>,
+        questions: &BTreeMap<i32, Ranges>,
         mut windows: BTreeMap<i32, Ranges>,
     ) -> Result<Rulings, PipelineError> {
+        let topic: Arc<str> = self.key.topic.as_str().into();
         let reach = Reach::new(self.cluster, true);
         let mut rulings = Vec::new();
         let mut scratch = Scratch::default();
@@ -160,7 +220,7 @@ impl Answers<'_> {
             }
             let starts = next.iter().map(|(p, window)| (*p, window.0)).collect();
             let ends = next.iter().map(|(p, window)| (*p, window.1)).collect();
-            let mut reader = Reader::start(self.cluster, topic, self.isolation, &starts, &ends);
+            let mut reader = Reader::start(self.cluster, &topic, self.isolation, &starts, &ends);
             let mut found: BTreeMap<i32, BTreeSet<i64>> = BTreeMap::new();
             loop {
                 let chunk = tokio::select! {
@@ -169,7 +229,7 @@ impl Answers<'_> {
                 };
                 let Some(chunk) = chunk else { break };
                 let partition = chunk.partition();
-                let questions = self.questions.get(&partition);
+                let questions = questions.get(&partition);
                 let _ = chunk.each(&mut scratch, |entry| {
                     let offset = entry.offset();
                     if questions.is_some_and(|all| has(all, offset)) {

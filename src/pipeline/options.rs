@@ -123,6 +123,8 @@ pub enum TailFrom {
 pub struct VerifyOptions {
     /// The output directories, one at least.
     pub directories: Vec<PathBuf>,
+    /// Ask no broker, whatever the configuration names.
+    pub offline: bool,
     /// How the result is printed.
     pub format: Format,
 }

@@ -23,7 +23,13 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Report, 
     let mut examination = looked.map_err(|error| PipelineError::Internal(error.to_string()))??;
     expected(config, &examination)?;
     let pending = std::mem::take(&mut examination.pending);
-    if !pending.is_empty() {
+    if options.offline {
+        for batch in &pending {
+            let directory = examination.directories.get(batch.directory);
+            let doubt = said(directory, "brokers were not asked (--offline)");
+            examination.doubts.push(doubt);
+        }
+    } else if !pending.is_empty() {
         let cluster = settings::connect(config);
         for batch in pending {
             let directory = examination.directories.get(batch.directory);
@@ -33,9 +39,14 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Report, 
         }
     }
     // Asked only when they are named: a directory is proven without any broker, too.
-    if matches!(config.origin("Kafka.BootstrapServers"), Origin::Flag(_)) {
+    let named = !matches!(config.origin("Kafka.BootstrapServers"), Origin::Default);
+    if named && !options.offline {
         let isolation = settings::isolation(config.kafka.isolation_level);
         holes::ask(&settings::connect(config), isolation, &mut examination).await?;
+    } else {
+        let unseen = "no broker was asked (-b names them): what lies beyond these ranges, and whether there is really no record \
+                      where the index says so";
+        examination.unseen.push(unseen.to_owned());
     }
     Ok(Report::new(&examination))
 }
@@ -92,8 +103,12 @@ async fn doubt(
             ASK.as_secs()
         ),
     };
+    Some(said(directory, &why))
+}
+
+fn said(directory: Option<&PathBuf>, why: &str) -> String {
     let directory = directory.map_or_else(String::new, |path| format!("{}: ", path.display()));
-    Some(format!(
+    format!(
         "{directory}whether the last batch counts is not known: {why}; start `stockflow consume` once, which finds out"
-    ))
+    )
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::checkpoint::Position;
 use super::error::SinkError;
-use super::index::Gap;
+use super::index::{Gap, Reason};
 use super::metadata::{self, Author, Chain};
 use super::recover::{self, Committed, Start, StartRule};
 use super::supersede::Superseded;
@@ -108,12 +108,14 @@ impl Sink {
                     );
                 }
                 self.gaps.retain(|gap| gap.0 != partition);
-                let by = if in_another_directory {
-                    tenancy.chain.directories()
-                } else {
-                    Vec::new()
+                let (by, reason) = match in_another_directory {
+                    true => (tenancy.chain.directories(), Reason::Untold),
+                    false if metadata::is_reset(&committed.metadata) => {
+                        (Vec::new(), Reason::Declared)
+                    }
+                    false => (Vec::new(), Reason::Program),
                 };
-                self.gaps.push(Gap(partition, held, offset, by));
+                self.gaps.push(Gap(partition, held, offset, by, reason));
                 offset
             }
         };
@@ -224,7 +226,8 @@ impl Sink {
             // What lies between is not on the topic any more.
             Some((held, Ordering::Greater)) => {
                 self.gaps.retain(|gap| gap.0 != partition);
-                self.gaps.push(Gap(partition, held, offset, Vec::new()));
+                self.gaps
+                    .push(Gap(partition, held, offset, Vec::new(), Reason::Retention));
             }
             _ => {}
         }

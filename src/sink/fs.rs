@@ -26,6 +26,8 @@ pub(super) trait Fs: Send + Sync {
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// The length of the file, or `None` when nothing has that name. A directory counts as a file of no length.
     fn len(&self, path: &Path) -> io::Result<Option<u64>>;
+    /// The names in a directory, in any order; those that are no text are left out, they cannot be ours.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
     /// Gives a file another name, in place of the file that has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Gives a file another name, which no file must have.
@@ -105,6 +107,14 @@ impl Fs for Disk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -58,15 +58,43 @@ pub(super) struct Span(
     pub(super) [u64; 4],
 );
 
-/// partition, first offset passed over, offset after the last, and the directories that may hold them, where commits named
-/// any (the nil id is one that they did not name).
+/// partition, first offset passed over, offset after the last, the directories that may hold them, where commits named any
+/// (the nil id is one that they did not name), and why this one does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Gap(
     pub(super) i32,
     pub(super) i64,
     pub(super) i64,
     pub(super) Vec<Uuid>,
+    #[serde(default, skip_serializing_if = "Reason::is_untold")] pub(super) Reason,
 );
+
+/// Why a directory does not hold offsets that it went past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Reason {
+    /// The directories that the gap names have them. Where it names none, an earlier version wrote it, which did not say.
+    #[default]
+    #[serde(rename = "")]
+    Untold,
+    /// As before, but where the group began is not known: it may have been behind the first of them.
+    #[serde(rename = "b")]
+    Before,
+    /// They were not on the topic any more.
+    #[serde(rename = "r")]
+    Retention,
+    /// The group's offset was set forwards on purpose (`stockflow group reset`).
+    #[serde(rename = "j")]
+    Declared,
+    /// Another program has moved the group's offset.
+    #[serde(rename = "p")]
+    Program,
+}
+
+impl Reason {
+    fn is_untold(&self) -> bool {
+        *self == Self::Untold
+    }
+}
 
 /// partition, first offset, offset after the last of dead letters that are rows now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -202,6 +202,11 @@ pub(super) fn before_reset(text: &str) -> Option<(Author, Chain)> {
     decode(text.strip_prefix("stockflow group reset, before: ")?)
 }
 
+/// Whether `group reset` set the offset: somebody meant it.
+pub(super) fn is_reset(text: &str) -> bool {
+    text.starts_with("stockflow group reset")
+}
+
 /// The same text without its chain, for a broker that finds it too long.
 pub fn shortened(text: &str) -> String {
     match decode(text) {

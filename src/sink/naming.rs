@@ -80,6 +80,32 @@ impl Purpose {
         Ok(part)
     }
 
+    /// The name that a file of ours would have in the index, when this is a name that ours have: of any instance and part,
+    /// compressed or not.
+    pub(super) fn any(name: &str) -> Option<&str> {
+        let plain = [".gz", ".zst"]
+            .into_iter()
+            .find_map(|end| name.strip_suffix(end))
+            .unwrap_or(name);
+        let mut kinds = [Kind::Trades, Kind::DeadLetters].into_iter();
+        kinds.find_map(|kind| {
+            let rest = plain.strip_prefix(kind.as_str())?.strip_prefix('_')?;
+            let date = rest.get(..10)?.parse().ok()?;
+            let rest = rest
+                .get(10..)?
+                .strip_suffix(Self { kind, date }.extension())?;
+            let mut words = rest.split('.');
+            // Before the first dot there is nothing.
+            let nothing = words.next()?.is_empty();
+            let mut word = words.next();
+            if word.is_some_and(is_instance) {
+                word = words.next();
+            }
+            let is_part = |word: &str| word.parse::<u32>().is_ok();
+            (nothing && word.is_none_or(is_part) && words.next().is_none()).then_some(plain)
+        })
+    }
+
     pub(super) fn stem(self, instance: Option<&str>) -> String {
         let kind = self.kind.as_str();
         match instance {
@@ -128,6 +154,23 @@ mod tests {
         assert_eq!(purpose.part(None, "consumed_trades_2025-11-06.a.csv"), None);
         assert_eq!(purpose.part(None, "consumed_trades_2025-11-07.csv"), None);
         assert_eq!(Purpose::of(None, "consumed_trades_2025-11-06.a.csv"), None);
+        for (name, plain) in [
+            ("consumed_trades_2025-11-06.csv", true),
+            ("consumed_trades_2025-11-06.0001.csv", true),
+            ("consumed_trades_2025-11-06.eu-1.csv", true),
+            ("consumed_trades_2025-11-06.eu-1.0012.csv.gz", true),
+            ("dead_letters_2025-11-06.ndjson.zst", true),
+            ("consumed_trades_2025-11-06.csv.bak", false),
+            ("consumed_trades_2025-11-06.a.b.csv", false),
+            ("consumed_trades_2025-11-06x.csv", false),
+            ("consumed_trades_2025-13-06.csv", false),
+            ("consumed_trades_2025-11-06.ndjson", false),
+            ("other.csv", false),
+        ] {
+            let found = Purpose::any(name);
+            assert_eq!(found.is_some(), plain, "{name}");
+            assert!(found.is_none_or(|plain| name.starts_with(plain)));
+        }
         let taken = [
             "consumed_trades_2025-11-06.csv",
             "consumed_trades_2025-11-06.0001.csv",

@@ -19,7 +19,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::checkpoint::{Checkpoint, FileState, Moved, Pending, Position, State};
-use super::index::{Batch, Gap, Run};
+use super::index::{Batch, Gap, Reason, Run};
 use super::metadata::{self, Author, Chain};
 
 /// What OffsetFetch said of a partition.
@@ -264,7 +264,15 @@ pub(super) fn plan(
         let undecided = |partition: i32| verdicts.get(&partition) == Some(&Verdict::Undecided);
         let undecided = pending.partitions.iter().filter(|(p, _)| undecided(**p));
         remains.undecided = undecided
-            .map(|(partition, moved)| Gap(*partition, moved.from, moved.to.next, Vec::new()))
+            .map(|(partition, moved)| {
+                Gap(
+                    *partition,
+                    moved.from,
+                    moved.to.next,
+                    Vec::new(),
+                    Reason::default(),
+                )
+            })
             .collect();
         plan.batch = (!remains.says_nothing()).then_some(remains);
     }

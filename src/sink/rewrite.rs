@@ -116,7 +116,7 @@ pub(super) fn is_letters(name: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::index::Skip;
+    use super::super::index::{Reason, Skip};
     use super::*;
 
     fn run(offsets: &[i64]) -> Run {
@@ -177,7 +177,7 @@ mod tests {
                 Passed(0, 4, 6, Why::Tombstone),
                 Passed(0, 9, 10, Why::Tombstone),
             ],
-            gaps: vec![Gap(0, 1, 3, Vec::new())],
+            gaps: vec![Gap(0, 1, 3, Vec::new(), Reason::Retention)],
             runs: vec![Run {
                 rows: 1,
                 ..run(&[3])
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(batch.partitions, [Span(1, 0, 9, [9, 0, 0, 0])]);
         assert_eq!(
             (batch.passed.len(), batch.gaps),
-            (0, vec![Gap(0, 1, 2, Vec::new())])
+            (0, vec![Gap(0, 1, 2, Vec::new(), Reason::Retention)])
         );
     }
 }

@@ -149,6 +149,17 @@ impl Fs for SimFs {
             .map(|file| world.files[*file].now.len() as u64))
     }
 
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let world = self.world();
+        world.alive()?;
+        let within = world
+            .names
+            .keys()
+            .filter(|name| name.parent() == Some(path));
+        let names = within.filter_map(|name| name.file_name()?.to_str());
+        Ok(names.map(str::to_owned).collect())
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
         let fate = world.change()?;

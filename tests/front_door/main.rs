@@ -51,3 +51,4 @@ mod transactions;
 mod truncation;
 mod unreadable;
 mod verify;
+mod verify_claims;

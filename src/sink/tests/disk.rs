@@ -234,7 +234,7 @@ fn an_offset_moved_by_somebody_else_is_followed_forwards_and_told_backwards() {
         Start::At(9)
     );
     append_for_good(&mut sink, 9, 1);
-    assert!(read(directory.path(), ".stockflow/index").contains(r#""gaps":[[0,1,9,[]]]"#));
+    assert!(read(directory.path(), ".stockflow/index").contains(r#""gaps":[[0,1,9,[],"p"]]"#));
     let back = sink.start_position(0, &committed(3, "")).unwrap();
     assert_eq!(back, Start::Backwards(3));
     assert!(sink.holds_beyond(0, 9) && !sink.holds_beyond(0, 10));

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::ledger::{Account, Claim, Ruling};
+use super::super::index::Reason;
+use super::ledger::{Absent, Account, By, Claim, Ruling};
 
 /// Offsets of a partition that are not there exactly once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub struct Imbalance {
 }
 
 /// What is wrong with offsets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ImbalanceKind {
     /// No directory has them.
     Gap,
@@ -34,9 +35,22 @@ pub enum ImbalanceKind {
     Gone,
     /// They were read into a directory that was not named.
     Elsewhere(Uuid),
+    /// Retention had deleted them before they were read.
+    Retention,
+    /// Another program has moved the group's offset past them.
+    Program,
+    /// The group's offset was set forwards on purpose. Nothing is wrong with these.
+    Declared,
+    /// They were passed over, and the version that did so did not say why.
+    Untold,
+    /// The topic has them, and the group has not come so far.
+    Unread,
 }
 
-/// Cuts `holes` out of `from..next`.
+/// A gap of as many offsets as this is not read on the topic when it does not say that something is missing.
+const FEW: i64 = 50_000;
+
+/// Cuts `holes`, which are in order, out of `from..next`.
 fn without(from: i64, next: i64, holes: &[Claim]) -> Vec<(i64, i64)> {
     let mut left = Vec::new();
     let mut at = from;
@@ -55,22 +69,70 @@ fn without(from: i64, next: i64, holes: &[Claim]) -> Vec<(i64, i64)> {
     left
 }
 
+/// Offsets that are not settled yet, and what was found of others.
+struct Cut {
+    left: Vec<(i64, i64)>,
+    found: Vec<Imbalance>,
+}
+
+impl Cut {
+    /// Takes what a claim covers out of what is left, as being of this kind.
+    fn take(&mut self, claim: Claim, kind: ImbalanceKind) {
+        let mut left = Vec::new();
+        for (from, next) in std::mem::take(&mut self.left) {
+            let (first, end) = (from.max(claim.from), next.min(claim.next));
+            if first < end {
+                self.found.push(Imbalance {
+                    from: first,
+                    next: end,
+                    kind,
+                    directories: vec![claim.directory],
+                });
+            }
+            left.extend(without(from, next, &[claim]));
+        }
+        self.left = left;
+    }
+}
+
 impl Account {
-    /// The first offset that a directory answers for, and the one after the last.
-    pub fn range(&self) -> Option<(i64, i64)> {
-        let from = self.held.iter().map(|claim| claim.from).min()?;
-        let next = self.held.iter().map(|claim| claim.next).max()?;
-        Some((from, next))
+    /// The range of offsets that is spoken of: from where the group was first responsible to where it has come, or, where
+    /// brokers were asked, to the last stable offset. `named` are the ids of the directories that were looked into.
+    pub fn range(&self, named: &BTreeSet<Uuid>) -> Option<(i64, i64)> {
+        let gaps = self
+            .gaps
+            .iter()
+            .filter(|gap| gap.reason != Reason::Before || gap.unnamed(named).is_some());
+        let known = self.held.iter().chain(gaps.map(|gap| &gap.claim));
+        let known: Vec<Claim> = known.copied().collect();
+        let from = known.iter().map(|claim| claim.from);
+        let from = from.chain(self.begins).min();
+        let next = known.iter().map(|claim| claim.next).max();
+        let next = next.or(self.begins);
+        let Some(log) = self.log else {
+            return Some((from?, next?));
+        };
+        let from = from.unwrap_or(log.start);
+        Some((from, next.unwrap_or(from).max(log.end)))
     }
 
-    /// Offsets that were to be skipped and that no directory has.
-    pub fn skipped(&self) -> Vec<(i64, i64)> {
+    /// Up to where directories answer for offsets.
+    fn read(&self) -> Option<i64> {
+        let gaps = self.gaps.iter().map(|gap| &gap.claim);
+        self.held.iter().chain(gaps).map(|claim| claim.next).max()
+    }
+
+    /// How many offsets directories answer for.
+    pub fn covered(&self) -> u64 {
         let mut held = self.held.clone();
         held.sort_unstable();
-        let skipped = self.skipped.iter();
-        skipped
-            .flat_map(|claim| without(claim.from, claim.next, &held))
-            .collect()
+        let (mut at, mut count) = (i64::MIN, 0);
+        for claim in held {
+            let from = claim.from.max(at);
+            at = at.max(claim.next);
+            count += u64::try_from(claim.next.saturating_sub(from)).unwrap_or_default();
+        }
+        count
     }
 
     /// Offsets that the index says have no record.
@@ -78,81 +140,114 @@ impl Account {
         self.holes.iter().map(|claim| (claim.from, claim.next))
     }
 
-    /// Everything between the first offset and the last that is not there exactly once; `named` are the ids of the
-    /// directories that were looked into.
+    /// Everything in the range that is not there exactly once.
     pub fn imbalances(&self, named: &BTreeSet<Uuid>) -> Vec<Imbalance> {
         let mut found = doubles(&self.held);
         found.extend(doubles(&self.replayed));
-        let mut held = self.held.clone();
-        held.sort_unstable();
-        let mut skipped = self.skipped.clone();
-        skipped.sort_unstable();
-        let mut undecided = self.undecided.clone();
-        undecided.sort_unstable();
-        let first = held.iter().chain(&undecided).map(|claim| claim.from).min();
-        let last = held.iter().chain(&undecided).map(|claim| claim.next).max();
+        found.extend(self.ruled_holes());
+        // What is undecided may lie beyond.
+        let range = self.range(named).into_iter();
+        let undecided = self.undecided.iter().map(|claim| (claim.from, claim.next));
+        let parts: Vec<(i64, i64)> = range.chain(undecided).collect();
+        let first = parts.iter().map(|part| part.0).min();
+        let last = parts.iter().map(|part| part.1).max();
         let (Some(first), Some(last)) = (first, last) else {
             return found;
         };
-        found.extend(self.ruled_holes());
-        let read = self.range().map_or(first, |(_, next)| next);
-        let imbalance = |from, next, kind, directories| Imbalance {
-            from,
-            next,
-            kind,
-            directories,
+        let mut held = self.held.clone();
+        held.sort_unstable();
+        let mut cut = Cut {
+            left: without(first, last, &held),
+            found,
         };
+        let mut undecided = self.undecided.clone();
+        undecided.sort_unstable();
+        for claim in undecided {
+            cut.take(claim, ImbalanceKind::Undecided);
+        }
         // A gap is one only when nobody who may hold it is missing among those named.
-        let unnamed = |ids: &[Uuid]| ids.iter().find(|id| !named.contains(id)).copied();
-        let mut elsewhere: Vec<(Claim, Uuid)> = self
-            .elsewhere
-            .iter()
-            .filter_map(|(claim, ids)| Some((*claim, unnamed(ids)?)))
-            .collect();
-        elsewhere.sort_unstable();
-        let claims: Vec<Claim> = elsewhere.iter().map(|(claim, _)| *claim).collect();
-        let overlap = |from: i64, next: i64, claim: &Claim| {
-            let (from, next) = (from.max(claim.from), next.min(claim.next));
-            (from < next).then_some((from, next))
-        };
-        for (from, next) in without(first, last, &held) {
-            for claim in &undecided {
-                if let Some((from, next)) = overlap(from, next, claim) {
-                    let kind = ImbalanceKind::Undecided;
-                    found.push(imbalance(from, next, kind, vec![claim.directory]));
-                }
-            }
-            // Behind all that is held nothing was read yet, though what is undecided may lie there: a commit was in doubt, and
-            // the group's offset was set back since.
-            for (from, next) in without(from, next.min(read), &undecided) {
-                for (from, next) in without(from, next, &skipped) {
-                    for (claim, id) in &elsewhere {
-                        if let Some((from, next)) = overlap(from, next, claim) {
-                            let kind = ImbalanceKind::Elsewhere(*id);
-                            found.push(imbalance(from, next, kind, vec![claim.directory]));
-                        }
-                    }
-                    for (from, next) in without(from, next, &claims) {
-                        found.extend(self.ruled_gap(from, next));
-                    }
-                }
+        for gap in &self.gaps {
+            if let Some(id) = gap.unnamed(named) {
+                cut.take(gap.claim, ImbalanceKind::Elsewhere(id));
             }
         }
+        for gap in &self.gaps {
+            let kind = match gap.reason {
+                Reason::Retention => ImbalanceKind::Retention,
+                Reason::Declared => ImbalanceKind::Declared,
+                Reason::Program => ImbalanceKind::Program,
+                Reason::Untold if gap.directories.is_empty() => ImbalanceKind::Untold,
+                Reason::Untold | Reason::Before => continue,
+            };
+            cut.take(gap.claim, kind);
+        }
+        self.take_unread(&mut cut, first, last);
+        let Cut { left, found } = cut;
+        let gaps = left
+            .into_iter()
+            .flat_map(|(from, next)| self.ruled_gap(from, next));
         found
+            .into_iter()
+            .flat_map(|of| self.ruled_doubt(of))
+            .chain(gaps)
+            .collect()
+    }
+
+    /// What lies behind all that directories answer for was not read by them: by nobody, or by whom the group's offset is.
+    fn take_unread(&self, cut: &mut Cut, first: i64, last: i64) {
+        let read = self.read().unwrap_or(first);
+        if self.log.is_none() {
+            // Nothing was read there yet, though what is undecided may lie there: a commit was in doubt, and the group's
+            // offset was set back since.
+            cut.left.retain_mut(|part| {
+                part.1 = part.1.min(read);
+                part.0 < part.1
+            });
+            return;
+        }
+        let claim = |from, next| Claim {
+            from,
+            next,
+            directory: usize::MAX,
+        };
+        if let Some((offset, by)) = self.log.and_then(|log| log.committed) {
+            let kind = match by {
+                By::Directory(id) => ImbalanceKind::Elsewhere(id),
+                By::Reset => ImbalanceKind::Declared,
+                By::Program => ImbalanceKind::Program,
+            };
+            if offset > read {
+                cut.take(claim(read, offset.min(last)), kind);
+            }
+        }
+        if read < last {
+            cut.take(claim(read, last), ImbalanceKind::Unread);
+        }
     }
 
     /// Notes what the brokers say of `from..next`.
     pub fn rule(&mut self, from: i64, next: i64, ruling: Ruling) {
-        if from < next {
-            self.rulings.entry(ruling).or_default().push((from, next));
+        if from >= next {
+            return;
+        }
+        let rulings = self.rulings.entry(ruling).or_default();
+        match rulings.range_mut(..=from).next_back() {
+            Some((_, end)) if *end >= from => *end = next.max(*end),
+            _ => {
+                rulings.insert(from, next);
+            }
         }
     }
 
-    /// The parts of `from..next` of which the brokers say this.
-    fn ruled(&self, from: i64, next: i64, ruling: Ruling) -> impl Iterator<Item = (i64, i64)> {
-        let rulings = self.rulings.get(&ruling).into_iter().flatten();
-        let parts = rulings.map(move |of| (from.max(of.0), next.min(of.1)));
-        parts.filter(|(from, next)| from < next)
+    /// The parts of `from..next` of which the brokers say this, in order.
+    fn ruled(&self, from: i64, next: i64, ruling: Ruling) -> Vec<(i64, i64)> {
+        let rulings = self.rulings.get(&ruling).into_iter();
+        let before = rulings.flat_map(|rulings| rulings.range(..next).rev());
+        let parts = before.take_while(|(_, end)| **end > from);
+        let parts = parts.map(|(first, end)| (from.max(*first), next.min(*end)));
+        let mut parts: Vec<_> = parts.collect();
+        parts.reverse();
+        parts
     }
 
     /// What is left of a gap: what the brokers say has no record is none.
@@ -162,9 +257,10 @@ impl Account {
             next,
             directory: 0,
         };
-        let mut settled: Vec<Claim> = self.ruled(from, next, Ruling::Hole).map(claim).collect();
-        let gone: Vec<Claim> = self.ruled(from, next, Ruling::Gone).map(claim).collect();
-        settled.extend(&gone);
+        let holes = self.ruled(from, next, Ruling::Hole).into_iter();
+        let mut settled: Vec<Claim> = holes.map(claim).collect();
+        let gone = self.ruled(from, next, Ruling::Gone);
+        settled.extend(gone.iter().copied().map(claim));
         settled.sort_unstable();
         let imbalance = |(from, next), kind| Imbalance {
             from,
@@ -174,8 +270,33 @@ impl Account {
         };
         let gaps = without(from, next, &settled);
         let gaps = gaps.into_iter().map(|of| imbalance(of, ImbalanceKind::Gap));
-        let gone = gone.iter().map(|of| (of.from, of.next));
-        gaps.chain(gone.map(|of| imbalance(of, ImbalanceKind::Gone)))
+        gaps.chain(
+            gone.into_iter()
+                .map(|of| imbalance(of, ImbalanceKind::Gone)),
+        )
+        .collect()
+    }
+
+    /// What is left of a doubt: where the brokers say that there is no record, nobody can have read one.
+    fn ruled_doubt(&self, doubt: Imbalance) -> Vec<Imbalance> {
+        if !doubt.kind.is_asked() {
+            return vec![doubt];
+        }
+        let holes = self.ruled(doubt.from, doubt.next, Ruling::Hole).into_iter();
+        let holes: Vec<Claim> = holes
+            .map(|(from, next)| Claim {
+                from,
+                next,
+                directory: 0,
+            })
+            .collect();
+        let parts = without(doubt.from, doubt.next, &holes).into_iter();
+        parts
+            .map(|(from, next)| Imbalance {
+                from,
+                next,
+                ..doubt.clone()
+            })
             .collect()
     }
 
@@ -189,7 +310,7 @@ impl Account {
         holes
             .flat_map(|hole| {
                 kinds.into_iter().flat_map(move |(ruling, kind)| {
-                    let parts = self.ruled(hole.from, hole.next, ruling);
+                    let parts = self.ruled(hole.from, hole.next, ruling).into_iter();
                     parts.map(move |(from, next)| Imbalance {
                         from,
                         next,
@@ -204,11 +325,28 @@ impl Account {
     /// Offsets without a row of which the brokers can be asked, in order: holes, and gaps so far.
     pub(super) fn questions(&self, named: &BTreeSet<Uuid>) -> Vec<(i64, i64)> {
         let gaps = self.imbalances(named).into_iter();
-        let gaps = gaps.filter(|of| of.kind == ImbalanceKind::Gap);
+        let gaps = gaps.filter(|of| {
+            of.kind == ImbalanceKind::Gap || (of.kind.is_asked() && of.next - of.from <= FEW)
+        });
         let mut questions: Vec<(i64, i64)> = gaps.map(|of| (of.from, of.next)).collect();
         questions.extend(self.holes());
         questions.sort_unstable();
         questions
+    }
+}
+
+impl ImbalanceKind {
+    /// Whether it is nothing where the topic has no records.
+    const fn is_asked(self) -> bool {
+        matches!(self, Self::Program | Self::Untold | Self::Unread)
+    }
+}
+
+impl Absent {
+    /// A directory that may hold these offsets, and that was not looked into.
+    fn unnamed(&self, named: &BTreeSet<Uuid>) -> Option<Uuid> {
+        let mut ids = self.directories.iter();
+        ids.find(|id| !named.contains(id)).copied()
     }
 }
 
@@ -236,103 +374,4 @@ fn doubles(claims: &[Claim]) -> Vec<Imbalance> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::ledger::push;
-    use super::*;
-
-    proptest! {
-        /// Against counting each offset.
-        #[test]
-        fn gaps_and_doubles_are_what_counting_finds(claims in prop::collection::vec((0..3_usize, 0..20_i64, 1..6_i64), 1..8)) {
-            let mut account = Account::default();
-            for (directory, from, count) in &claims {
-                push(&mut account.held, *directory, *from, from + count);
-            }
-            let times = |offset: i64| claims.iter().filter(|(_, from, count)| (*from..from + count).contains(&offset)).count();
-            let (first, last) = account.range().unwrap();
-            let found = account.imbalances(&BTreeSet::new());
-            for offset in first..last {
-                let kind = |kind| found.iter().any(|i| i.kind == kind && (i.from..i.next).contains(&offset));
-                prop_assert_eq!(kind(ImbalanceKind::Gap), times(offset) == 0, "{}", offset);
-                prop_assert_eq!(kind(ImbalanceKind::Double), times(offset) > 1, "{}", offset);
-            }
-        }
-    }
-
-    #[test]
-    fn what_was_not_read_yet_is_no_gap_before_what_is_undecided() {
-        let mut account = Account::default();
-        push(&mut account.undecided, 0, 12, 13);
-        push(&mut account.undecided, 0, 15, 16);
-        let kinds = |account: &Account| -> Vec<_> {
-            let found = account.imbalances(&BTreeSet::new());
-            found.iter().map(|i| (i.kind, i.from, i.next)).collect()
-        };
-        let undecided = |from| (ImbalanceKind::Undecided, from, from + 1);
-        assert_eq!(kinds(&account), [undecided(12), undecided(15)]);
-        push(&mut account.held, 0, 0, 10);
-        assert_eq!(kinds(&account), [undecided(12), undecided(15)]);
-        push(&mut account.held, 0, 14, 20);
-        let gap = |from, next| (ImbalanceKind::Gap, from, next);
-        assert_eq!(kinds(&account), [undecided(12), gap(10, 12), gap(13, 14)]);
-    }
-
-    #[test]
-    fn brokers_decide_about_offsets_without_a_row() {
-        let mut account = Account::default();
-        push(&mut account.held, 0, 0, 10);
-        push(&mut account.holes, 0, 4, 8);
-        push(&mut account.held, 0, 20, 30);
-        assert_eq!(account.questions(&BTreeSet::new()), [(4, 8), (10, 20)]);
-        account.rule(4, 6, Ruling::Gone);
-        account.rule(6, 7, Ruling::Hole);
-        account.rule(7, 8, Ruling::Record);
-        account.rule(10, 15, Ruling::Hole);
-        account.rule(15, 17, Ruling::Gone);
-        account.rule(17, 20, Ruling::Record);
-        let mut found: Vec<_> = account
-            .imbalances(&BTreeSet::new())
-            .iter()
-            .map(|of| (of.from, of.next, of.kind))
-            .collect();
-        found.sort_unstable_by_key(|of| of.0);
-        assert_eq!(
-            found,
-            [
-                (4, 6, ImbalanceKind::Gone),
-                (7, 8, ImbalanceKind::Lost),
-                (15, 17, ImbalanceKind::Gone),
-                (17, 20, ImbalanceKind::Gap),
-            ]
-        );
-    }
-
-    #[test]
-    fn what_was_skipped_is_no_gap_and_what_is_undecided_may_be_elsewhere() {
-        let mut account = Account::default();
-        push(&mut account.held, 0, 0, 10);
-        push(&mut account.skipped, 0, 10, 15);
-        push(&mut account.held, 0, 15, 20);
-        push(&mut account.undecided, 1, 18, 22);
-        push(&mut account.held, 2, 25, 30);
-        let id = Uuid::from_u128(9);
-        let claim = Claim {
-            from: 23,
-            next: 25,
-            directory: 2,
-        };
-        account.elsewhere.push((claim, vec![id]));
-        let kinds = |named: &BTreeSet<Uuid>| -> Vec<_> {
-            let found = account.imbalances(named);
-            found.iter().map(|i| (i.kind, i.from, i.next)).collect()
-        };
-        let undecided = (ImbalanceKind::Undecided, 20, 22);
-        let elsewhere = (ImbalanceKind::Elsewhere(id), 23, 25);
-        let gap = |from, next| (ImbalanceKind::Gap, from, next);
-        assert_eq!(kinds(&BTreeSet::new()), [undecided, elsewhere, gap(22, 23)]);
-        assert_eq!(kinds(&BTreeSet::from([id])), [undecided, gap(22, 25)]);
-        assert_eq!(account.skipped(), [(10, 15)]);
-    }
-}
+mod tests;

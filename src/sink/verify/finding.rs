@@ -22,6 +22,8 @@ pub enum FindingKind {
     Longer(u64),
     /// A file cannot be read.
     Unreadable(String),
+    /// A file has the rows of this one, which is there in another form.
+    Beside(String),
 }
 
 impl From<Flaw> for FindingKind {
@@ -44,6 +46,7 @@ impl FindingKind {
             Self::Header => "header",
             Self::Longer(_) => "longer",
             Self::Unreadable(_) => "unreadable",
+            Self::Beside(_) => "beside",
         }
     }
 }
@@ -100,6 +103,10 @@ impl Finding {
                 format!("has {more} bytes that were not written by stockflow behind its last row")
             }
             FindingKind::Unreadable(error) => format!("cannot be read: {error}"),
+            FindingKind::Beside(other) => format!(
+                "stands beside {other}: whoever reads the directory finds its rows twice (after a kill the next start of \
+                 `stockflow consume` takes away the one that is too much)"
+            ),
         };
         let mut text = format!("{} {what}", path.display());
         if let (Some(partition), Some((first, last)), Some((from, to))) =

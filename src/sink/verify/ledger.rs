@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::super::index::{Batch, Replayed, Why};
+use super::super::index::{Batch, Gap, Reason, Replayed, Why};
+use super::super::metadata;
+use super::super::recover::Committed;
 
 /// A topic as a group has read it; a topic that was deleted and made again is another one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -41,6 +43,8 @@ pub struct Counts {
     pub holes: u64,
     /// Of the rows, those that were dead letters before.
     pub replayed: u64,
+    /// Rows and dead letters in files that are not there any more; they are in none of the other figures.
+    pub gone: u64,
 }
 
 impl Counts {
@@ -52,6 +56,7 @@ impl Counts {
         self.skipped += other.skipped;
         self.holes += other.holes;
         self.replayed += other.replayed;
+        self.gone += other.gone;
     }
 }
 
@@ -67,15 +72,45 @@ pub(super) struct Claim {
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     pub(super) held: Vec<Claim>,
-    pub(super) skipped: Vec<Claim>,
-    pub(super) elsewhere: Vec<(Claim, Vec<Uuid>)>,
+    pub(super) gaps: Vec<Absent>,
     pub(super) undecided: Vec<Claim>,
     pub(super) holes: Vec<Claim>,
     pub(super) replayed: Vec<Claim>,
-    /// What the brokers said of offsets without a row.
-    pub(super) rulings: BTreeMap<Ruling, Vec<(i64, i64)>>,
+    /// What the brokers said of offsets without a row: the first, and the one after the last.
+    pub(super) rulings: BTreeMap<Ruling, BTreeMap<i64, i64>>,
+    /// Where the group began, as far as a directory or a commit knows.
+    pub(super) begins: Option<i64>,
+    /// What the brokers said of the partition, where they were asked.
+    pub(super) log: Option<Log>,
     /// What there is of it.
     pub counts: Counts,
+}
+
+/// Offsets that a directory went past, the directories that may hold them, and why this one does not.
+#[derive(Clone, Debug)]
+pub(super) struct Absent {
+    pub(super) claim: Claim,
+    pub(super) directories: Vec<Uuid>,
+    pub(super) reason: Reason,
+}
+
+/// A partition as its brokers have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Log {
+    /// The first offset that is there.
+    pub(super) start: i64,
+    /// The last stable offset.
+    pub(super) end: i64,
+    /// What the group has committed, and whose commit that is.
+    pub(super) committed: Option<(i64, By)>,
+}
+
+/// Whose commit it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Directory(Uuid),
+    Reset,
+    Program,
 }
 
 /// What the brokers say of offsets without a row.
@@ -141,7 +176,7 @@ impl Ledger {
                 tombstones,
                 skipped,
                 holes: count,
-                replayed: 0,
+                ..Counts::default()
             });
             if !is_whole(batch, span.0, span.1, span.2) {
                 wrong = Some(span.0);
@@ -160,23 +195,64 @@ impl Ledger {
             }
         }
         for gap in &batch.gaps {
-            let account = self.accounts.entry((key.clone(), gap.0)).or_default();
-            if gap.3.is_empty() {
-                push(&mut account.skipped, directory, gap.1, gap.2);
-            } else {
-                let claim = Claim {
-                    from: gap.1,
-                    next: gap.2,
-                    directory,
-                };
-                account.elsewhere.push((claim, gap.3.clone()));
-            }
+            self.enter_gap(key, directory, gap);
         }
         for gap in &batch.undecided {
             let account = self.accounts.entry((key.clone(), gap.0)).or_default();
             push(&mut account.undecided, directory, gap.1, gap.2);
         }
         wrong
+    }
+
+    /// Enters offsets that a directory went past.
+    pub(super) fn enter_gap(&mut self, key: &TopicKey, directory: usize, gap: &Gap) {
+        let account = self.accounts.entry((key.clone(), gap.0)).or_default();
+        account.gaps.push(Absent {
+            claim: Claim {
+                from: gap.1,
+                next: gap.2,
+                directory,
+            },
+            directories: gap.3.clone(),
+            reason: gap.4,
+        });
+    }
+
+    /// Enters what the brokers say: the first offset of a partition and its last stable one, and what the group has
+    /// committed. The partition may be one that no directory knows.
+    pub fn enter_log(
+        &mut self,
+        key: &TopicKey,
+        partition: i32,
+        start: i64,
+        end: i64,
+        committed: &Committed,
+    ) {
+        let account = self.accounts.entry((key.clone(), partition)).or_default();
+        let text = &committed.metadata;
+        let ours = metadata::decode(text).map(|(author, _)| (author, true));
+        let before = || metadata::before_reset(text).map(|(author, _)| (author, false));
+        let author = ours.or_else(before);
+        // A commit for another topic of that name says nothing of this one.
+        let foreign = author.is_some_and(|(author, _)| {
+            author
+                .topic
+                .zip(key.topic_id)
+                .is_some_and(|(theirs, ours)| theirs != ours)
+        });
+        let by = match author {
+            Some((author, true)) => By::Directory(author.directory),
+            _ if metadata::is_reset(text) => By::Reset,
+            _ => By::Program,
+        };
+        account.log = Some(Log {
+            start,
+            end,
+            committed: committed
+                .offset
+                .map(|offset| (offset, by))
+                .filter(|_| !foreign),
+        });
     }
 }
 

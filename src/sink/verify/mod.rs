@@ -9,10 +9,11 @@ mod balance;
 mod files;
 mod finding;
 mod ledger;
+mod listing;
 mod packed;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use balance::{Imbalance, ImbalanceKind};
@@ -21,7 +22,7 @@ pub use finding::{Finding, FindingKind};
 pub use ledger::{Account, Counts, Ledger, Ruling, TopicKey};
 pub use report::{Report, Verdict as Outcome};
 
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint::{self, Checkpoint, FileState};
 use super::closed;
 use super::error::SinkError;
 use super::fs::{Disk, Fs};
@@ -68,6 +69,10 @@ pub struct Examination {
     pub findings: Vec<Finding>,
     /// Why something cannot be decided.
     pub doubts: Vec<String>,
+    /// What nobody looked at.
+    pub unseen: Vec<String>,
+    /// The topics that the directories are of.
+    pub topics: BTreeSet<TopicKey>,
     /// Batches that the group has to be asked about.
     pub pending: Vec<PendingBatch>,
     /// Files that were read.
@@ -175,11 +180,14 @@ impl Look<'_> {
             self.check(&mut files, &batch);
         }
         let damaged = self.finish(files, checkpoint.clean);
+        self.list(&checkpoint, &due)?;
         for name in damaged {
             if let Some(due) = due.get(&name) {
                 self.locate(&name, due, &path, checkpoint.index())?;
             }
         }
+        let topic = key(&checkpoint, &ids, checkpoint.identity);
+        self.into.topics.insert(topic.clone());
         if let Some(pending) = &checkpoint.pending {
             let partitions = pending
                 .partitions
@@ -189,7 +197,7 @@ impl Look<'_> {
                 .collect();
             self.into.pending.push(PendingBatch {
                 directory: self.number,
-                key: key(&checkpoint, &ids, checkpoint.identity),
+                key: topic,
                 partitions,
                 checkpoint: Box::new(checkpoint),
             });
@@ -208,10 +216,70 @@ impl Look<'_> {
         });
         // A file that is open again after a reset is in the list as it was before.
         let open = checkpoint.files().map(|(name, state)| {
-            let (state, packed) = (*state, None);
-            (name.clone(), Due { state, packed })
+            let mut state = *state;
+            if self.is_published(name, &state)? {
+                state.form = Form::Plain;
+            }
+            Ok((
+                name.clone(),
+                Due {
+                    state,
+                    packed: None,
+                },
+            ))
         });
-        Ok(closed.chain(open).collect())
+        closed.map(Ok).chain(open).collect()
+    }
+
+    /// Whether a file got its name, and the process was stopped before that was noted.
+    fn is_published(&self, name: &str, state: &FileState) -> Result<bool, SinkError> {
+        if !state.closing || state.form != Form::Hidden {
+            return Ok(false);
+        }
+        let is_there = |path: &Path| {
+            let len = self.fs.len(path).map_err(SinkError::io("read", path));
+            len.map(|len| len.is_some())
+        };
+        let hidden = self.directory.join(state.form.place(name));
+        Ok(!is_there(&hidden)? && is_there(&self.directory.join(name))?)
+    }
+
+    /// Looks for files that have names like ours and that the state does not know.
+    fn list(
+        &mut self,
+        checkpoint: &Checkpoint,
+        due: &BTreeMap<String, Due>,
+    ) -> Result<(), SinkError> {
+        let names = self.fs.list(self.directory);
+        let names = names.map_err(SinkError::io("list", self.directory))?;
+        let known = due.iter().map(|(name, due)| (name.clone(), due.state.form));
+        let surplus = listing::surplus(names, &known.collect(), &checkpoint.loose);
+        for (name, place) in surplus.beside {
+            self.into.findings.push(Finding {
+                kind: FindingKind::Beside(place),
+                directory: self.directory.to_owned(),
+                file: Some(name),
+                partition: None,
+                offsets: None,
+                bytes: None,
+                rows: 0,
+            });
+        }
+        if !surplus.loose.is_empty() {
+            self.doubt(&format!(
+                "{}: no batch says yet what is in there; they are written just now, or `stockflow consume` was killed, and its \
+                 next start takes them away",
+                listing::some(&surplus.loose)
+            ));
+        }
+        if !surplus.unknown.is_empty() {
+            self.doubt(&format!(
+                "{}: named like files of stockflow, and not in this directory's state; nobody knows whether rows are in there a \
+                 second time; move what does not belong here away",
+                listing::some(&surplus.unknown)
+            ));
+        }
+        Ok(())
     }
 
     fn check(&mut self, files: &mut Files<'_>, batch: &Batch) {
