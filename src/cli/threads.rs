@@ -10,6 +10,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::runtime::{Builder, Runtime};
 
 use super::Exit;
@@ -34,12 +35,17 @@ pub(super) fn runtime_of_one() -> io::Result<Runtime> {
     warm(Builder::new_current_thread().max_blocking_threads(1))
 }
 
-/// How a command ends for which the system has no threads.
+/// How a command ends that the system does not let begin.
 pub(super) fn missing(error: &io::Error) -> Exit {
-    tracing::error!(
-        "cannot start the threads that are needed, {BESIDE} and one more at least: {error}. The system allows this process or \
-         this user too few (ulimit -u, pids.max of a container), or too little memory for them (ulimit -v)"
-    );
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => tracing::error!(
+            "cannot start: {error}; this process may have too few files open (ulimit -n), 64 are enough"
+        ),
+        _ => tracing::error!(
+            "cannot start the threads that are needed, {BESIDE} and one more at least: {error}. The system allows this process \
+             or this user too few (ulimit -u, pids.max of a container), or too little memory for them (ulimit -v)"
+        ),
+    }
     Exit::Failed
 }
 

@@ -179,10 +179,12 @@ fn origin(error: &RecordsError) -> &'static str {
 fn advice(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::INCONSISTENT_GROUP_PROTOCOL => {
-            "; the members of a group need an assignor in common: see Kafka.PartitionAssignmentStrategy and the other members' partition.assignment.strategy, or take another Kafka.GroupId"
+            "; either the other members have no assignor in common with this one (see Kafka.PartitionAssignmentStrategy and their partition.assignment.strategy), or this is the name of a share group or a streams group, which take no other members: take another Kafka.GroupId (-g)"
         }
-        ErrorCode::UNSUPPORTED_VERSION | ErrorCode::GROUP_ID_NOT_FOUND => {
-            "; set Kafka.GroupProtocol to classic or auto"
+        ErrorCode::UNSUPPORTED_VERSION => "; set Kafka.GroupProtocol to classic or auto",
+        // A group that is not there is made; so one is, and of another type.
+        ErrorCode::GROUP_ID_NOT_FOUND => {
+            "; there is a group of this name that this protocol cannot join: take another Kafka.GroupId (-g) if it is a share group or a streams group, or set Kafka.GroupProtocol to classic or auto"
         }
         ErrorCode::INVALID_SESSION_TIMEOUT => "; change Kafka.SessionTimeoutMs",
         ErrorCode::FENCED_INSTANCE_ID => "; give each process a Kafka.GroupInstanceId of its own",

@@ -261,6 +261,13 @@ mod tests {
                 write_guarded(&mut out, text);
                 out
             });
+            let unquoted = |written: &Vec<u8>| {
+                let inner = written.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+                inner.map_or_else(|| written.clone(), |inner| {
+                    String::from_utf8(inner.to_vec()).unwrap().replace("\"\"", "\"").into_bytes()
+                })
+            };
+            let written = written.map(|written| unquoted(&written));
             for (text, written) in texts.iter().zip(&written) {
                 prop_assert!(!matches!(written.first(), Some(b'=' | b'+' | b'-' | b'@')));
                 match written.strip_suffix(b"=") {

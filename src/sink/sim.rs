@@ -1,5 +1,5 @@
-//! A file system in memory that stops the world at any step, tears writes, is full from some step on, and forgets at a
-//! loss of power what was not made durable.
+//! A file system in memory that stops the world at any step, tears writes, is full from some step on, fails to sync once, and
+//! forgets at a loss of power what was not made durable.
 //!
 //! Two kinds of ends: `kill -9` keeps everything that was written; a loss of power keeps what was synced, and of the
 //! rest any part. A changed name that was not made durable with its directory may be the old or the new one.
@@ -46,6 +46,16 @@ impl SimFs {
         self.world().room == Some(0)
     }
 
+    /// Lets the sync of a file after so many more fail, or none.
+    pub(super) fn fail_sync(&self, syncs: Option<u32>) {
+        let mut world = self.world();
+        (world.syncs, world.sync_failed) = (syncs, false);
+    }
+
+    pub(super) fn sync_failed(&self) -> bool {
+        self.world().sync_failed
+    }
+
     /// A new process, after a kill or a loss of power.
     pub(super) fn restart(&self, power_lost: bool) {
         let mut world = self.world();
@@ -71,10 +81,7 @@ impl SimFs {
     pub(super) fn put(&self, path: &Path, bytes: &[u8]) {
         let mut world = self.world();
         let file = world.files.len();
-        world.files.push(Contents {
-            now: bytes.to_vec(),
-            durable: bytes.to_vec(),
-        });
+        world.files.push(Contents::durable(bytes));
         world.names.insert(path.to_owned(), file);
         world.durable_names.insert(path.to_owned(), file);
     }
@@ -117,6 +124,7 @@ impl Fs for SimFs {
         };
         if matches!(fate, Fate::Happens) || matches!(fate, Fate::Ends(random) if random % 2 == 0) {
             world.files[file].now.clear();
+            world.files[file].touch(0..usize::MAX);
             world.names.insert(path.to_owned(), file);
         }
         world.alive()?;
@@ -248,7 +256,8 @@ impl FsFile for SimFile {
             Fate::Happens => bytes,
             Fate::Ends(random) => &bytes[..random as usize % (bytes.len() + 1)],
         };
-        let contents = &mut world.files[self.file].now;
+        let file = &mut world.files[self.file];
+        let contents = &mut file.now;
         let at = if self.append {
             contents.len() as u64
         } else {
@@ -257,6 +266,7 @@ impl FsFile for SimFile {
         let (at, end) = (at as usize, at as usize + bytes.len());
         contents.resize(contents.len().max(end), 0);
         contents[at..end].copy_from_slice(bytes);
+        file.touch(at..end);
         if full {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -278,6 +288,7 @@ impl FsFile for SimFile {
         let fate = world.change()?;
         if matches!(fate, Fate::Happens) || matches!(fate, Fate::Ends(random) if random % 2 == 0) {
             world.files[self.file].now.resize(len as usize, 0);
+            world.files[self.file].touch(len as usize..usize::MAX);
         }
         world.alive()
     }
@@ -289,8 +300,11 @@ impl FsFile for SimFile {
     fn sync(&mut self) -> io::Result<()> {
         let mut world = self.world()?;
         if let Fate::Happens = world.change()? {
-            let contents = &mut world.files[self.file];
-            contents.durable = contents.now.clone();
+            if !world.may_sync() {
+                world.files[self.file].fail_to_sync();
+                return Err(io::Error::other("the disk failed"));
+            }
+            world.files[self.file].sync();
         }
         world.alive()
     }

@@ -78,7 +78,7 @@ error_codes! {
     20 NOT_ENOUGH_REPLICAS_AFTER_APPEND Retry "written, but to fewer replicas than min.insync.replicas demands";
     21 INVALID_REQUIRED_ACKS None "acks is neither 0, 1 nor all";
     22 ILLEGAL_GENERATION None "the group has moved on to another generation";
-    23 INCONSISTENT_GROUP_PROTOCOL None "the other members of the group use another protocol or assignment strategy, or the name is that of a share or streams group: name another one (Kafka.GroupId, -g)";
+    23 INCONSISTENT_GROUP_PROTOCOL None "the other members of the group use another protocol or assignment strategy";
     24 INVALID_GROUP_ID None "not a legal group id";
     25 UNKNOWN_MEMBER_ID None "the group does not know this member (any more)";
     26 INVALID_SESSION_TIMEOUT None "the broker's group.min.session.timeout.ms and group.max.session.timeout.ms do not allow this SessionTimeoutMs";

@@ -1,6 +1,6 @@
 //! The disk of the simulation, and what becomes of it when power is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,10 @@ pub(super) struct World {
     pub(super) dead: bool,
     /// Writes that still have room, before the disk is full.
     pub(super) room: Option<u32>,
+    /// Syncs of files that still work, before one fails, once.
+    pub(super) syncs: Option<u32>,
+    /// Whether one has.
+    pub(super) sync_failed: bool,
     /// Handles of an earlier life are of no use.
     pub(super) life: u32,
     pub(super) random: u64,
@@ -25,6 +29,38 @@ pub(super) struct World {
 pub(super) struct Contents {
     pub(super) now: Vec<u8>,
     pub(super) durable: Vec<u8>,
+    /// Bytes that a sync which failed has left behind: the system takes them for written, and no later sync does it.
+    lost: BTreeSet<usize>,
+}
+
+impl Contents {
+    pub(super) fn durable(bytes: &[u8]) -> Self {
+        Self {
+            now: bytes.to_vec(),
+            durable: bytes.to_vec(),
+            lost: BTreeSet::new(),
+        }
+    }
+
+    /// Bytes are to be written again.
+    pub(super) fn touch(&mut self, range: std::ops::Range<usize>) {
+        self.lost.retain(|at| !range.contains(at));
+    }
+
+    pub(super) fn sync(&mut self) {
+        let before = std::mem::replace(&mut self.durable, self.now.clone());
+        for at in &self.lost {
+            if let Some(byte) = self.durable.get_mut(*at) {
+                *byte = before.get(*at).copied().unwrap_or_default();
+            }
+        }
+    }
+
+    pub(super) fn fail_to_sync(&mut self) {
+        let differs = |at: &usize| self.now.get(*at) != self.durable.get(*at);
+        let lost: Vec<usize> = (0..self.now.len()).filter(differs).collect();
+        self.lost.extend(lost);
+    }
 }
 
 /// What happens to a change: it happens, or the world ends before, within or after it.
@@ -70,6 +106,22 @@ impl World {
     pub(super) fn has_room(&mut self) -> bool {
         match &mut self.room {
             Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// Whether this sync works.
+    pub(super) fn may_sync(&mut self) -> bool {
+        match &mut self.syncs {
+            Some(0) => {
+                self.syncs = None;
+                self.sync_failed = true;
+                false
+            }
             Some(left) => {
                 *left -= 1;
                 true
@@ -136,10 +188,7 @@ impl World {
                     }
                 };
                 let left: Vec<u8> = (0..len).map(byte).collect();
-                self.files[at] = Contents {
-                    now: left.clone(),
-                    durable: left,
-                };
+                self.files[at] = Contents::durable(&left);
             }
         }
     }

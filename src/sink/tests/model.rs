@@ -247,3 +247,31 @@ fn a_length_that_a_start_goes_by_outlives_a_loss_of_power() {
         }
     }
 }
+
+/// A sync that fails leaves bytes behind that no later one writes: whoever goes on must write them again. Then power is
+/// lost, and everything that was told as durable is there.
+#[test]
+fn a_sync_that_fails_once_is_never_taken_for_done() {
+    for (seed, files) in (0_u32..).zip(Files::all().into_iter().chain([Files::PLAIN])) {
+        for syncs in (seed % 3..40).step_by(3) {
+            let mut world = World::new(u64::from(seed), Vec::new(), true, &files);
+            world.step(&Step::FailSync { syncs });
+            for partition in [0, 1, 0, 2, 1] {
+                world.step(&Step::Append {
+                    partition,
+                    count: 8,
+                });
+                world.step(&Step::Flush);
+                world.step(&Step::Commit {
+                    lands: 7,
+                    told: 7,
+                    late: 0,
+                });
+                world.step(&Step::Tend { minutes: 15 });
+                world.step(&Step::Pack { chunks: 99 });
+            }
+            world.step(&Step::Kill { power: true });
+            world.finish();
+        }
+    }
+}

@@ -149,6 +149,10 @@ pub(super) enum Step {
     Fill {
         writes: u32,
     },
+    /// A sync fails after so many more.
+    FailSync {
+        syncs: u32,
+    },
 }
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
@@ -168,5 +172,6 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Close),
         3 => (0..30_u32).prop_map(|changes| Step::Arm { changes }),
         2 => (1..30_u32).prop_map(|writes| Step::Fill { writes }),
+        2 => (0..20_u32).prop_map(|syncs| Step::FailSync { syncs }),
     ]
 }

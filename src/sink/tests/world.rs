@@ -137,13 +137,14 @@ impl World {
     }
 
     fn fail(&mut self, error: &SinkError) {
-        if self.fs.is_full() && !self.fs.is_dead() {
+        if (self.fs.is_full() || self.fs.sync_failed()) && !self.fs.is_dead() {
             // The process ends with that error; somebody makes room, and starts it again.
             if let Some(sink) = self.sink.take() {
                 sink.close().expect("what failed is given up");
             }
             self.packing = None;
             self.fs.fill(None);
+            self.fs.fail_sync(None);
             return;
         }
         assert!(self.fs.is_dead(), "{error}");
@@ -377,6 +378,7 @@ impl World {
             }
             Step::Arm { changes } => self.fs.arm(Some(changes)),
             Step::Fill { writes } => self.fs.fill(Some(writes)),
+            Step::FailSync { syncs } => self.fs.fail_sync(Some(syncs)),
         }
     }
 
@@ -384,6 +386,7 @@ impl World {
     pub(super) fn finish(mut self) {
         self.fs.arm(None);
         self.fs.fill(None);
+        self.fs.fail_sync(None);
         self.rearm.clear();
         if self.fs.is_dead() {
             self.end();
