@@ -403,7 +403,7 @@ impl Session<'_> {
 
     /// Commits that this directory has taken the partitions over, before the first of their rows: hosts that come back
     /// later can tell then whose rows are whose. What the group has taken away meanwhile is left out of `positions`.
-    async fn claim(
+    pub(super) async fn claim(
         &mut self,
         positions: &mut BTreeMap<i32, (i64, Option<i32>)>,
     ) -> Result<(), PipelineError> {

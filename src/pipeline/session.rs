@@ -167,6 +167,15 @@ impl Session<'_> {
             .with(move |sink| sink.start_at(partition, to))
             .await??;
         if to < from {
+            // Otherwise whoever comes next would be sent to the end again, past all that has come meanwhile.
+            self.writer
+                .with(move |sink| sink.is_committed_elsewhere(partition))
+                .await?;
+            let mut positions = [(partition, (to, None))].into();
+            self.claim(&mut positions).await?;
+            if positions.is_empty() {
+                return Ok(());
+            }
             self.held.fell_back(partition, to);
         } else {
             self.held.reached(partition, to);

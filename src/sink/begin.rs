@@ -70,9 +70,7 @@ impl Sink {
             StartRule::Reset => return Ok(Start::Reset),
             StartRule::Beyond(to) => {
                 // What is committed is to be put right, also where it is this directory's own claim.
-                if let Some(tenancy) = self.tenancies.get_mut(&partition) {
-                    tenancy.ours = false;
-                }
+                self.is_committed_elsewhere(partition);
                 if let Some(to) = to {
                     self.begin(partition, to);
                 }
@@ -171,10 +169,15 @@ impl Sink {
     pub fn begin_again(&mut self, partition: i32, offset: i64) -> Result<Superseded, SinkError> {
         let superseded = self.supersede(partition, offset)?;
         self.start_at(partition, offset)?;
+        self.is_committed_elsewhere(partition);
+        Ok(superseded)
+    }
+
+    /// Lets a partition be [claimed](Self::claim) again, because what is committed for it is no place to go on from.
+    pub fn is_committed_elsewhere(&mut self, partition: i32) {
         if let Some(tenancy) = self.tenancies.get_mut(&partition) {
             tenancy.ours = false;
         }
-        Ok(superseded)
     }
 
     /// What has to be committed, at the offset where the partition was begun and before the first of its rows is taken in,
