@@ -142,12 +142,12 @@ impl BadReason {
     /// The reason as a person reads it.
     pub(crate) const fn words(self) -> &'static str {
         match self {
-            Self::Malformed => "it has not the form of a bar",
+            Self::Malformed => "the form is not a bar's",
             Self::MissingField => "open, close or volume is not there",
             Self::Price => "the open or the close is no decimal number",
             Self::Volume => "the volume is no whole number",
             Self::Time => {
-                "the time is not YYYY-MM-DD HH:MM:SS or YYYY-MM-DD, as the series needs it, or does not exist in its zone; a spreadsheet may have rewritten it"
+                "the time is not written as 2025-11-06 15:59:00 (or 2025-11-06, for days), as a spreadsheet may have rewritten it, or does not exist in its zone"
             }
             Self::NotATrade => "it is no TradeEvent",
             Self::TooLong => "it is too long",

@@ -171,7 +171,7 @@ fn layouts() -> Vec<File> {
                 .replace("\"TradeId\"", "\"tradeId\"")
                 .replace("\"Symbol\"", "\"symbol\"")
                 .replace("\"Timestamp\"", "\"timestamp\""),
-            Comes::Named(0, "no TradeEvents"),
+            Comes::Named(0, "TradeEvents"),
         ),
         file("own.csv", rows(",", "\n", false), all()),
         file("own-all.csv", rows(",", "\n", true), all()),
@@ -369,7 +369,7 @@ fn bodies() -> Vec<File> {
                 .collect::<String>(),
             Comes::To(many("2025-")),
         ),
-        file("german.csv", german, Comes::Named(0, "bars are bad")),
+        file("german.csv", german, Comes::Named(0, "others are bad")),
         file("excel.csv", excel, Comes::Named(0, "spreadsheet")),
     ]
 }

@@ -140,7 +140,7 @@ pub fn parse(body: &mut [u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
             "neither JSON, CSV nor HTML, but binary data".to_owned(),
         )),
         Some(_) => Err(Refusal::Unusable(format!(
-            "neither JSON, CSV nor HTML: {:?}",
+            "neither JSON, HTML nor CSV with a known header: {:?}",
             redact_beginning(body, MAX_SHOWN_BYTES, ask.key)
         ))),
     }

@@ -31,7 +31,9 @@ pub(super) fn replay_objects(
         match values.next(&mut value)? {
             Found::End { open } => break open,
             Found::TooLong { line } => file.too_long(line),
-            Found::Other { line } => file.bad(line, &NotATrade::Json("no JSON object".to_owned())),
+            Found::Other { line } => {
+                file.bad(line, &NotATrade::Json("no whole JSON object".to_owned()))
+            }
             Found::Object { line, place } => match TradeEvent::from_json(&value, place) {
                 Ok(event) => file.batch.events.push(event),
                 Err(problem) => {
@@ -61,6 +63,12 @@ pub(super) fn replay_rows(
     mut number: u64,
     out: Out<'_>,
 ) -> Result<Result<(), Gone>, ReplayFault> {
+    if !header.has_ids() {
+        tracing::info!(
+            path,
+            "its rows have no TradeId and get one of their fields and lines; on a topic that has these trades already they are other events"
+        );
+    }
     let mut file = File::new(path, out);
     let mut line = Vec::new();
     next_line(&mut input, &mut line)?;

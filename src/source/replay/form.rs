@@ -30,7 +30,9 @@ pub(super) fn form(bytes: &[u8], last: bool) -> Option<Form> {
         return Some(Form::Foreign(what));
     }
     let last = last || bytes.len() >= MAX_LOOK_BYTES;
-    if memchr::memchr(0, bytes).is_some() {
+    // Further behind it is damage, and costs its own line.
+    let head = bytes.get(..MAGIC_BYTES).unwrap_or(bytes);
+    if memchr::memchr(0, head).is_some() {
         let told = last || bytes.len() >= MAGIC_BYTES;
         return told.then_some(Form::Foreign(BINARY));
     }

@@ -73,8 +73,7 @@ pub enum ReplayFault {
     Foreign(&'static str),
     /// A part of it is no event.
     #[error(
-        "what is on {} of its lines is no TradeEvent (the first is line {line}: {why}); only its other {events} events are replayed",
-        bad
+        "{bad} times it holds something that is no TradeEvent, first on line {line} ({why}); its {events} good events are replayed"
     )]
     NotAllEvents {
         /// How many parts.
@@ -99,7 +98,7 @@ pub enum ReplayFault {
     NoBars,
     /// More bars of it are bad than good.
     #[error(
-        "{bad} of its {} bars are bad (the first, {start:?}: {reason}); only {good} are replayed", bad + good
+        "only {good} of its {} bars are replayed, because the others are bad; of the first of these, {start:?}, {reason}", bad + good
     )]
     MostlyBad {
         /// How many are good.
@@ -118,7 +117,7 @@ pub enum ReplayFault {
     #[error("it holds no bars but a notice: {0}")]
     Notice(Notice),
     /// It is nothing that can be replayed.
-    #[error("it is no Alpha Vantage body and no TradeEvents: {0}")]
+    #[error("it cannot be read as an Alpha Vantage body, nor as TradeEvents: {0}")]
     Unusable(String),
     /// It breaks off, or something stands behind it.
     #[error("the body is broken ({why}); only the {bars} bars before the break are replayed")]

@@ -46,6 +46,11 @@ impl Header {
         })
     }
 
+    /// Whether its rows are the events that they were.
+    pub(super) fn has_ids(&self) -> bool {
+        self.trade_id.is_some()
+    }
+
     /// The event of a row; `None` where the row has not the header's columns.
     pub(super) fn event(&self, row: &[u8], line: u64) -> Option<Result<TradeEvent, NotATrade>> {
         let row = std::str::from_utf8(row).ok()?;
