@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Known,
+    Changed, Known,
     ask::{self, Bounds, Offsets},
     branch::{Log, Mark, Verdict, is_readable},
     ledger::Ledger,
@@ -128,8 +128,22 @@ impl Known {
         Ok(recognised)
     }
 
-    /// Reads back the last batch of what is known of each partition, within this time: by it the next start recognises the log.
-    /// Without one it reads more.
+    /// Looks whether the marks are where they were. Where one is not, or cannot be read now, it is to be looked at all of it.
+    pub(super) async fn recall(&mut self, ledger: &Ledger) -> Result<(), PipelineError> {
+        let marks = ledger.spans().iter();
+        let marks: Marks = marks
+            .filter_map(|(of, span)| Some((*of, span.mark?)))
+            .collect();
+        let at = marks.iter().map(|(of, mark)| (*of, mark.base)).collect();
+        let found = log::first_batches(&self.cluster, &self.topic, &at).await?;
+        if found.as_ref() != Some(&marks) {
+            self.changed = Some(Changed::Logs);
+        }
+        Ok(())
+    }
+
+    /// Reads back the last batch of what is known of each partition, within this time: by it the log is recognised. Without
+    /// one the next start reads more.
     pub(super) async fn mark(&mut self, ledger: &mut Ledger, within: Duration) {
         self.marked = Instant::now();
         let behind = |(of, span): (&i32, &Span)| {
@@ -143,7 +157,18 @@ impl Known {
         let starts = &self.bounds.starts;
         let read = log::last_batches(&self.cluster, &self.topic, starts, &before);
         match tokio::time::timeout(within, read).await {
-            Ok(Ok(marks)) => ledger.mark(&self.trusted(marks)),
+            Ok(Ok(log::Before { mut marks, ids })) => {
+                // Where another record has the place of one that was acknowledged, the log is another one.
+                let is_same = |of: &i32| {
+                    let acknowledged = ledger.last(*of);
+                    acknowledged.is_none_or(|id| ids.get(of) == Some(&id))
+                };
+                marks.retain(|of, _| is_same(of));
+                if !before.keys().all(is_same) {
+                    self.changed = Some(Changed::Logs);
+                }
+                ledger.mark(&self.trusted(marks));
+            }
             Ok(Err(error)) => tracing::debug!(%error, "the last batches cannot be read back"),
             Err(_) => tracing::debug!("the last batches were not read back in time"),
         }

@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Known, LookUp, SAVE_EVERY,
+    Changed, Known, LookUp,
     ask::{self, Offsets},
     failed,
     ledger::{Before, Ledger},
@@ -73,15 +73,12 @@ impl Known {
         ledger: &mut Ledger,
         since_ms: Option<i64>,
     ) -> Result<(), PipelineError> {
-        if self.doubtful {
+        if self.changed == Some(Changed::Logs) {
             self.check(ledger).await?;
             if !ledger.spans().is_empty() {
                 self.catch_up(ledger).await?;
             }
-            self.doubtful = false;
-        }
-        if self.marked.elapsed() > SAVE_EVERY {
-            self.mark(ledger, STALL).await;
+            self.changed = None;
         }
         self.extend(ledger, since_ms).await
     }

@@ -43,6 +43,8 @@ pub(super) struct Ledger {
     /// What others have kept of the same topic.
     others: Vec<Other>,
     recent: Recent,
+    /// What was acknowledged last where that is the end of what is known.
+    last: BTreeMap<i32, (i64, u128)>,
     /// Whether the manifest in memory says more than the one on disk.
     changed: bool,
     before: Before,
@@ -76,6 +78,7 @@ impl Ledger {
             runs: Vec::new(),
             others,
             recent: Recent::default(),
+            last: BTreeMap::new(),
             changed: false,
             before: Before::Unknown,
         };
@@ -215,9 +218,17 @@ impl Ledger {
             && span.next == offset
         {
             span.next += 1;
+            self.last.insert(partition, (offset, id));
             self.changed = true;
         }
         self.note(id, Place::new(partition, place.unwrap_or(i64::MAX)))
+    }
+
+    /// The id that was acknowledged last in a partition, if that is the end of what is known.
+    pub(super) fn last(&self, partition: i32) -> Option<u128> {
+        let (offset, id) = self.last.get(&partition)?;
+        let span = self.manifest.partitions.get(&partition)?;
+        (span.next - 1 == *offset).then_some(*id)
     }
 
     /// Notes by which batches the log is recognised.

@@ -21,7 +21,7 @@ use super::{
     place::Place,
 };
 use crate::{
-    consumer::{ConsumeError, Isolation, Reader},
+    consumer::{Chunk, ConsumeError, Isolation, Reader},
     event::read_trade,
     wire::{
         cluster::Cluster,
@@ -113,46 +113,68 @@ pub(super) async fn first_batches(
         .map(|(partition, offset)| (*partition, offset + 1))
         .collect();
     let mut found = Marks::new();
-    let whole = read_batches(cluster, topic, at, &to, |partition, mark| {
-        found.entry(partition).or_insert(mark);
+    let whole = read_batches(cluster, topic, at, &to, |chunk| {
+        if let Some(first) = chunk.batches().next() {
+            let mark = first.header().into();
+            found.entry(chunk.partition()).or_insert(mark);
+        }
     });
     Ok(whole.await?.then_some(found))
 }
 
-/// The last batch with records before each of these offsets, as far as it is near and can be read; the logs begin at `starts`.
+/// What lies before an offset.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    /// The last batch with records, as far as it is near.
+    pub(super) marks: Marks,
+    /// The TradeId of the last record, where it has one.
+    pub(super) ids: BTreeMap<i32, u128>,
+}
+
+/// What lies before each of these offsets, as far as it can be read; the logs begin at `starts`.
 pub(super) async fn last_batches(
     cluster: &Arc<Cluster>,
     topic: &Arc<str>,
     starts: &Offsets,
     before: &Offsets,
-) -> Result<Marks, PipelineError> {
+) -> Result<Before, PipelineError> {
     let from = before.iter().filter_map(|(partition, next)| {
         let start = starts.get(partition)?;
         Some((*partition, (next - LOOK_BACK).max(*start)))
     });
-    let mut found = Marks::new();
-    read_batches(
-        cluster,
-        topic,
-        &from.collect(),
-        before,
-        |partition, mark| {
-            if before.get(&partition).is_some_and(|next| mark.base < *next) {
-                found.insert(partition, mark);
+    let mut found = Before::default();
+    let mut scratch = Scratch::default();
+    read_batches(cluster, topic, &from.collect(), before, |chunk| {
+        let partition = chunk.partition();
+        let next = before.get(&partition).copied().unwrap_or_default();
+        let batches = chunk.batches().map(|batch| Mark::from(batch.header()));
+        let last = batches.filter(|mark| mark.base < next).last();
+        found.marks.extend(last.map(|mark| (partition, mark)));
+        // Where it cannot be read, there is no id.
+        let _ = chunk.each(&mut scratch, |entry| {
+            if let Entry::Record(record) = entry
+                && record.offset == next - 1
+                && let Some(id) = record.value.and_then(trade_id)
+            {
+                found.ids.insert(partition, id);
             }
-        },
-    )
+            match entry.offset() < next {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        });
+    })
     .await?;
     Ok(found)
 }
 
-/// Hands batches that have records to `each`; says whether all were read.
+/// Hands what has records to `each`; says whether all was read.
 async fn read_batches(
     cluster: &Arc<Cluster>,
     topic: &Arc<str>,
     from: &Offsets,
     to: &Offsets,
-    mut each: impl FnMut(i32, Mark),
+    mut each: impl FnMut(&Chunk),
 ) -> Result<bool, PipelineError> {
     let mut reader = Reader::start(cluster, topic, Isolation::ReadUncommitted, from, to);
     loop {
@@ -161,11 +183,7 @@ async fn read_batches(
             Err(_) => return Ok(false),
             Ok(chunk) => match chunk.map_err(not_learnt)? {
                 None => return Ok(true),
-                Some(chunk) => {
-                    for batch in chunk.batches() {
-                        each(chunk.partition(), batch.header().into());
-                    }
-                }
+                Some(chunk) => each(&chunk),
             },
         }
     }

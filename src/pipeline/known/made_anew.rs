@@ -3,52 +3,71 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Known, LookUp, ask, failed};
+use super::{Changed, Known, LookUp, SAVE_EVERY, ask, failed, ledger::Ledger, log::STALL};
 use crate::pipeline::PipelineError;
 
 /// How often it is looked at most whether the topic is still the same: a question to a broker.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Known {
-    /// Whether the topic, or the leader of a partition, is no longer the one that is known.
+    /// Whether the topic, or one of its logs, may no longer be the one that is known.
     pub(in crate::pipeline) async fn is_outdated(&mut self) -> bool {
-        let Some(ledger) = &self.ledger else {
+        let Some(mut ledger) = self.ledger.take() else {
             return false;
         };
+        if self.changed.is_none() {
+            self.look(&mut ledger).await;
+        }
+        self.ledger = Some(ledger);
+        self.changed.is_some()
+    }
+
+    async fn look(&mut self, ledger: &mut Ledger) {
         if self.looked.elapsed() < LOOK_EVERY {
-            return false;
+            return;
         }
         let described = self.cluster.refresh_topic(&self.topic).await;
         self.looked = Instant::now();
-        match described {
-            Ok(described) if ledger.is_of(described.id) => {
-                // Who does not look up anything believes nothing of what is on the logs.
-                self.doubtful |= self.look_up != LookUp::Nothing
-                    && ask::epochs(&described) != self.bounds.epochs;
-                self.doubtful
-            }
+        // Whoever publishes says that the topic is not there, or that nobody answers.
+        let Ok(described) = described else {
+            return;
+        };
+        if !ledger.is_of(described.id) {
             // No checksum covers that answer: two more that agree have the last word.
-            Ok(_) => {
-                let identity = ask::identity(&self.cluster, &self.topic).await;
-                self.made_anew = identity.is_ok_and(|(_, id)| !ledger.is_of(id));
-                self.made_anew
+            let identity = ask::identity(&self.cluster, &self.topic).await;
+            if identity.is_ok_and(|(_, id)| !ledger.is_of(id)) {
+                self.changed = Some(Changed::Topic);
             }
-            // Whoever publishes says that the topic is not there, or that nobody answers.
-            Err(_) => false,
+            return;
+        }
+        // Who does not look up anything believes nothing of what is on the logs.
+        if self.look_up == LookUp::Nothing {
+            return;
+        }
+        if ask::epochs(&described) != self.bounds.epochs {
+            self.changed = Some(Changed::Logs);
+        } else if self.marked.elapsed() > SAVE_EVERY {
+            // A disk that is put back brings its epochs with it.
+            if let Err(error) = self.recall(ledger).await {
+                tracing::debug!(%error, "what is known cannot be read back");
+            }
+            if self.changed.is_none() {
+                self.mark(ledger, STALL).await;
+            }
         }
     }
 
-    /// Begins anew with the topic that there is now, or looks at its logs again. Nothing may be on its way: where it went, to
-    /// this topic or to the one before, is found by reading this one.
+    /// Begins anew with the topic that there is now. Nothing may be on its way: where it went, to this topic or to the one before, is
+    /// found by reading this one. Where it is the logs that may have changed, they are read by the next look-up.
     pub(in crate::pipeline) fn begin_anew(&mut self) -> Result<(), PipelineError> {
-        if !std::mem::take(&mut self.made_anew) {
+        if self.changed != Some(Changed::Topic) {
             return Ok(());
         }
+        self.changed = None;
         tracing::warn!(
             topic = &*self.topic,
             "the topic was deleted and made anew: what was published before is published again when it is polled again"
         );
-        self.doubtful = false;
         self.offered.clear();
         if let Some(mut ledger) = self.ledger.take() {
             ledger.settle();

@@ -66,6 +66,15 @@ pub(super) enum LookUp {
     All,
 }
 
+/// What may be no longer what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changed {
+    /// The topic is another one under the same name.
+    Topic,
+    /// Its logs may be others.
+    Logs,
+}
+
 /// The TradeIds that are on the topic, or on their way there.
 pub(super) struct Known {
     cluster: Arc<Cluster>,
@@ -80,10 +89,8 @@ pub(super) struct Known {
     marked: Instant,
     /// What the brokers said when it was last looked whether the logs are those that are known.
     bounds: Bounds,
-    /// Whether that is to be looked at again.
-    doubtful: bool,
-    /// Whether the topic is another one under the same name.
-    made_anew: bool,
+    /// What is seen to be no longer what is known, until that is mended.
+    changed: Option<Changed>,
     /// When it was last looked whether the topic is still the one that is known.
     looked: Instant,
 }
@@ -106,8 +113,7 @@ impl Known {
             saved: Instant::now(),
             marked: Instant::now(),
             bounds: Bounds::default(),
-            doubtful: false,
-            made_anew: false,
+            changed: None,
             looked: Instant::now(),
         }
     }

@@ -84,13 +84,25 @@ impl Scene {
 
     /// A process that publishes what is not on the topic yet; says how much that was.
     async fn run(&self, state: &Path, look_up: LookUp, ids: Range<u32>, end: End) -> usize {
-        let producer = self.producer().await;
         let events: Vec<TradeEvent> = ids.map(event).collect();
         let mut known = Known::new(&self.cluster, &self.topic, state.into(), look_up);
         known.learn(&events, Utc::now()).await.unwrap();
+        let sent = self.offer(&mut known, &events).await;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        match end {
+            End::Orderly => known.close(true, deadline).await.unwrap(),
+            End::Killed { saved: false } => {}
+            End::Killed { saved: true } => known.ledger.as_mut().unwrap().save().unwrap(),
+        }
+        sent
+    }
+
+    /// Publishes what is not known; says how much that was.
+    async fn offer(&self, known: &mut Known, events: &[TradeEvent]) -> usize {
+        let producer = self.producer().await;
         let mut sent = vec![];
         let mut value = vec![];
-        for event in &events {
+        for event in events {
             if known.offer(&event.trade_id).unwrap() {
                 value.clear();
                 event.write_json(&mut value);
@@ -104,15 +116,8 @@ impl Scene {
         }
         producer.flush().await;
         for (id, delivery) in &sent {
-            known
-                .acknowledged(id, &delivery.wait().await.unwrap())
-                .unwrap();
-        }
-        let deadline = Instant::now() + Duration::from_secs(60);
-        match end {
-            End::Orderly => known.close(true, deadline).await.unwrap(),
-            End::Killed { saved: false } => {}
-            End::Killed { saved: true } => known.ledger.as_mut().unwrap().save().unwrap(),
+            let place = delivery.wait().await.unwrap();
+            known.acknowledged(id, &place).unwrap();
         }
         sent.len()
     }
@@ -201,6 +206,53 @@ async fn what_is_lost_is_published_again(seed: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_log_lost_is_published_again_and_nothing_else() {
     join_all((0..10).map(what_is_lost_is_published_again)).await;
+}
+
+/// No epoch says so here: what was read back or acknowledged last is not there any more.
+#[tokio::test]
+async fn a_log_that_loses_its_tail_under_a_process_is_noticed_when_it_looks() {
+    for (marked, publishes) in [(true, 0), (false, 100), (true, 100)] {
+        let scene = Scene::new().await;
+        let state = tempfile::tempdir().unwrap();
+        let foreign = tempfile::tempdir().unwrap();
+        scene
+            .run(state.path(), LookUp::All, 0..200, End::Orderly)
+            .await;
+        let state = state.path().to_owned();
+        let mut known = Known::new(&scene.cluster, &scene.topic, state, LookUp::All);
+        let all: Vec<TradeEvent> = (0..200 + publishes).map(event).collect();
+        known.learn(&all, Utc::now()).await.unwrap();
+        scene.offer(&mut known, &all).await;
+        let look = async |known: &mut Known| {
+            (known.looked, known.marked) = (long_ago(), long_ago());
+            known.is_outdated().await
+        };
+        if marked {
+            assert!(!look(&mut known).await);
+        }
+        let before = scene.read().await.len();
+        for partition in 0..PARTITIONS {
+            scene.logs.lose(&scene.topic, partition, 2);
+        }
+        let lost = before - scene.read().await.len();
+        scene
+            .run(foreign.path(), LookUp::All, 1_000..1_500, End::Orderly)
+            .await;
+        assert!(look(&mut known).await, "{marked} {publishes}");
+        known.begin_anew().unwrap();
+        known.learn(&all, Utc::now()).await.unwrap();
+        assert_eq!(
+            scene.offer(&mut known, &all).await,
+            lost,
+            "{marked} {publishes}"
+        );
+        assert!(!look(&mut known).await, "{marked} {publishes}");
+    }
+}
+
+/// Longer than between two looks.
+fn long_ago() -> Instant {
+    Instant::now() - SAVE_EVERY * 2
 }
 
 #[tokio::test]

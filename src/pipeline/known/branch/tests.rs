@@ -54,10 +54,10 @@ impl Model {
 
     /// As Kafka's leaders answer (LeaderEpochFileCache): from their cache, which retention cuts, too.
     fn epoch_end(&self, asked: i32) -> i64 {
-        let of_log = self.batches.iter().map(|batch| batch.mark);
+        let mut of_log = self.batches.iter().map(|batch| batch.mark);
         match of_log.clone().find(|mark| mark.epoch > asked) {
             Some(later) => later.base.max(self.start),
-            None if of_log.last().is_some_and(|last| last.epoch < asked) => -1,
+            None if of_log.next_back().is_some_and(|last| last.epoch < asked) => -1,
             None => self.end(),
         }
     }
