@@ -142,6 +142,7 @@ impl Session<'_> {
         if to < from {
             self.held.fell_back(partition, to);
         } else {
+            self.tally.lost(to.abs_diff(from));
             self.held.reached(partition, to);
         }
         Ok(())

@@ -45,3 +45,4 @@ mod truncation;
 mod unreadable;
 mod verify;
 mod verify_claims;
+mod verify_gaps;

@@ -210,8 +210,8 @@ async fn find_leaders(shared: &Shared) {
     }
 }
 
-/// Gives partitions whose position is not in the log another one: as `Kafka.AutoOffsetReset` says where retention has
-/// deleted what comes next; at the end where the log has become shorter (an unclean leader election).
+/// Gives partitions whose position is not in the log another one: the log's beginning where retention has deleted what
+/// comes next; at the end where the log has become shorter (an unclean leader election).
 async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
     let partitions: Vec<_> = lost.iter().map(|(partition, _)| *partition).collect();
     let list = |isolation, bound| {
@@ -221,21 +221,14 @@ async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
     let found = async {
         let first = list(Isolation::ReadUncommitted, Bound::Earliest).await?;
         let end = list(Isolation::ReadUncommitted, Bound::Latest).await?;
-        let latest = match shared.settings.reset {
-            Reset::Latest => list(shared.settings.isolation, Bound::Latest).await?,
-            Reset::Earliest | Reset::Fail => first.clone(),
-        };
-        Ok::<_, ConsumeError>((first, end, latest))
+        Ok::<_, ConsumeError>((first, end))
     };
     let topic = &shared.settings.topic;
     match found.await {
-        Ok((first, end, wanted)) => {
+        Ok((first, end)) => {
             for (partition, from) in lost {
-                let (Some(&first), Some(&end), Some(&wanted)) = (
-                    first.get(&partition),
-                    end.get(&partition),
-                    wanted.get(&partition),
-                ) else {
+                let (Some(&first), Some(&end)) = (first.get(&partition), end.get(&partition))
+                else {
                     continue;
                 };
                 let deleted = from < first;
@@ -251,20 +244,25 @@ async fn find_positions(shared: Arc<Shared>, lost: Vec<(i32, i64)>) {
                     continue;
                 }
                 let to = match from {
-                    _ if deleted => wanted,
+                    _ if deleted => first,
                     from if from > end => end,
                     // It was only behind what one replica had.
                     from => from,
                 };
                 if to != from {
-                    tracing::warn!(
-                        %topic, partition, from, to, first, end,
-                        "{}", if deleted {
-                            "retention has deleted the records from here on; going on where Kafka.AutoOffsetReset says"
-                        } else {
+                    if deleted {
+                        tracing::warn!(
+                            %topic, partition, from, to, end, lost = to - from,
+                            "retention has deleted the records from here on before they were read: {} offsets are lost; going \
+                             on at the first record that is there",
+                            to - from
+                        );
+                    } else {
+                        tracing::warn!(
+                            %topic, partition, from, to, first, end,
                             "the log ends before this offset: it was truncated (an unclean leader election?); going on at its end"
-                        }
-                    );
+                        );
+                    }
                     let moved = Fetched::Moved {
                         partition,
                         from,
