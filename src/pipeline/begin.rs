@@ -412,11 +412,10 @@ impl Session<'_> {
             .writer
             .with(move |sink| {
                 let claims = partitions.into_iter();
-                claims
-                    .filter_map(|partition| Some((partition, sink.claim(partition)?)))
-                    .collect::<Vec<_>>()
+                let claims = claims.map(|partition| Ok((partition, sink.claim(partition)?)));
+                claims.collect::<Result<Vec<_>, SinkError>>()
             })
-            .await?;
+            .await??;
         let mut offsets: Vec<Offset> = claims
             .into_iter()
             .filter_map(|(partition, metadata)| {
@@ -425,7 +424,7 @@ impl Session<'_> {
                     partition,
                     next_offset,
                     leader_epoch,
-                    metadata,
+                    metadata: metadata?,
                 })
             })
             .collect();

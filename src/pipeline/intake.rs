@@ -267,6 +267,7 @@ impl Session<'_> {
             skipped: total.skipped,
             reasons: total.reasons,
             committed: 0,
+            lost: 0,
             lag: Some(self.held.waiting.total()),
         });
         Ok((rest, unflushed, unreadable))

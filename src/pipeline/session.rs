@@ -178,6 +178,7 @@ impl Session<'_> {
             }
             self.held.fell_back(partition, to);
         } else {
+            self.tally.lost(to.abs_diff(from));
             self.held.reached(partition, to);
         }
         Ok(())

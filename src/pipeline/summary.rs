@@ -44,6 +44,8 @@ pub struct Written {
     pub tombstones: u64,
     /// Dead letters and records passed over, by reason.
     pub reasons: ReasonCounts,
+    /// Offsets that retention had deleted before they were read.
+    pub lost: u64,
     /// Records whose offsets are committed.
     pub committed: u64,
     /// Records that wait on the partitions that are read, once something was read of them.
@@ -103,6 +105,7 @@ impl Summary {
             object.insert("skipped_by_reason".into(), by_reason(&skipped));
             object.insert("tombstones".into(), written.tombstones.into());
             object.insert("committed".into(), written.committed.into());
+            object.insert("lost_to_retention".into(), written.lost.into());
         }
         if let Some(replayed) = self.replayed {
             let still = replayed.reasons.iter().map(|(_, count)| count);
@@ -154,6 +157,7 @@ impl Summary {
             );
             count(written.tombstones, "records without a value", false);
             count(written.committed, "committed", true);
+            count(written.lost, "lost to retention", false);
         }
         if let Some(replayed) = self.replayed {
             let still = replayed.reasons.iter().map(|(_, count)| count).sum();

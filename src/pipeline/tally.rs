@@ -30,6 +30,12 @@ impl<'p> Tally<'p> {
         });
     }
 
+    /// Counts offsets that are lost, whatever becomes of the rest.
+    pub(super) fn lost(&mut self, count: u64) {
+        self.settled.lost += count;
+        self.progress.send_modify(|done| done.lost += count);
+    }
+
     /// What was taken in so far.
     pub(super) fn so_far(&self) -> Written {
         *self.progress.borrow()
@@ -38,7 +44,12 @@ impl<'p> Tally<'p> {
     /// Notes that what was taken in up to then is durable and committed.
     pub(super) fn settle(&mut self, done: Written) {
         let committed = done.rows + done.dead_letters + done.tombstones + done.skipped;
-        self.settled = Written { committed, ..done };
+        let lost = self.settled.lost;
+        self.settled = Written {
+            committed,
+            lost,
+            ..done
+        };
         self.progress
             .send_modify(|progress| progress.committed = committed);
     }
@@ -70,6 +81,7 @@ mod tests {
         };
         tally.took(&more);
         let done = tally.so_far();
+        tally.lost(7);
         tally.took(&more);
         tally.settle(done);
         assert_eq!(
@@ -81,5 +93,6 @@ mod tests {
             (progress.borrow().rows, progress.borrow().committed),
             (3, 4)
         );
+        assert_eq!(progress.borrow().lost, 7, "that is certain");
     }
 }

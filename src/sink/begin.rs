@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::checkpoint::Position;
 use super::error::SinkError;
 use super::index::{Gap, Reason};
-use super::metadata::{self, Author, Chain};
+use super::metadata::{self, Author, Before, Chain};
 use super::recover::{self, Committed, Start, StartRule};
 use super::supersede::Superseded;
 use super::{Appended, Progress, Sink, Tenancy};
@@ -39,30 +39,28 @@ impl Sink {
     ) -> Result<Start, SinkError> {
         self.ready()?;
         self.settled(partition)?;
-        // A claim takes the place of the commit by which a later start could tell that the last batch counted.
-        if self.unsaved {
-            let saved = self.save();
-            self.guard(saved)?;
-        }
         self.is_no_copy(partition, committed)?;
         let holder = self.checkpoint.holder();
         // Carried on, whoever had the partition before.
         self.checkpoint.met = recover::met(holder, self.checkpoint.met, [committed]);
+        let before = holder.before(committed);
         let tenancy = Tenancy {
-            chain: Chain::carried_on(holder.directory, holder.text(committed)),
+            chain: Chain::carried_on(holder.directory, &before),
             ours: holder.is_ours(committed),
         };
-        self.tenancies.insert(partition, tenancy.clone());
+        self.tenancies.insert(partition, tenancy);
+        if let (Some(begins), Some(known)) = (
+            before.author().and_then(|author| author.from),
+            self.checkpoint.begins.get_mut(&partition),
+        ) {
+            *known = begins.min(*known);
+        }
         let begun = self
             .progress
             .get(&partition)
             .map(|progress| progress.position.next);
-        let held = self
-            .checkpoint
-            .durable(partition)
-            .map(|position| position.next);
         // A partition that was begun but of which nothing came yet is where it was begun.
-        let held = held.or(begun);
+        let held = self.checkpoint.reached(partition).or(begun);
         let topic = &self.checkpoint.topic;
         let beyond = log.and_then(|log| recover::beyond(holder, held, committed, log));
         let rule = beyond.unwrap_or_else(|| recover::start(holder, held, committed));
@@ -77,7 +75,12 @@ impl Sink {
                 return Ok(Start::Beyond(to));
             }
             StartRule::Backwards(to) => return Ok(Start::Backwards(to)),
-            StartRule::At(offset) => offset,
+            StartRule::At(offset) => {
+                if held.is_none() {
+                    self.began(partition, offset, &before);
+                }
+                offset
+            }
             StartRule::Forgotten(held) => {
                 tracing::warn!(
                     topic,
@@ -105,20 +108,53 @@ impl Sink {
                         "the group's offset was moved forwards by another program; the records between are not in this directory"
                     );
                 }
-                self.gaps.retain(|gap| gap.0 != partition);
-                let (by, reason) = match in_another_directory {
-                    true => (tenancy.chain.directories(), Reason::Untold),
-                    false if metadata::is_reset(&committed.metadata) => {
-                        (Vec::new(), Reason::Declared)
-                    }
-                    false => (Vec::new(), Reason::Program),
+                let directories = before.since(holder.directory);
+                let reason = match before {
+                    Before::Ours(..) => Reason::Untold,
+                    Before::Reset(_) | Before::Nobody => Reason::Declared,
+                    Before::Program => Reason::Program,
                 };
-                self.gaps.push(Gap(partition, held, offset, by, reason));
+                self.pass_by(Gap(partition, held, offset, directories, reason));
                 offset
             }
         };
         self.begin(partition, offset);
         Ok(Start::At(offset))
+    }
+
+    /// The directory's first start in a group that has read before: what it does not hold, and who may.
+    fn began(&mut self, partition: i32, offset: i64, before: &Before) {
+        let begins = before.author().and_then(|author| author.from);
+        let (reason, begins) = match before {
+            Before::Ours(..) | Before::Reset(Some(_)) if begins.is_none() => {
+                (Reason::Before, begins)
+            }
+            Before::Ours(..) => (Reason::Untold, begins),
+            // The group begins where somebody has set it.
+            Before::Nobody | Before::Reset(None) => (Reason::Declared, Some(offset)),
+            Before::Reset(Some(_)) => (Reason::Declared, begins),
+            Before::Program => (Reason::Program, None),
+        };
+        // Where it was set back to before its beginning, it begins there.
+        let begins = begins.map(|begins| begins.min(offset));
+        if let Some(begins) = begins {
+            self.checkpoint.begins.insert(partition, begins);
+            self.unsaved = true;
+        }
+        let from = begins.unwrap_or_default();
+        let directories = match before {
+            Before::Program => Vec::new(),
+            _ => before.since(self.checkpoint.directory),
+        };
+        if from < offset {
+            self.pass_by(Gap(partition, from, offset, directories, reason));
+        }
+    }
+
+    /// Notes offsets that the directory goes past.
+    fn pass_by(&mut self, gap: Gap) {
+        self.checkpoint.gaps.push((self.checkpoint.identity, gap));
+        self.unsaved = true;
     }
 
     /// How many partitions the topic had when the group met it: one of those that has no offset begins where
@@ -147,7 +183,7 @@ impl Sink {
         let is_first = self.checkpoint.met.is_none()
             && all
                 .values()
-                .all(|committed| holder.text(committed).is_none());
+                .all(|committed| holder.before(committed) == Before::Nobody);
         if is_first {
             self.checkpoint.met = Some(count);
             self.unsaved = true;
@@ -182,23 +218,40 @@ impl Sink {
 
     /// What has to be committed, at the offset where the partition was begun and before the first of its rows is taken in,
     /// so that others can tell later whose rows are whose; `None` where the last commit is this directory's already.
-    pub fn claim(&self, partition: i32) -> Option<String> {
-        let tenancy = self.tenancies.get(&partition)?;
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be written.
+    pub fn claim(&mut self, partition: i32) -> Result<Option<String>, SinkError> {
+        let Some(tenancy) = self
+            .tenancies
+            .get(&partition)
+            .filter(|tenancy| !tenancy.ours)
+        else {
+            return Ok(None);
+        };
         let author = Author {
             directory: self.checkpoint.directory,
             batch: self.checkpoint.next_batch,
             begun: true,
             topic: self.checkpoint.topic_id,
             met: self.checkpoint.met,
+            from: self.checkpoint.begins.get(&partition).copied(),
         };
-        (!tenancy.ours).then(|| metadata::encode(author, &tenancy.chain))
+        let claim = metadata::encode(author, &tenancy.chain);
+        // A claim takes the place of the commit by which a later start could tell that the last batch counted, and what lies
+        // between that and the beginning.
+        if self.unsaved {
+            let saved = self.save();
+            self.guard(saved)?;
+        }
+        Ok(Some(claim))
     }
 
     /// Whether the directory holds something of the partition from this offset on: [`supersede`](Self::supersede) moves
     /// it, before reading goes on there.
     pub fn holds_beyond(&self, partition: i32, offset: i64) -> bool {
-        let held = self.checkpoint.durable(partition);
-        held.is_some_and(|held| held.next > offset)
+        let held = self.checkpoint.reached(partition);
+        held.is_some_and(|held| held > offset)
     }
 
     /// The leader epoch of the record before `offset`, where the directory ends there and knows it (KIP-320).
@@ -216,23 +269,27 @@ impl Sink {
     pub fn start_at(&mut self, partition: i32, offset: i64) -> Result<(), SinkError> {
         self.ready()?;
         self.settled(partition)?;
-        let held = self
-            .checkpoint
-            .durable(partition)
-            .map(|position| position.next);
+        let begun = self.progress.get(&partition);
+        let begun = begun.map(|progress| progress.position.next);
+        let held = self.checkpoint.reached(partition).or(begun);
         match held.map(|held| (held, offset.cmp(&held))) {
-            Some((held, Ordering::Less)) => {
+            // What was begun without a row is begun elsewhere.
+            Some((held, Ordering::Less)) if self.holds_beyond(partition, offset) => {
                 return Err(SinkError::OutOfOrder(format!(
                     "partition {partition} is begun at {offset}, and the directory holds it up to {held}"
                 )));
             }
-            // What lies between is not on the topic any more.
+            // What lies between is not on the topic any more. Nobody commits anything now by which a later start could tell.
             Some((held, Ordering::Greater)) => {
-                self.gaps.retain(|gap| gap.0 != partition);
-                self.gaps
-                    .push(Gap(partition, held, offset, Vec::new(), Reason::Retention));
+                self.pass_by(Gap(partition, held, offset, Vec::new(), Reason::Retention));
+                let saved = self.save();
+                self.guard(saved)?;
             }
-            _ => {}
+            Some(_) => {}
+            None => {
+                self.checkpoint.begins.insert(partition, offset);
+                self.unsaved = true;
+            }
         }
         self.begin(partition, offset);
         Ok(())

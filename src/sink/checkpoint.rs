@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::error::SinkError;
 use super::fs::Fs;
+use super::index::Gap;
 use super::place::Form;
 use super::recover::{Committed, Holder};
 use super::sealed;
@@ -43,6 +44,13 @@ pub(super) struct Checkpoint {
     pub(super) made: BTreeMap<i32, u64>,
     pub(super) counting: State,
     pub(super) pending: Option<Pending>,
+    /// Where the group began each partition, as far as the directory knows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) begins: BTreeMap<i32, i64>,
+    /// Offsets that the directory went past and that no batch has named yet, each with the topic's identity. A claim takes
+    /// the place of the commit that tells why, so they are durable before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) gaps: Vec<(u32, Gap)>,
     /// Places, relative to the output directory, of files that are being made or taken away.
     #[serde(rename = "creating")]
     pub(super) loose: BTreeSet<String>,
@@ -180,6 +188,33 @@ impl Checkpoint {
         pending
             .map(|moved| moved.to)
             .or_else(|| self.counting.partitions.get(&partition).copied())
+    }
+
+    /// The position from which on the directory has nothing: behind what is durable, and behind what it went past.
+    pub(super) fn reached(&self, partition: i32) -> Option<i64> {
+        let durable = self.durable(partition).map(|position| position.next);
+        durable.max(self.gaps_of(partition).map(|gap| gap.2).max())
+    }
+
+    /// What it went past since the partition's last batch.
+    pub(super) fn gaps_of(&self, partition: i32) -> impl Iterator<Item = &Gap> {
+        let ours = self.gaps.iter().filter(|(of, _)| *of == self.identity);
+        ours.map(|(_, gap)| gap)
+            .filter(move |gap| gap.0 == partition)
+    }
+
+    /// Goes back: what it went past from `target` on is to be read.
+    pub(super) fn cut_gaps(&mut self, partition: i32, target: i64) {
+        let identity = self.identity;
+        self.gaps.retain_mut(|(of, gap)| {
+            if *of == identity && gap.0 == partition {
+                gap.2 = gap.2.min(target);
+            }
+            gap.1 < gap.2
+        });
+        if let Some(begins) = self.begins.get_mut(&partition) {
+            *begins = target.min(*begins);
+        }
     }
 
     /// The length of the index, with the pending batch's part.

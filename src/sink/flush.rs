@@ -99,6 +99,9 @@ impl Sink {
             index,
             counted: BTreeSet::new(),
         });
+        let identity = self.checkpoint.identity;
+        let gaps = &mut self.checkpoint.gaps;
+        gaps.retain(|(of, gap)| *of != identity || !moved.contains_key(&gap.0));
         self.checkpoint.next_batch = number + 1;
         let made = moved.keys().map(|partition| (*partition, number));
         self.checkpoint.made.extend(made);
@@ -118,7 +121,6 @@ impl Sink {
             progress.from = progress.position.next;
             progress.counts = Appended::default();
         }
-        self.gaps.retain(|gap| !moved.contains_key(&gap.0));
         self.passed.clear();
         let author = Author {
             directory: self.checkpoint.directory,
@@ -126,6 +128,7 @@ impl Sink {
             begun: false,
             topic: self.checkpoint.topic_id,
             met: self.checkpoint.met,
+            from: None,
         };
         let none = Chain::default();
         let offsets = moved.iter().map(|(partition, moved)| DurableOffset {
@@ -133,7 +136,10 @@ impl Sink {
             next: moved.to.next,
             leader_epoch: moved.to.epoch,
             metadata: metadata::encode(
-                author,
+                Author {
+                    from: self.checkpoint.begins.get(partition).copied(),
+                    ..author
+                },
                 self.tenancies
                     .get(partition)
                     .map_or(&none, |tenancy| &tenancy.chain),
@@ -210,11 +216,9 @@ impl Sink {
             files: outputs().map(|output| output.name.clone()).collect(),
             runs: index::runs(outputs().map(|output| output.runs.as_slice())),
             passed: self.passed.clone(),
-            gaps: self
-                .gaps
-                .iter()
-                .filter(|gap| moved.contains_key(&gap.0))
-                .cloned()
+            gaps: moved
+                .keys()
+                .flat_map(|partition| self.checkpoint.gaps_of(*partition).cloned())
                 .collect(),
             ..Batch::default()
         }

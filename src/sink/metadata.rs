@@ -1,8 +1,8 @@
 //! What a commit carries beside its offset, so that recovery can tell whose it is, on this host and on others:
 //!
 //! ```text
-//! stockflow/2 dir=UUID batch=N topic=UUID met=N owners=UUID/N,UUID/-,+
-//! stockflow/1 dir=UUID batch=N met=N owners=UUID/N,UUID/-,+
+//! stockflow/2 dir=UUID batch=N topic=UUID met=N from=N owners=UUID/N,UUID/-,+
+//! stockflow/1 dir=UUID batch=N met=N from=N owners=UUID/N,UUID/-,+
 //! ```
 //!
 //! - The first form is written where the brokers give topics an id, the second where they do not; both are read.
@@ -12,6 +12,8 @@
 //!   land on the one that was made anew, and means nothing there.
 //! - `met` is how many partitions the topic had when the group met it: those from there on appeared later, and are read
 //!   from their beginning. It is 0 for a topic that was recreated, and left out where it is not known.
+//! - `from` is the offset at which the group began the partition, left out where that is not known: `verify` speaks of what
+//!   lies from there on.
 //! - `owners` is the chain of directories that had the partition before, the latest first, each with the last of its
 //!   batches that counted (`-` for none). A host that comes back after others have gone on finds itself there, and knows
 //!   whether its pending batch counted. Each directory is in it once at most: who takes over again leaves the chain.
@@ -40,6 +42,8 @@ pub(super) struct Author {
     pub(super) topic: Option<Uuid>,
     /// How many partitions the topic had when the group met it, where that is known.
     pub(super) met: Option<i32>,
+    /// The offset at which the group began the partition, where that is known.
+    pub(super) from: Option<i64>,
 }
 
 impl Author {
@@ -73,23 +77,25 @@ impl Chain {
             .copied()
     }
 
-    /// Who had the partition before, the latest first; the nil id stands for those that are not known.
-    pub(super) fn directories(&self) -> Vec<Uuid> {
-        let known = self.owners.iter().map(|owner| owner.directory);
-        known.chain(self.shortened.then(Uuid::nil)).collect()
+    /// Whether nobody had the partition before, as far as is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.owners.is_empty() && !self.shortened
     }
 
-    /// The chain that `directory` has to carry on, after what was committed last; `None` there is no commit at all.
-    pub(super) fn carried_on(directory: Uuid, committed: Option<&str>) -> Self {
-        let Some(text) = committed else {
-            return Self::default();
-        };
-        let Some((author, mut chain)) = decode(text) else {
-            // Another program's commit: who was before it, nobody knows.
-            return Self {
-                owners: Vec::new(),
-                shortened: true,
-            };
+    /// The chain that `directory` has to carry on, after what was committed last.
+    pub(super) fn carried_on(directory: Uuid, before: &Before) -> Self {
+        let (author, mut chain) = match before {
+            Before::Nobody | Before::Reset(None) => return Self::default(),
+            // Who was before it, nobody knows.
+            Before::Program => {
+                return Self {
+                    owners: Vec::new(),
+                    shortened: true,
+                };
+            }
+            Before::Ours(author, chain) | Before::Reset(Some((author, chain))) => {
+                (*author, chain.clone())
+            }
         };
         chain
             .owners
@@ -102,6 +108,57 @@ impl Chain {
             chain.owners.insert(0, owner);
         }
         chain
+    }
+}
+
+/// What was committed last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing.
+    Nobody,
+    /// A directory's commit.
+    Ours(Author, Chain),
+    /// `stockflow group reset` has set the offset; what stood there before, where that was a directory's.
+    Reset(Option<(Author, Chain)>),
+    /// Another program's.
+    Program,
+}
+
+impl Before {
+    pub(super) fn read(text: &str) -> Self {
+        match decode(text) {
+            Some((author, chain)) => Self::Ours(author, chain),
+            None if is_reset(text) => Self::Reset(before_reset(text)),
+            None => Self::Program,
+        }
+    }
+
+    /// The last directory that committed.
+    pub(super) fn author(&self) -> Option<Author> {
+        match self {
+            Self::Ours(author, _) | Self::Reset(Some((author, _))) => Some(*author),
+            Self::Nobody | Self::Reset(None) | Self::Program => None,
+        }
+    }
+
+    /// Who has had the partition since `directory` had it, the latest first; the nil id stands for those that are not known.
+    pub(super) fn since(&self, directory: Uuid) -> Vec<Uuid> {
+        let (Self::Ours(author, chain) | Self::Reset(Some((author, chain)))) = self else {
+            return Vec::new();
+        };
+        // In its own claim it stands in front of those that had the partition before it took it over.
+        let claimed = author.directory == directory && author.begun;
+        if author.directory == directory && !claimed {
+            return Vec::new();
+        }
+        let ids = chain.owners.iter().map(|owner| owner.directory);
+        let known: Vec<Uuid> = (!claimed)
+            .then_some(author.directory)
+            .into_iter()
+            .chain(ids.take_while(|id| *id != directory))
+            .collect();
+        let unknown = chain.shortened && chain.find(directory).is_none();
+        known.into_iter().chain(unknown.then(Uuid::nil)).collect()
     }
 }
 
@@ -120,6 +177,10 @@ pub(super) fn encode(author: Author, chain: &Chain) -> String {
     if let Some(met) = author.met {
         text.push_str(" met=");
         text.push_str(&met.to_string());
+    }
+    if let Some(from) = author.from {
+        text.push_str(" from=");
+        text.push_str(&from.to_string());
     }
     let (mut list, mut shortened) = (String::new(), chain.shortened);
     for owner in &chain.owners {
@@ -170,12 +231,20 @@ pub(super) fn decode(text: &str) -> Option<(Author, Chain)> {
         }
         None => None,
     };
+    let from = match next.and_then(|word| word.strip_prefix("from=")) {
+        Some(from) => {
+            next = words.next();
+            Some(from.parse().ok().filter(|from| *from >= 0)?)
+        }
+        None => None,
+    };
     let author = Author {
         directory,
         batch,
         begun,
         topic,
         met,
+        from,
     };
     let mut chain = Chain::default();
     if let Some(list) = next {
@@ -234,6 +303,7 @@ mod tests {
             begun,
             topic: None,
             met: None,
+            from: None,
         }
     }
 
@@ -256,6 +326,8 @@ mod tests {
             "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 owners=x",
             "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 met=-1",
             "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 met=1 met=1",
+            "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 from=-1",
+            "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 from=1 met=1",
             "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=1 owners=+ more",
         ] {
             assert_eq!(decode(foreign), None);
@@ -267,14 +339,15 @@ mod tests {
         let ours = Author {
             topic: Some(Uuid::from_u128(9)),
             met: Some(4),
+            from: Some(12),
             ..author(7, 3, true)
         };
-        let chain = Chain::carried_on(Uuid::from_u128(7), Some("another program's"));
+        let chain = Chain::carried_on(Uuid::from_u128(7), &Before::Program);
         let text = encode(ours, &chain);
         assert_eq!(
             text,
             "stockflow/2 dir=00000000-0000-0000-0000-000000000007 begun=3 \
-             topic=00000000-0000-0000-0000-000000000009 met=4 owners=+"
+             topic=00000000-0000-0000-0000-000000000009 met=4 from=12 owners=+"
         );
         assert_eq!(decode(&text), Some((ours, chain)));
     }
@@ -283,9 +356,9 @@ mod tests {
     fn a_host_that_comes_back_finds_itself() {
         let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
         let first = encode(author(1, 5, false), &Chain::default());
-        let chain = Chain::carried_on(b, Some(&first));
+        let chain = Chain::carried_on(b, &Before::read(&first));
         let taken = encode(author(2, 0, true), &chain);
-        let chain = Chain::carried_on(c, Some(&taken));
+        let chain = Chain::carried_on(c, &Before::read(&taken));
         assert_eq!(
             chain.find(a),
             Some(Owner {
@@ -301,21 +374,21 @@ mod tests {
             })
         );
         let third = encode(author(3, 9, false), &chain);
-        let chain = Chain::carried_on(a, Some(&third));
+        let chain = Chain::carried_on(a, &Before::read(&third));
         assert_eq!(chain.find(a), None, "who takes over again leaves the chain");
         assert!(chain.find(b).is_some() && chain.find(c).is_some() && !chain.shortened);
-        assert!(Chain::carried_on(a, Some("another program's")).shortened);
-        assert!(!Chain::carried_on(a, None).shortened);
+        assert!(Chain::carried_on(a, &Before::read("another program's")).shortened);
+        assert!(!Chain::carried_on(a, &Before::Nobody).shortened);
     }
 
     proptest! {
         #[test]
-        fn texts_come_back_and_fit(batch: u64, begun: bool, topic in any::<Option<u128>>(), met in prop::option::of(0..i32::MAX), owners in prop::collection::vec((any::<u128>(), any::<Option<u64>>()), 0..200), cut: bool) {
+        fn texts_come_back_and_fit(batch: u64, begun: bool, topic in any::<Option<u128>>(), met in prop::option::of(0..i32::MAX), from in prop::option::of(0..i64::MAX), owners in prop::collection::vec((any::<u128>(), any::<Option<u64>>()), 0..200), cut: bool) {
             let chain = Chain {
                 owners: owners.iter().map(|(directory, batch)| Owner { directory: Uuid::from_u128(*directory), batch: *batch }).collect(),
                 shortened: cut,
             };
-            let author = Author { topic: topic.map(Uuid::from_u128), met, ..author(9, batch, begun) };
+            let author = Author { topic: topic.map(Uuid::from_u128), met, from, ..author(9, batch, begun) };
             let text = encode(author, &chain);
             prop_assert!(text.len() <= MOST_BYTES);
             let (back, read) = decode(&text).expect("ours");

@@ -77,7 +77,7 @@ use complaints::Complaints;
 pub use error::SinkError;
 pub use flush::{DurableBatch, DurableOffset};
 use fs::{Fs, FsFile};
-use index::{Gap, Passed};
+use index::Passed;
 pub use letters::{DeadLetter, DeadLetters, LetterError};
 use metadata::Chain;
 pub use metadata::shortened;
@@ -127,8 +127,6 @@ pub struct Sink {
     /// The list of closed files.
     closed: Option<Box<dyn FsFile>>,
     progress: BTreeMap<i32, Progress>,
-    /// Jumps that the next batch records.
-    gaps: Vec<Gap>,
     /// Who had the partitions before.
     tenancies: BTreeMap<i32, Tenancy>,
     /// Offsets without a line since the last batch.

@@ -105,7 +105,6 @@ impl Sink {
             former,
             index: None,
             progress: BTreeMap::new(),
-            gaps: Vec::new(),
             tenancies: BTreeMap::new(),
             passed: Vec::new(),
             complaints: Complaints::default(),
@@ -203,6 +202,8 @@ fn load(
         made: BTreeMap::new(),
         counting: State::default(),
         pending: None,
+        begins: BTreeMap::new(),
+        gaps: Vec::new(),
         loose: BTreeSet::new(),
         clean: false,
         disturbed: BTreeMap::new(),
@@ -247,6 +248,7 @@ fn bind(
             checkpoint.settle();
             checkpoint.counting.partitions.clear();
             checkpoint.made.clear();
+            checkpoint.begins.clear();
             checkpoint.identity = checkpoint.identity.saturating_add(1);
             checkpoint.born = checkpoint.next_batch;
             // All of its partitions appeared after the group had begun.

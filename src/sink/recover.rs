@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::checkpoint::{Checkpoint, FileState, Moved, Pending, Position, State};
 use super::index::{Batch, Gap, Reason, Run};
-use super::metadata::{self, Author, Chain};
+use super::metadata::{self, Author, Before, Chain};
 
 /// What OffsetFetch said of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,9 +79,15 @@ impl Holder {
         note.is_some_and(|(author, _)| author.directory == self.directory)
     }
 
-    /// The text of the last commit for this topic.
-    pub(super) fn text<'c>(&self, committed: &'c Committed) -> Option<&'c str> {
-        self.read(committed).map(|_| committed.metadata.as_str())
+    /// What was committed last for this topic.
+    pub(super) fn before(&self, committed: &Committed) -> Before {
+        if self.read(committed).is_none() {
+            return Before::Nobody;
+        }
+        match Before::read(&committed.metadata) {
+            Before::Reset(Some((author, _))) if self.is_elsewhere(&author) => Before::Reset(None),
+            before => before,
+        }
     }
 
     /// The number of a batch that was committed in this directory's name, and that it never made: `made` counts the
@@ -125,7 +131,7 @@ pub(super) fn begun_amiss(
     let (author, chain) = holder.read(committed)?.1?;
     let amiss = (met..author.met?).contains(&partition);
     let ours = author.begun || author.directory == holder.directory;
-    amiss.then(|| ours && chain.directories().is_empty())
+    amiss.then(|| ours && chain.is_empty())
 }
 
 /// Judges the pending batch on each of its partitions; on a partition whose committed offset is missing: that partition.
@@ -190,6 +196,8 @@ pub(super) struct Plan {
     pub(super) remove: BTreeSet<String>,
     /// Rows to be set aside: file, partition, bytes.
     pub(super) aside: Vec<(String, i32, Range<u64>)>,
+    /// Offsets that the directory went past before rows that do not count.
+    pub(super) gaps: Vec<Gap>,
     /// What remains of the pending batch, with its runs where they will be.
     pub(super) batch: Option<Batch>,
     /// The partitions' positions from now on.
@@ -259,7 +267,8 @@ pub(super) fn plan(
         let mut remains = batch.clone();
         remains.runs = kept_runs;
         remains.partitions.retain(|span| !lost(span.0));
-        remains.gaps.retain(|gap| !lost(gap.0));
+        let gaps = std::mem::take(&mut remains.gaps).into_iter();
+        (plan.gaps, remains.gaps) = gaps.partition(|gap| lost(gap.0));
         remains.passed.retain(|passed| !lost(passed.0));
         let undecided = |partition: i32| verdicts.get(&partition) == Some(&Verdict::Undecided);
         let undecided = pending.partitions.iter().filter(|(p, _)| undecided(**p));
@@ -371,7 +380,7 @@ pub(super) fn beyond(
 ) -> Option<StartRule> {
     let (offset, note) = holder.read(committed)?;
     let was_read = note.is_some_and(|(author, chain)| {
-        author.directory != holder.directory || !author.begun || !chain.directories().is_empty()
+        author.directory != holder.directory || !author.begun || !chain.is_empty()
     });
     let holds_more = held.is_some_and(|held| held > end);
     if offset <= end || was_read || holds_more {

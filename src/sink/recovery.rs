@@ -77,6 +77,9 @@ impl Sink {
             index: work.index,
             closed: checkpoint.counting.closed,
         };
+        let identity = checkpoint.identity;
+        let again = plan.gaps.iter().map(|gap| (identity, gap.clone()));
+        checkpoint.gaps.extend(again);
         checkpoint.pending = None;
         checkpoint.loose.clear();
         checkpoint.disturbed.clear();
@@ -87,15 +90,9 @@ impl Sink {
                 next: progress.from,
                 epoch: None,
             };
-            if !self.gaps.iter().any(|gap| gap.0 == partition) {
-                checkpoint
-                    .counting
-                    .partitions
-                    .entry(partition)
-                    .or_insert(begun);
-            }
+            let partitions = &mut checkpoint.counting.partitions;
+            partitions.entry(partition).or_insert(begun);
         }
-        self.gaps.clear();
         self.passed.clear();
 
         if !work.steps.is_empty() || self.unsaved || checkpoint != self.checkpoint {

@@ -55,7 +55,9 @@ impl Sink {
         if held.is_none_or(|held| held.next <= target) {
             // It may have been begun further on, with nothing read yet.
             self.progress.remove(&partition);
-            self.gaps.retain(|gap| gap.0 != partition);
+            self.checkpoint.cut_gaps(partition, target);
+            let saved = self.save();
+            self.guard(saved)?;
             return Ok(Superseded {
                 rows: 0,
                 files: 0,
@@ -138,6 +140,7 @@ impl Sink {
             append: bytes.len() as u64,
         });
         checkpoint.counting.index = tail.cut + bytes.len() as u64;
+        checkpoint.cut_gaps(partition, target);
         checkpoint.counting.partitions.insert(
             partition,
             Position {
@@ -166,7 +169,6 @@ impl Sink {
         self.index = None;
         self.closed = None;
         self.progress.remove(&partition);
-        self.gaps.retain(|gap| gap.0 != partition);
         redo.write(&*self.fs, &self.state_directory)?;
         redo.apply(&*self.fs, &self.directory, &self.state_directory)?;
         self.checkpoint = redo.checkpoint;

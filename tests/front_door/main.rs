@@ -52,3 +52,4 @@ mod truncation;
 mod unreadable;
 mod verify;
 mod verify_claims;
+mod verify_gaps;

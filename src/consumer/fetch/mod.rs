@@ -237,14 +237,19 @@ async fn find_positions(shared: Arc<Shared>, (partition, from): (i32, i64)) {
                 from => from,
             };
             if to != from {
-                tracing::warn!(
-                    %topic, partition, from, to, first, end,
-                    "{}", if deleted {
-                        "retention has deleted the records from here on; going on at the log's start"
-                    } else {
+                if deleted {
+                    tracing::warn!(
+                        %topic, partition, from, to, end, lost = to - from,
+                        "retention has deleted the records from here on before they were read: {} offsets are lost; going on \
+                         at the log's start",
+                        to - from
+                    );
+                } else {
+                    tracing::warn!(
+                        %topic, partition, from, to, first, end,
                         "the log ends before this offset: it was truncated (an unclean leader election?); going on at its end"
-                    }
-                );
+                    );
+                }
                 let moved = Fetched::Moved {
                     partition,
                     from,

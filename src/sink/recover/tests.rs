@@ -134,7 +134,7 @@ fn an_offset_of_another_topic_of_that_name_is_none() {
             Verdict::Abandoned
         );
         assert!(!holder().is_ours(&of_the_old));
-        assert_eq!(holder().text(&of_the_old), None);
+        assert_eq!(holder().before(&of_the_old), Before::Nobody);
         assert_eq!(holder().copied(0, 0, &of_the_old), None);
     }
     // Where a commit or the directory names no topic, the batch's number says what it can.

@@ -298,7 +298,7 @@ fn a_claim_that_no_row_followed_is_where_reading_goes_on() {
     let other = "stockflow/1 dir=00000000-0000-0000-0000-000000000009 batch=4";
     let start = sink.start_position(0, &committed(9, other)).unwrap();
     assert_eq!(start, Start::At(9));
-    let claim = sink.claim(0).unwrap();
+    let claim = sink.claim(0).unwrap().unwrap();
     drop(sink);
     // Killed before the first row: what the other directory holds is not read again.
     let mut sink = open(settings(directory.path())).unwrap();

@@ -204,6 +204,12 @@ impl Ledger {
         wrong
     }
 
+    /// Enters where the group began a partition.
+    pub(super) fn begins(&mut self, key: &TopicKey, partition: i32, begins: i64) {
+        let account = self.accounts.entry((key.clone(), partition)).or_default();
+        account.begins = Some(account.begins.map_or(begins, |known| known.min(begins)));
+    }
+
     /// Enters offsets that a directory went past.
     pub(super) fn enter_gap(&mut self, key: &TopicKey, directory: usize, gap: &Gap) {
         let account = self.accounts.entry((key.clone(), gap.0)).or_default();
@@ -245,6 +251,12 @@ impl Ledger {
             _ if metadata::is_reset(text) => By::Reset,
             _ => By::Program,
         };
+        if let Some(begins) = author
+            .filter(|_| !foreign)
+            .and_then(|(author, _)| author.from)
+        {
+            account.begins = Some(account.begins.map_or(begins, |known| known.min(begins)));
+        }
         account.log = Some(Log {
             start,
             end,

@@ -188,6 +188,13 @@ impl Look<'_> {
         }
         let topic = key(&checkpoint, &ids, checkpoint.identity);
         self.into.topics.insert(topic.clone());
+        for (identity, gap) in &checkpoint.gaps {
+            let key = key(&checkpoint, &ids, *identity);
+            self.into.ledger.enter_gap(&key, self.number, gap);
+        }
+        for (partition, begins) in &checkpoint.begins {
+            self.into.ledger.begins(&topic, *partition, *begins);
+        }
         if let Some(pending) = &checkpoint.pending {
             let partitions = pending
                 .partitions
