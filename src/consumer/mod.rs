@@ -22,6 +22,7 @@
 //!
 //! Trouble that passes is retried for ever with growing pauses, and told once when it begins and once when it is over.
 
+pub mod agreed;
 mod assignor;
 mod chunk;
 mod coordinator;

@@ -1,14 +1,13 @@
 //! Where the partitions begin that the group has given this member, and the claim of them before the first row.
 //!
-//! What is decided here cannot be undone, so each answer that it rests on is asked for twice ([`super::agreed`]): what the
-//! group has committed, where the log begins and ends.
+//! What is decided here cannot be undone, so all that it rests on is asked for twice ([`consumer::agreed`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use super::{PipelineError, agreed, commits::Committed, consume::as_sink, session::Session};
+use super::{PipelineError, commits::Committed, consume::as_sink, session::Session};
 use crate::{
     config::AutoOffsetReset,
     consumer::{self, Bound, Offset},
@@ -29,7 +28,7 @@ impl Session<'_> {
     pub(super) async fn begin(&mut self, given: &[i32]) -> Result<(), PipelineError> {
         self.is_same_topic().await?;
         let kafka = &self.config.kafka;
-        let committed = agreed::twice(|| self.consumer.committed(given)).await?;
+        let committed = self.consumer.committed(given).await?;
         if self.from.take().is_some()
             && committed
                 .values()
@@ -162,7 +161,11 @@ impl Session<'_> {
         let without: Vec<i32> = without.map(|(partition, _)| *partition).collect();
         let begun = match without.is_empty() {
             true => BTreeMap::new(),
-            false => self.bounds(&without, bound_of(reset)).await?,
+            false => {
+                self.consumer
+                    .list_offsets(&without, bound_of(reset))
+                    .await?
+            }
         };
         let mut positions = self.start_at(begun).await?;
         for (partition, to) in misled {
@@ -198,15 +201,6 @@ impl Session<'_> {
         Ok(positions)
     }
 
-    /// Where partitions begin or end, as more than one answer says.
-    pub(super) async fn bounds(
-        &self,
-        partitions: &[i32],
-        bound: Bound,
-    ) -> Result<BTreeMap<i32, i64>, PipelineError> {
-        Ok(agreed::offsets(|| self.consumer.list_offsets(partitions, bound)).await?)
-    }
-
     /// Where partitions begin of which neither the group nor the directory has an offset: those that the group met at its
     /// very first start where `Kafka.AutoOffsetReset` says, and those that appeared since at their beginning.
     async fn begin_fresh(&mut self, fresh: &[i32]) -> Result<BTreeMap<i32, i64>, PipelineError> {
@@ -219,7 +213,7 @@ impl Session<'_> {
         let mut begun = BTreeMap::new();
         for (partitions, bound) in [(first_met, bound_of(reset)), (later, Bound::Earliest)] {
             if !partitions.is_empty() {
-                begun.extend(self.bounds(&partitions, bound).await?);
+                begun.extend(self.consumer.list_offsets(&partitions, bound).await?);
             }
         }
         if reset == AutoOffsetReset::Latest {
@@ -244,7 +238,7 @@ impl Session<'_> {
             .chain(others.iter().copied())
             .collect();
         let all: Vec<i32> = all.into_iter().collect();
-        let committed = agreed::twice(|| self.consumer.committed(&all)).await?;
+        let committed = self.consumer.committed(&all).await?;
         let committed = committed
             .into_iter()
             .map(|(partition, committed)| (partition, as_sink(committed)))
@@ -298,7 +292,10 @@ impl Session<'_> {
         at: BTreeMap<i32, i64>,
     ) -> Result<BTreeMap<i32, (i64, Option<i32>)>, PipelineError> {
         let partitions: Vec<i32> = at.keys().copied().collect();
-        let mut firsts = self.bounds(&partitions, Bound::Earliest).await?;
+        let mut firsts = self
+            .consumer
+            .list_offsets(&partitions, Bound::Earliest)
+            .await?;
         firsts.retain(|partition, first| at.get(partition) > Some(first));
         let mut positions = BTreeMap::new();
         for (partition, first) in firsts {

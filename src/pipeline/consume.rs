@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::watch;
 
 use super::{
-    PipelineError, Stop, agreed,
+    PipelineError, Stop,
     held::Held,
     late::Late,
     letters::{self, Letters},
@@ -130,18 +130,11 @@ async fn prepare(
     let name = &config.kafka.topic;
     let topic = reach
         .ask(|| async move {
-            // The directory is bound to its id, and the group to how many partitions it has.
-            let same = |one: &Arc<Topic>, other: &Arc<Topic>| {
-                (one.id, one.partitions.len()) == (other.id, other.partitions.len())
-            };
-            let ask = || async {
-                if options.create_topic {
-                    cluster.make_topic(name).await
-                } else {
-                    cluster.refresh_topic(name).await
-                }
-            };
-            agreed::twice_in(ask, same).await
+            if options.create_topic {
+                cluster.make_topic(name).await
+            } else {
+                cluster.refresh_topic(name).await
+            }
         })
         .await?;
     let cluster_id = cluster.cluster_id().ok_or_else(|| {
@@ -193,7 +186,7 @@ async fn meet(
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     let (group, name) = (&config.kafka.group_id, &config.kafka.topic);
     let all: Vec<i32> = (0..count).collect();
-    let committed = agreed::twice(|| consumer::committed(cluster, group, name, &all)).await?;
+    let committed = consumer::committed(cluster, group, name, &all).await?;
     let committed = committed
         .into_iter()
         .map(|(partition, committed)| (partition, as_sink(committed)))
@@ -219,7 +212,7 @@ pub(super) async fn recover(
         Default::default()
     } else {
         let (group, topic) = (&config.kafka.group_id, &config.kafka.topic);
-        agreed::twice(|| consumer::committed(cluster, group, topic, &partitions)).await?
+        consumer::committed(cluster, group, topic, &partitions).await?
     };
     let committed = committed
         .into_iter()

@@ -9,7 +9,6 @@
 //! A stop (Ctrl-C, SIGTERM, a key) is asked for through [`Stop`]: intake ends, what is under way is drained, made durable
 //! and committed, the group is left; all under one deadline, `ShutdownTimeoutMs`.
 
-mod agreed;
 mod begin;
 mod bench;
 mod check;

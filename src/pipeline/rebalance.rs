@@ -30,7 +30,7 @@ impl Session<'_> {
         if missing.is_empty() || self.ask_ends_at.is_some_and(|at| Instant::now() < at) {
             return Ok(());
         }
-        let mut ends = self.bounds(&missing, Bound::Latest).await?;
+        let mut ends = self.consumer.list_offsets(&missing, Bound::Latest).await?;
         // Transactions that are open hold the end back. A log that ends before the position was truncated, and nothing of it
         // counts as read before whoever fetches has said where to go on.
         let behind = self.held.beyond(&ends);
@@ -59,7 +59,7 @@ impl Session<'_> {
         let all: Vec<i32> = (0..count).collect();
         let missing = self.held.without_end(all.iter().copied());
         if !missing.is_empty() {
-            let ends = self.bounds(&missing, Bound::Latest).await?;
+            let ends = self.consumer.list_offsets(&missing, Bound::Latest).await?;
             self.held.learned(ends);
         }
         let starts = self.consumer.list_offsets(&all, Bound::Earliest).await?;

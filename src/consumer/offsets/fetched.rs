@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
-use crate::consumer::{ConsumeError, coordinator::Coordinator, named::Named, retry::Streak};
+use crate::consumer::{
+    ConsumeError, agreed, coordinator::Coordinator, named::Named, retry::Streak,
+};
 use crate::wire::{
     cluster::{Cluster, ClusterError, Lane},
     error::{ErrorCode, Remedy},
@@ -89,21 +91,14 @@ fn read_everything(answer: OffsetFetchResponse) -> BTreeMap<(String, i32), i64> 
         .collect()
 }
 
-/// Where reading goes on is decided by this, and no checksum covers an answer: two in a row have to be the same.
+/// Where reading goes on is decided by this, so it is [agreed].
 pub(in crate::consumer) async fn fetch(
     coordinator: &Coordinator,
     topic: &Arc<str>,
     topic_id: Option<Uuid>,
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
-    let mut before = None;
-    loop {
-        let committed = fetch_once(coordinator, topic, topic_id, partitions).await?;
-        if before.as_ref() == Some(&committed) {
-            return Ok(committed);
-        }
-        before = Some(committed);
-    }
+    agreed::twice(|| fetch_once(coordinator, topic, topic_id, partitions)).await
 }
 
 async fn fetch_once(

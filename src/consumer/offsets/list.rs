@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::join_all;
 
 use crate::{
-    consumer::{ConsumeError, Isolation, retry::Streak},
+    consumer::{ConsumeError, Isolation, agreed, retry::Streak},
     wire::{
         cluster::{Cluster, Lane, Topic},
         error::{CallError, ErrorCode, Remedy},
@@ -50,8 +50,7 @@ type Answer = (Vec<i32>, Result<ListOffsetsResponse, CallError>);
 
 /// The bound of each of `partitions`, asking new leaders and trying for ever.
 ///
-/// Where reading begins and ends is decided by this, and no checksum covers an answer: two have to say the same, and of
-/// three that differ (the log grows meanwhile) the one in the middle counts.
+/// Where reading begins and ends is decided by this, so it is [agreed].
 ///
 /// # Errors
 /// When a broker refuses for good (an ACL), or the topic does not exist.
@@ -62,24 +61,7 @@ pub async fn list_offsets(
     partitions: &[i32],
     bound: Bound,
 ) -> Result<BTreeMap<i32, i64>, ConsumeError> {
-    let list = |partitions: Vec<i32>| async move {
-        list_once(cluster, topic, isolation, &partitions, bound).await
-    };
-    let mut found = list(partitions.to_vec()).await?;
-    let second = list(partitions.to_vec()).await?;
-    let differ = second
-        .iter()
-        .filter(|(partition, offset)| found.get(partition) != Some(offset));
-    let differ: Vec<i32> = differ.map(|(partition, _)| *partition).collect();
-    if differ.is_empty() {
-        return Ok(found);
-    }
-    for (partition, third) in list(differ).await? {
-        if let (Some(first), Some(&second)) = (found.get_mut(&partition), second.get(&partition)) {
-            *first = third.clamp((*first).min(second), (*first).max(second));
-        }
-    }
-    Ok(found)
+    agreed::offsets(|| list_once(cluster, topic, isolation, partitions, bound)).await
 }
 
 async fn list_once(

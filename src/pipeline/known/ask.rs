@@ -1,8 +1,7 @@
 //! What brokers are asked of a topic, apart from its records: which topic it is, and where its partitions begin and end.
 //!
 //! No checksum covers these answers, and what is decided by them (which directory is the topic's, from where to where it is
-//! read, what is forgotten) makes doubles when it is wrong. So each is asked for twice, with separate requests: of what
-//! does not change, two answers in a row must be equal; of a bound that moves, the one counts that lets more be read.
+//! read, what is forgotten) makes doubles when it is wrong. So all of it is [agreed].
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +13,7 @@ use uuid::Uuid;
 
 use super::super::PipelineError;
 use crate::{
-    consumer::{self, Bound, ConsumeError, Isolation},
+    consumer::{self, Bound, ConsumeError, Isolation, agreed},
     wire::{
         cluster::{Cluster, ClusterError, Lane, Topic},
         error::{CallError, ErrorCode, Remedy},
@@ -37,22 +36,15 @@ pub(super) type Offsets = BTreeMap<i32, i64>;
 /// Which topic of which cluster this is.
 pub(super) type Identity = (String, Option<Uuid>);
 
-/// The ids of the cluster and of the topic, as two answers in a row say. Asks until there are.
+/// The ids of the cluster and of the topic. Asks until there are.
 ///
 /// # Errors
 /// When a broker refuses for good, or the topic does not exist.
 pub(super) async fn identity(cluster: &Cluster, topic: &str) -> Result<Identity, PipelineError> {
     let mut said = Instant::now();
-    let mut before = None;
     loop {
         match cluster.refresh_topic(topic).await {
-            Ok(described) => {
-                let found = (cluster.cluster_id().unwrap_or_default(), described.id);
-                if before.as_ref() == Some(&found) {
-                    return Ok(found);
-                }
-                before = Some(found);
-            }
+            Ok(described) => return Ok((cluster.cluster_id().unwrap_or_default(), described.id)),
             Err(error) => wait(topic, "which topic this is", error, &mut said).await?,
         }
     }
@@ -80,7 +72,7 @@ async fn pause(topic: &str, what: &str, trouble: &str, said: &mut Instant) {
     tokio::time::sleep(PAUSE).await;
 }
 
-/// Where each partition begins, or its first record of a time lies: the lower of two answers.
+/// Where each partition begins, or its first record of a time lies.
 ///
 /// # Errors
 /// When a broker refuses for good.
@@ -90,37 +82,17 @@ pub(super) async fn starts(
     partitions: &[i32],
     bound: Bound,
 ) -> Result<Offsets, PipelineError> {
-    let ask =
-        || consumer::list_offsets(cluster, topic, Isolation::ReadCommitted, partitions, bound);
-    let (first, second) = (ask().await?, ask().await?);
-    Ok(combined(first, &second, i64::min))
+    let isolation = Isolation::ReadCommitted;
+    Ok(consumer::list_offsets(cluster, topic, isolation, partitions, bound).await?)
 }
 
-/// Two answers as one; what only one of them has does not count.
-fn combined(first: Offsets, second: &Offsets, choose: fn(i64, i64) -> i64) -> Offsets {
-    first
-        .into_iter()
-        .filter_map(|(partition, of_first)| {
-            let of_second = *second.get(&partition)?;
-            Some((partition, choose(of_first, of_second)))
-        })
-        .collect()
-}
-
-/// The offset behind the last record of each partition's log, whether it can be read yet or not: the higher of two
-/// answers. Asks until all leaders have answered.
+/// The offset behind the last record of each partition's log, whether it can be read yet or not. Asks until all leaders have
+/// answered.
 ///
 /// # Errors
 /// When a broker refuses for good.
 pub(super) async fn ends(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, PipelineError> {
-    loop {
-        let first = ends_once(cluster, topic).await?;
-        let second = ends_once(cluster, topic).await?;
-        // Else partitions were added meanwhile.
-        if first.keys().eq(second.keys()) {
-            return Ok(combined(first, &second, i64::max));
-        }
-    }
+    agreed::offsets(|| ends_once(cluster, topic)).await
 }
 
 async fn ends_once(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, PipelineError> {
@@ -377,18 +349,5 @@ mod tests {
             let taken = take(topic, ends);
             assert!(matches!(taken, Err(Trouble::Passing(_))), "{taken:?}");
         }
-    }
-
-    #[test]
-    fn of_two_bounds_the_one_counts_that_lets_more_be_read() {
-        let (a, b) = (
-            Offsets::from([(0, 5), (1, 7), (2, 1)]),
-            Offsets::from([(0, 6), (1, 3)]),
-        );
-        assert_eq!(
-            combined(a.clone(), &b, i64::min),
-            Offsets::from([(0, 5), (1, 3)])
-        );
-        assert_eq!(combined(a, &b, i64::max), Offsets::from([(0, 6), (1, 7)]));
     }
 }

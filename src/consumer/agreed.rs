@@ -7,28 +7,14 @@ use std::{collections::BTreeMap, future::Future};
 ///
 /// # Errors
 /// Those of the question.
-pub(super) async fn twice<T: PartialEq, E, F>(ask: impl FnMut() -> F) -> Result<T, E>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    twice_in(ask, T::eq).await
-}
-
-/// Asks until two answers in a row are the same in what matters of them.
-///
-/// # Errors
-/// Those of the question.
-pub(super) async fn twice_in<T, E, F>(
-    mut ask: impl FnMut() -> F,
-    same: impl Fn(&T, &T) -> bool,
-) -> Result<T, E>
+pub async fn twice<T: PartialEq, E, F>(mut ask: impl FnMut() -> F) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
     let mut last = ask().await?;
     loop {
         let next = ask().await?;
-        if same(&next, &last) {
+        if next == last {
             return Ok(next);
         }
         last = next;
@@ -40,7 +26,7 @@ where
 ///
 /// # Errors
 /// Those of the question.
-pub(super) async fn offsets<E, F>(mut ask: impl FnMut() -> F) -> Result<BTreeMap<i32, i64>, E>
+pub async fn offsets<E, F>(mut ask: impl FnMut() -> F) -> Result<BTreeMap<i32, i64>, E>
 where
     F: Future<Output = Result<BTreeMap<i32, i64>, E>>,
 {
