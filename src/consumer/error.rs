@@ -184,7 +184,7 @@ fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::UNSUPPORTED_VERSION => "; set Kafka.GroupProtocol to classic or auto",
         // A group that is not there is made; so one is, and of another type.
         ErrorCode::GROUP_ID_NOT_FOUND => {
-            "; there is a group of this name that this protocol cannot join: take another Kafka.GroupId (-g) if it is a share group or a streams group, or set Kafka.GroupProtocol to classic or auto"
+            "; one of another type has the name, or it would have been made: take another Kafka.GroupId (-g) where that is a share group or a streams group, else set Kafka.GroupProtocol to classic or auto"
         }
         ErrorCode::INVALID_SESSION_TIMEOUT => "; change Kafka.SessionTimeoutMs",
         ErrorCode::FENCED_INSTANCE_ID => "; give each process a Kafka.GroupInstanceId of its own",

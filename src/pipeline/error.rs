@@ -211,3 +211,27 @@ fn hint(error: &ClusterError) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_is_too_long_names_its_size_and_the_brokers_setting() {
+        let refused = |code| {
+            let error = PipelineError::Commit {
+                group: "g".to_owned(),
+                topic: "t".to_owned(),
+                partition: 3,
+                code,
+                metadata: 117,
+            };
+            error.to_string()
+        };
+        let text = refused(ErrorCode::OFFSET_METADATA_TOO_LARGE);
+        for part in ["offset.metadata.max.bytes", "117 bytes", "partition 3"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!refused(ErrorCode::INVALID_GROUP_ID).contains("117"));
+    }
+}

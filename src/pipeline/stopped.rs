@@ -134,4 +134,29 @@ mod tests {
         );
         assert!(unknown.ends_with("--to latest --execute"), "{unknown}");
     }
+
+    /// No setting helps against a length that is damaged.
+    #[test]
+    fn a_damaged_length_is_gone_past_like_other_damage() {
+        let error = ConsumeError::Stuck {
+            topic: "t".into(),
+            partition: 3,
+            offset: 7,
+            bytes: 100,
+        };
+        let what = Unreadable {
+            partition: 3,
+            offset: 7,
+            past: None,
+        };
+        let text = sentence("t", "g", what, &error);
+        assert!(
+            text.contains("is damaged") && text.contains("group reset"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("raise") && !text.contains("FetchBytes"),
+            "{text}"
+        );
+    }
 }
