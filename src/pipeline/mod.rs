@@ -43,6 +43,7 @@ mod stopped;
 mod summary;
 mod tail;
 mod tally;
+mod together;
 mod transaction;
 mod verify;
 mod watchdog;
