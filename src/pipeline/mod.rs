@@ -44,6 +44,7 @@ mod stopped;
 mod summary;
 mod tail;
 mod tally;
+mod together;
 mod transaction;
 mod verify;
 mod watchdog;
