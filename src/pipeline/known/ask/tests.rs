@@ -1,0 +1,56 @@
+//! What an answer may say, and two of them together.
+
+use super::*;
+use crate::wire::messages::{LeaderEpochEndOffset, OffsetForLeaderTopicResult};
+
+fn answer(topic: &str, ends: &[(i32, i64)]) -> OffsetForLeaderEpochResponse {
+    let partitions = ends
+        .iter()
+        .map(|&(partition, end_offset)| LeaderEpochEndOffset {
+            partition,
+            end_offset,
+            ..Default::default()
+        });
+    OffsetForLeaderEpochResponse {
+        topics: vec![OffsetForLeaderTopicResult {
+            topic: topic.into(),
+            partitions: partitions.collect(),
+        }],
+        ..Default::default()
+    }
+}
+
+#[test]
+fn an_answer_counts_only_for_what_was_asked() {
+    let take = |topic, ends: &[(i32, i64)]| {
+        let mut found = Offsets::new();
+        take("trades", &[0, 2], &answer(topic, ends), &mut found).map(|()| found)
+    };
+    assert_eq!(
+        take("trades", &[(2, 7), (0, 5)]),
+        Ok(Offsets::from([(0, 5), (2, 7)]))
+    );
+    for (topic, ends) in [
+        ("trades", &[(0, 5)][..]),
+        ("trades", &[(0, 5), (2, 7), (3, 1)]),
+        ("trades", &[(0, 5), (0, 5), (2, 7)]),
+        ("trades", &[(0, 5), (3, 7)]),
+        ("tradet", &[(0, 5), (2, 7)]),
+    ] {
+        let taken = take(topic, ends);
+        assert!(matches!(taken, Err(Trouble::Passing(_))), "{taken:?}");
+    }
+}
+
+#[test]
+fn of_two_bounds_the_one_counts_that_lets_more_be_read() {
+    let (a, b) = (
+        Offsets::from([(0, 5), (1, 7), (2, 1)]),
+        Offsets::from([(0, 6), (1, 3)]),
+    );
+    assert_eq!(
+        combined(a.clone(), &b, i64::min),
+        Offsets::from([(0, 5), (1, 3)])
+    );
+    assert_eq!(combined(a, &b, i64::max), Offsets::from([(0, 6), (1, 7)]));
+}
