@@ -154,29 +154,46 @@ impl Known {
         if before.is_empty() {
             return;
         }
-        let starts = &self.bounds.starts;
-        let read = log::last_batches(&self.cluster, &self.topic, starts, &before);
+        let read = async {
+            let starts = &self.bounds.starts;
+            let found = log::last_batches(&self.cluster, &self.topic, starts, &before).await?;
+            // Where another record has the place of one that was acknowledged, the log is another one.
+            let is_same = |of: &i32| {
+                let acknowledged = ledger.last(*of);
+                acknowledged.is_none_or(|id| found.ids.get(of) == Some(&id))
+            };
+            let mut marks = found.marks;
+            marks.retain(|of, _| is_same(of));
+            Ok::<_, PipelineError>((self.confirmed(marks).await, before.keys().all(is_same)))
+        };
         match tokio::time::timeout(within, read).await {
-            Ok(Ok(log::Before { mut marks, ids })) => {
-                // Where another record has the place of one that was acknowledged, the log is another one.
-                let is_same = |of: &i32| {
-                    let acknowledged = ledger.last(*of);
-                    acknowledged.is_none_or(|id| ids.get(of) == Some(&id))
-                };
-                marks.retain(|of, _| is_same(of));
-                if !before.keys().all(is_same) {
+            Ok(Ok((marks, is_same))) => {
+                ledger.mark(&marks);
+                if !is_same {
                     self.changed = Some(Changed::Logs);
                 }
-                ledger.mark(&self.trusted(marks));
             }
             Ok(Err(error)) => tracing::debug!(%error, "the last batches cannot be read back"),
             Err(_) => tracing::debug!("the last batches were not read back in time"),
         }
     }
 
+    /// Those of these marks by which the logs can be recognised: a second answer shows them, too, because no checksum covers a
+    /// batch's place and epoch.
+    pub(super) async fn confirmed(&self, marks: Marks) -> Marks {
+        let mut marks = self.trusted(marks);
+        let at: Offsets = marks.iter().map(|(of, mark)| (*of, mark.base)).collect();
+        if !at.is_empty() {
+            let again = log::first_batches(&self.cluster, &self.topic, &at).await;
+            let again = again.ok().flatten().unwrap_or_default();
+            marks.retain(|of, mark| again.get(of) == Some(mark));
+        }
+        marks
+    }
+
     /// Marks of leaders that led already when the logs were last looked at: what a later one has is not known to come
     /// behind what is known.
-    pub(super) fn trusted(&self, mut marks: Marks) -> Marks {
+    fn trusted(&self, mut marks: Marks) -> Marks {
         let epochs = &self.bounds.epochs;
         marks.retain(|of, mark| {
             epochs

@@ -171,7 +171,7 @@ impl Known {
         }
         let since_ms = ledger.since_ms();
         ledger.cover(spans, since_ms);
-        ledger.mark(&self.trusted(scanned.marks));
+        ledger.mark(&self.confirmed(scanned.marks).await);
         ledger.save().map_err(|source| self.failed(source))?;
         Ok(any)
     }
@@ -220,7 +220,7 @@ impl Known {
         }
         ledger.cover(spans, since_ms);
         if !known {
-            ledger.mark(&self.trusted(scanned.marks));
+            ledger.mark(&self.confirmed(scanned.marks).await);
         }
         ledger.save().map_err(|source| self.failed(source))
     }
