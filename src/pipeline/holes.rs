@@ -65,9 +65,15 @@ pub(super) async fn ask(
                 continue;
             }
             Err(Silence::Unheard(why)) => {
+                let about = match answers.count(&examination.ledger) {
+                    0 => "what is on the topic".to_owned(),
+                    count => format!(
+                        "about {count} offsets without a row, nor what else is on the topic"
+                    ),
+                };
                 examination.doubts.push(format!(
-                    "topic {}: the brokers of Kafka.BootstrapServers cannot be asked what is on the topic: {why}; with --offline \
-                     the files alone are looked at",
+                    "topic {}: the brokers of Kafka.BootstrapServers cannot be asked {about}: {why}; with --offline the files \
+                     alone are looked at",
                     key.topic
                 ));
                 continue;

@@ -10,7 +10,7 @@ use super::checkpoint::{self, Checkpoint, State};
 use super::complaints::Complaints;
 use super::error::SinkError;
 use super::fs::{Disk, Fs, held_by};
-use super::naming;
+use super::naming::{self, Purpose};
 use super::outputs::{Limits, Outputs};
 use super::place::Form;
 use super::redo::{self, Redo};
@@ -208,6 +208,7 @@ fn load(
         clean: false,
         disturbed: BTreeMap::new(),
     };
+    say_what_is_there(fs, directory)?;
     fresh.write(fs, state_directory)?;
     // The names of the directories themselves.
     for path in [Some(directory), directory.parent()].into_iter().flatten() {
@@ -219,6 +220,25 @@ fn load(
         fs.sync_dir(path).map_err(SinkError::io("sync", path))?;
     }
     Ok(fresh)
+}
+
+/// A directory without a state may have files of one that was lost, or of another program: whoever reads the directory may
+/// find rows twice, and nobody can tell afterwards.
+fn say_what_is_there(fs: &dyn Fs, directory: &Path) -> Result<(), SinkError> {
+    let mut names = fs
+        .list(directory)
+        .map_err(SinkError::io("list", directory))?;
+    names.retain(|name| Purpose::any(name).is_some());
+    names.sort_unstable();
+    if let (Some(first), Some(last)) = (names.first(), names.last()) {
+        tracing::warn!(
+            directory = %directory.display(), files = names.len(), %first, %last,
+            "the directory has files with names like ours, and no state that knows them (.stockflow was lost, or they are another \
+             program's): they stay as they are, and what is read now comes beside them, in parts of its own; rows may be there \
+             twice. Where that is not wanted, stop, and take an empty directory (--out), or put .stockflow back"
+        );
+    }
+    Ok(())
 }
 
 /// Holds the directory to its cluster, topic and group; takes note of a topic that was made anew.

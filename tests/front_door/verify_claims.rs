@@ -181,7 +181,12 @@ fn files_that_the_state_does_not_know_leave_a_doubt() {
     // The state was lost, and all is read again beside the old files.
     fs::remove_dir_all(bench.out().join(".stockflow")).expect("removed");
     bench.json(&["group", "reset", "--to", "earliest", "--execute"]);
-    bench.json(&["consume", "--until-end"]);
+    let again = bench.command(&["consume", "--until-end"]).finish();
+    let said = stderr(&again);
+    assert!(
+        again.status.success() && said.contains("names like ours"),
+        "{said}"
+    );
     let (code, report) = verify(&bench, &[]);
     assert_eq!((code, &report["rows"]), (Some(3), &300.into()), "{report}");
 }
@@ -202,5 +207,9 @@ fn a_file_beside_its_compressed_self_is_rows_twice() {
         let (code, report) = verify(&bench, &[]);
         assert_eq!(code, Some(1), "{report}");
         assert_eq!(report["findings"][0]["kind"], "beside", "{report}");
+        fs::remove_file(&packed).expect("removed");
+        let (code, report) = verify(&bench, &[]);
+        assert_eq!((code, &report["rows"]), (Some(1), &0.into()), "{report}");
+        assert_eq!(report["absent"]["in_files_that_are_gone"], 300, "{report}");
     }
 }

@@ -71,7 +71,6 @@ struct Checked {
     /// By how much rows stand elsewhere than they were written, since one was found to differ.
     shift: i64,
     flawed: bool,
-    used: u64,
 }
 
 /// The files of a directory.
@@ -79,7 +78,8 @@ pub(super) struct Files<'f> {
     fs: &'f dyn Fs,
     directory: &'f Path,
     files: BTreeMap<String, Checked>,
-    open: usize,
+    /// Those that are open, each with when it was last used: few, whatever there are of the others.
+    open: Vec<(u64, String)>,
     tick: u64,
     buffer: Vec<u8>,
 }
@@ -94,7 +94,6 @@ impl<'f> Files<'f> {
             rows: 0,
             shift: 0,
             flawed: false,
-            used: 0,
         };
         Self {
             fs,
@@ -103,7 +102,7 @@ impl<'f> Files<'f> {
                 .into_iter()
                 .map(|(name, due)| (name, checked(due)))
                 .collect(),
-            open: 0,
+            open: Vec::new(),
             tick: 0,
             buffer: vec![0; CHUNK],
         }
@@ -111,8 +110,8 @@ impl<'f> Files<'f> {
 
     /// Compares the next run of a file.
     pub(super) fn check(&mut self, name: &str, run: &Run) -> Option<Flaw> {
-        self.make_room(name);
         self.tick += 1;
+        self.make_room(name);
         let Self {
             fs,
             directory,
@@ -127,13 +126,12 @@ impl<'f> Files<'f> {
             file.note(run);
             return None;
         }
-        file.used = self.tick;
         let path = directory.join(file.due.state.form.place(name));
         if file.source.is_none() {
             match open(*fs, &path) {
                 Ok(Some(source)) => {
                     file.source = Some(source);
-                    self.open += 1;
+                    self.open.push((self.tick, name.to_owned()));
                 }
                 Ok(None) => {
                     file.flawed = true;
@@ -197,19 +195,22 @@ impl<'f> Files<'f> {
         done.collect()
     }
 
+    /// Notes that a file is used; closes the one that was not for the longest time, when this one is to be opened.
     fn make_room(&mut self, name: &str) {
-        if self.open < OPEN
-            || self
-                .files
-                .get(name)
-                .is_some_and(|file| file.source.is_some())
-        {
+        if let Some(open) = self.open.iter_mut().find(|open| open.1 == name) {
+            open.0 = self.tick;
             return;
         }
-        let open = self.files.values_mut().filter(|file| file.source.is_some());
-        if let Some(oldest) = open.min_by_key(|file| file.used) {
-            oldest.source = None;
-            self.open -= 1;
+        if self.open.len() < OPEN {
+            return;
+        }
+        let open = self.open.iter().enumerate();
+        let oldest = open.min_by_key(|(_, (used, _))| *used);
+        if let Some((place, _)) = oldest {
+            let (_, oldest) = self.open.swap_remove(place);
+            if let Some(file) = self.files.get_mut(&oldest) {
+                file.source = None;
+            }
         }
     }
 }

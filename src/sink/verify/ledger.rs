@@ -204,6 +204,20 @@ impl Ledger {
         wrong
     }
 
+    /// Takes rows out of the figures whose file is not there.
+    pub(super) fn leave_out(&mut self, key: &TopicKey, partition: i32, rows: u64, letters: bool) {
+        if let Some(account) = self.accounts.get_mut(&(key.clone(), partition)) {
+            let counts = &mut account.counts;
+            let figure = if letters {
+                &mut counts.dead_letters
+            } else {
+                &mut counts.rows
+            };
+            *figure = figure.saturating_sub(rows);
+            counts.gone += rows;
+        }
+    }
+
     /// Enters where the group began a partition.
     pub(super) fn begins(&mut self, key: &TopicKey, partition: i32, begins: i64) {
         let account = self.accounts.entry((key.clone(), partition)).or_default();

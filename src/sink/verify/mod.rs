@@ -30,7 +30,7 @@ use super::index::{self, Batch, Run};
 use super::open::STATE_DIRECTORY;
 use super::place::Form;
 use super::recover::{self, Committed, Verdict};
-use super::{redo, sealed};
+use super::{redo, rewrite, sealed};
 
 /// A batch whose commit is not known to have counted: what has to be asked of the group.
 #[derive(Clone, Debug)]
@@ -105,6 +105,7 @@ pub(super) fn examine_on(fs: &dyn Fs, directories: &[PathBuf]) -> Result<Examina
                 number,
                 directory,
                 forms: BTreeMap::new(),
+                gone: BTreeSet::new(),
                 into: &mut looked,
             }
             .look(&before);
@@ -138,6 +139,8 @@ struct Look<'l> {
     directory: &'l Path,
     /// The forms that files have.
     forms: BTreeMap<String, Form>,
+    /// Files that are not there.
+    gone: BTreeSet<String>,
     into: &'l mut Examination,
 }
 
@@ -180,6 +183,7 @@ impl Look<'_> {
             self.check(&mut files, &batch);
         }
         let damaged = self.finish(files, checkpoint.clean);
+        self.leave_out(&checkpoint, &ids, &path)?;
         self.list(&checkpoint, &due)?;
         for name in damaged {
             if let Some(due) = due.get(&name) {
@@ -329,9 +333,37 @@ impl Look<'_> {
         Ok(())
     }
 
+    /// Takes what stood in files that are gone out of the figures.
+    fn leave_out(
+        &mut self,
+        checkpoint: &Checkpoint,
+        ids: &BTreeMap<u32, uuid::Uuid>,
+        index: &Path,
+    ) -> Result<(), SinkError> {
+        if self.gone.is_empty() {
+            return Ok(());
+        }
+        for line in index::read(self.fs, index, checkpoint.index())? {
+            let (_, batch) = line?;
+            let key = key(checkpoint, ids, batch.identity);
+            for run in &batch.runs {
+                let name = batch.files.get(run.file);
+                if let Some(name) = name.filter(|name| self.gone.contains(*name)) {
+                    let letters = rewrite::is_letters(name);
+                    let ledger = &mut self.into.ledger;
+                    ledger.leave_out(&key, run.partition, run.rows, letters);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Adds a finding, to the one before when it goes on from there.
     fn found(&mut self, kind: FindingKind, file: String, run: Option<&Run>) {
         let form = self.forms.get(&file).copied().unwrap_or_default();
+        if kind == FindingKind::Missing {
+            self.gone.insert(file.clone());
+        }
         let finding = Finding {
             kind,
             directory: self.directory.to_owned(),

@@ -64,7 +64,7 @@ const CLASSES: [(&str, &str); 12] = [
     ("untold", "passed over, nobody wrote down why"),
     ("not_consumed", "not consumed"),
     ("jumped", "jumped on purpose"),
-    ("unreadable", "in files that are gone"),
+    ("in_files_that_are_gone", "in files that are gone"),
 ];
 
 impl ImbalanceKind {
@@ -187,7 +187,9 @@ impl Report {
             }
         }
         if account.counts.gone > 0 {
-            entry.absent.insert("unreadable", account.counts.gone);
+            entry
+                .absent
+                .insert("in_files_that_are_gone", account.counts.gone);
         }
         self.offsets += account.covered();
         self.counts.add(&account.counts);
