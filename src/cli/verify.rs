@@ -13,7 +13,7 @@ Examples:
   stockflow verify ConsumedTrades                  one directory
   stockflow verify host-a/trades host-b/trades     the directories of all members, together
   stockflow verify ConsumedTrades -b kafka:9092    ask the brokers, too
-  stockflow verify ConsumedTrades --offline        ask no broker, though the configuration names some
+  stockflow verify ConsumedTrades --offline        ask no broker, whatever names some
   stockflow verify ConsumedTrades --format json";
 
 /// Prove that CSV directories hold every record once

@@ -147,6 +147,8 @@ pub struct Connection {
 struct Activity {
     in_flight: usize,
     last: Instant,
+    /// When the broker has answered last.
+    answered: Instant,
 }
 
 /// One request that counts as under way until this is dropped.
@@ -198,6 +200,7 @@ impl Connection {
             activity: Mutex::new(Activity {
                 in_flight: 0,
                 last: Instant::now(),
+                answered: Instant::now(),
             }),
         };
         connection
@@ -295,6 +298,11 @@ impl Connection {
         self.switch.close();
     }
 
+    /// When the broker has answered last.
+    pub(super) fn answered(&self) -> Instant {
+        self.activity.lock().answered
+    }
+
     /// How long nothing has been asked; `None` while an answer is waited for.
     pub(super) fn idle_for(&self, now: Instant) -> Option<Duration> {
         let activity = self.activity.lock();
@@ -315,6 +323,7 @@ impl Connection {
         match timeout(limit, self.messenger.request(Outgoing(request))).await {
             Ok(Ok(Incoming { body, version })) => {
                 tracing::trace!(address = %self.address, api = R::NAME, version, "answered");
+                self.activity.lock().answered = Instant::now();
                 Ok(body.response)
             }
             Ok(Err(error)) => Err(self.call_error::<R>(error)),

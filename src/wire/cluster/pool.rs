@@ -26,7 +26,7 @@ struct Slot {
     not_before: Option<Instant>,
 }
 
-/// A time in which every attempt to connect to any broker failed.
+/// A time in which no broker answered, and every attempt to connect to one failed.
 #[derive(Clone, Debug)]
 pub struct Outage {
     /// When the first attempt failed.
@@ -64,7 +64,24 @@ impl Pool {
     }
 
     pub(super) fn outage(&self) -> Option<Outage> {
+        let since = self.outage.lock().as_ref()?.since;
+        if since.elapsed() < SILENCE {
+            return None;
+        }
+        // One broker that answers is no outage, however often others are tried in vain.
+        if self.has_answered_since(since) {
+            *self.outage.lock() = None;
+        }
         self.outage.lock().clone()
+    }
+
+    fn has_answered_since(&self, moment: Instant) -> bool {
+        let slots = self.slots.lock();
+        slots
+            .values()
+            // Whoever holds the lock is connecting.
+            .filter_map(|slot| slot.try_lock().ok()?.connection.clone())
+            .any(|connection| !connection.is_closed() && connection.answered() > moment)
     }
 
     /// What the brokers have agreed on, as far as those that were connected to knew.
@@ -197,6 +214,9 @@ impl Pool {
         Err(last)
     }
 }
+
+/// How long nobody has to have answered before that counts as an outage: longer than a fetch is waited for.
+const SILENCE: Duration = Duration::from_millis(800);
 
 /// How long after one address the next is tried too.
 const STAGGER: Duration = Duration::from_millis(200);
