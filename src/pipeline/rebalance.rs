@@ -125,6 +125,9 @@ impl Session<'_> {
                 .writer
                 .with(move |sink| sink.supersede(partition, target))
                 .await??;
+            if moved.rows == 0 {
+                continue;
+            }
             tracing::warn!(
                 topic = self.config.kafka.topic,
                 partition,
@@ -142,18 +145,10 @@ impl Session<'_> {
         let Some(wanted) = self.held.topic_id else {
             return Ok(());
         };
-        // One that does not answer, or is gone, is waited for by whoever reads it. Another id is believed when it is said
-        // again.
-        let mut said = Vec::new();
-        for _ in 0..2 {
-            let described = self.cluster.refresh_topic(&self.config.kafka.topic).await;
-            said.push(described.ok().and_then(|topic| topic.id));
-            if said.last() == Some(&Some(wanted)) {
-                return Ok(());
-            }
-        }
-        match said.as_slice() {
-            &[Some(found), again] if Some(found) == again => Err(ConsumeError::MadeAnew {
+        // One that does not answer, or is gone, is waited for by whoever reads it.
+        let described = self.cluster.refresh_topic(&self.config.kafka.topic).await;
+        match described.ok().and_then(|topic| topic.id) {
+            Some(found) if found != wanted => Err(ConsumeError::MadeAnew {
                 topic: self.config.kafka.topic.as_str().into(),
                 wanted,
                 found,

@@ -152,10 +152,15 @@ impl Session<'_> {
         if self.flush_or_judge().await? == Committed::Lost {
             return Ok(());
         }
-        let holds = move |sink: &mut Sink| sink.holds_beyond(partition, to);
-        if self.writer.with(holds).await? {
+        let known = move |sink: &mut Sink| {
+            let holds = sink.holds_beyond(partition, to);
+            (holds, sink.has_read_beyond(partition, to))
+        };
+        let (holds, has_read) = self.writer.with(known).await?;
+        if holds {
             self.supersede([(partition, to)].into()).await?;
-        } else if to < from {
+        }
+        if to < from && !has_read {
             // It was not this directory that read up to there: what lies before may be in none.
             self.misled.push(format!(
                 "topic {}, partition {partition}: the offset {from} that was committed for group {} lies beyond the log's end, \

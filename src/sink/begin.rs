@@ -254,6 +254,12 @@ impl Sink {
         held.is_some_and(|held| held > offset)
     }
 
+    /// Whether the directory has read the partition beyond this offset, and not only gone past it.
+    pub fn has_read_beyond(&self, partition: i32, offset: i64) -> bool {
+        let durable = self.checkpoint.durable(partition);
+        durable.is_some_and(|durable| durable.next > offset)
+    }
+
     /// The leader epoch of the record before `offset`, where the directory ends there and knows it (KIP-320).
     pub fn leader_epoch(&self, partition: i32, offset: i64) -> Option<i32> {
         let held = self.checkpoint.durable(partition)?;

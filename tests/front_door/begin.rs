@@ -278,7 +278,7 @@ fn later_so_far(bench: &Bench<'_>) -> usize {
 
 /// Members come, stop and are killed while the topic grows: after the group's first start nothing is left out.
 #[test]
-#[ignore = "takes minutes: cargo test --test front_door grows_under_latest -- --ignored --nocapture"]
+#[ignore = "takes minutes; scripts/growth runs it"]
 fn a_group_whose_topic_grows_under_latest_loses_nothing_in_ten_storms() {
     use rand::{RngExt as _, SeedableRng as _};
 
