@@ -3,22 +3,41 @@
 
 use std::{collections::BTreeMap, future::Future};
 
-/// Asks until two answers in a row are the same.
+/// After how many answers that differ from those before the last one counts: what moves that fast is moved by somebody.
+const MOST_ANSWERS: usize = 20;
+
+/// Asks about each of `keys` until two answers in a row say the same of it. `ask` is given those that are left.
 ///
 /// # Errors
 /// Those of the question.
-pub async fn twice<T: PartialEq, E, F>(mut ask: impl FnMut() -> F) -> Result<T, E>
+pub async fn twice<K, V, E, F>(
+    keys: Vec<K>,
+    mut ask: impl FnMut(Vec<K>) -> F,
+) -> Result<BTreeMap<K, V>, E>
 where
-    F: Future<Output = Result<T, E>>,
+    K: Ord + Clone,
+    V: PartialEq,
+    F: Future<Output = Result<BTreeMap<K, V>, E>>,
 {
-    let mut last = ask().await?;
-    loop {
-        let next = ask().await?;
-        if next == last {
-            return Ok(next);
+    let mut settled = BTreeMap::new();
+    let mut before = ask(keys.clone()).await?;
+    let mut left = keys;
+    for round in 0..MOST_ANSWERS {
+        let mut again = ask(left.clone()).await?;
+        let is_last = round + 1 == MOST_ANSWERS;
+        left.retain(|key| {
+            let differs = before.get(key) != again.get(key);
+            if !differs || is_last {
+                settled.extend(again.remove_entry(key));
+            }
+            differs
+        });
+        if left.is_empty() || is_last {
+            break;
         }
-        last = next;
+        before = again;
     }
+    Ok(settled)
 }
 
 /// Asks for offsets that may move meanwhile: twice, and where two answers differ a third time; then it is the one in the
@@ -61,10 +80,27 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_said_once_does_not_count() {
-        let mut script = [7, 1, 7, 2, 2, 7].into_iter();
-        let asked = twice(|| ready(Ok::<_, Infallible>(script.next())));
-        assert_eq!(asked.await, Ok(Some(2)));
-        assert_eq!(script.next(), Some(7), "nothing is asked for beyond that");
+        let script = [(7, 1), (1, 1), (7, 5), (2, 5), (2, 5), (7, 7)];
+        let mut script = script.into_iter();
+        let mut asked = Vec::new();
+        let found = twice(vec!['a', 'b'], |left| {
+            asked.push(left.len());
+            let (a, b) = script.next().expect("an answer");
+            let mut answer = BTreeMap::from([('a', a), ('b', b)]);
+            answer.retain(|key, _| left.contains(key));
+            ready(Ok::<_, Infallible>(answer))
+        });
+        assert_eq!(found.await, Ok([('a', 2), ('b', 1)].into()));
+        assert_eq!(asked, [2, 2, 1, 1, 1], "nothing is asked for beyond that");
+    }
+
+    #[tokio::test]
+    async fn what_moves_all_the_time_is_not_asked_for_for_ever() {
+        let mut answers = 0..;
+        let found = twice(vec![3], |_| {
+            ready(Ok::<_, Infallible>([(3, answers.next())].into()))
+        });
+        assert_eq!(found.await, Ok([(3, Some(MOST_ANSWERS))].into()));
     }
 
     proptest! {

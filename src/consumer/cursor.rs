@@ -162,7 +162,7 @@ impl Cursor {
             // The answer before said something else of the very first batch.
             Some(base_offset) if *self == from && witness.is_of(from.position) => {
                 let what = "two answers from the same offset show different batches";
-                let error = RecordsError::Header { base_offset, what };
+                let error = RecordsError::Contradiction { base_offset, what };
                 taken.fault = Some(Fault::Corrupt(error, None));
             }
             None if taken.fault.is_none() && *self == from => {
@@ -229,7 +229,7 @@ fn known(epoch: i32) -> Option<i32> {
 }
 
 fn contradiction(batch: &Batch, what: &'static str) -> RecordsError {
-    RecordsError::Header {
+    RecordsError::Contradiction {
         base_offset: batch.header().base_offset,
         what,
     }

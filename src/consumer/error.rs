@@ -165,6 +165,9 @@ fn origin(error: &RecordsError) -> &'static str {
         RecordsError::Length { .. } | RecordsError::Crc { .. } => {
             "the log segment on the broker is damaged, or something between here and there changes bytes"
         }
+        RecordsError::Contradiction { .. } => {
+            "no checksum covers that: something between here and there changes bytes, or the log is not the one that was read; start again first"
+        }
         RecordsError::Magic { .. } => "the broker keeps it as it was written",
         RecordsError::UnknownCodec { .. }
         | RecordsError::Decompress { .. }

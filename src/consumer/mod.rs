@@ -50,7 +50,7 @@ pub use chunk::{Chunk, ChunkBatch, ChunkRecords, WholeRecords};
 pub use error::{ConsumeError, Unreadable};
 pub use membership::{Former, LostReason, fence, read_assignment};
 pub use offsets::{
-    Bound, CommitOutcome, Committed, Committer, Offset, committed, committed_everywhere,
+    Bound, CommitOutcome, Committed, Committer, Offset, committed, committed_everywhere, glance,
     list_offsets,
 };
 pub use reader::Reader;

@@ -44,7 +44,7 @@ impl Session<'_> {
         }
         self.held.learned(ends.clone());
         // Who reads to the end asks why it comes so early.
-        self.look_for_open_transactions(Some(ends)).await?;
+        self.look_for_open_transactions_at(ends).await;
         let left = !self.held.endless().is_empty();
         self.ask_ends_at = left.then(|| Instant::now() + ASK_ENDS_AGAIN);
         Ok(())

@@ -85,20 +85,15 @@ impl Session<'_> {
             let event = tokio::select! {
                 biased;
                 () = self.stop.requested() => return self.finish().await,
-                // Before what was fetched: a topic that always has more must not put commits off.
+                // What has its time comes before what was fetched: a topic that always has more must not put it off.
                 () = until(self.pace.due()) => None,
                 woken = self.sealing.wake() => {
                     self.tend(woken).await?;
                     continue;
                 }
-                event = self.consumer.next() => Some(event),
-                () = tokio::time::sleep(LOOK_AT_OTHERS), if self.held.waits_for_others() => {
-                    self.look_at_the_others().await?;
-                    continue;
-                }
                 () = until(self.ask_ends_at) => continue,
                 () = until(self.withheld.due()) => {
-                    self.look_for_open_transactions(None).await?;
+                    self.look_for_open_transactions().await;
                     continue;
                 }
                 () = until(self.look_again.map(|(at, _)| at)) => {
@@ -107,6 +102,11 @@ impl Session<'_> {
                 }
                 () = until(self.say_again) => {
                     self.say_what_is_stopped();
+                    continue;
+                }
+                event = self.consumer.next() => Some(event),
+                () = tokio::time::sleep(LOOK_AT_OTHERS), if self.held.waits_for_others() => {
+                    self.look_at_the_others().await?;
                     continue;
                 }
                 // Looked at above; an error means that nobody will ask any more.
@@ -212,9 +212,12 @@ impl Session<'_> {
         if certain == Committed::All || self.stop.is_requested() {
             return Ok(());
         }
+        // Which the judgement forgets.
+        let unreadable = self.unreadable();
         // What was not committed is another member's now, or is read at the next start.
         let reason = self.consumer.lost().await?;
-        self.judge_again(reason).await
+        self.judge_again(reason).await?;
+        unreadable
     }
 
     /// Leaves the group and gives the directory up; its files are closed first when the session came to its end.

@@ -3,9 +3,12 @@
 //! told why, once for each such place.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{PipelineError, session::Session, settings};
+use tokio::task::JoinHandle;
+
+use super::{session::Session, settings};
 use crate::{
     config::IsolationLevel,
     consumer::{self, Bound, Isolation},
@@ -14,7 +17,7 @@ use crate::{
 /// How often positions are looked at. What stands at two looks waits: other transactions take milliseconds.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// How long the brokers are waited for, while rows wait to be committed: the next look asks again.
+/// How long the brokers are waited for: the next look asks again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What stood where.
@@ -24,8 +27,13 @@ pub(super) struct Withheld {
     /// Where partitions were at the last look.
     before: BTreeMap<i32, i64>,
     /// Where it was said that an open transaction begins.
-    said: BTreeMap<i32, i64>,
+    said: Offsets,
+    /// What is being asked about positions that stand.
+    looking: Option<(Offsets, JoinHandle<(Offsets, Offsets)>)>,
 }
+
+/// Offsets by partition.
+type Offsets = BTreeMap<i32, i64>;
 
 impl Withheld {
     pub(super) fn new() -> Self {
@@ -33,6 +41,7 @@ impl Withheld {
             next: Instant::now() + LOOK,
             before: BTreeMap::new(),
             said: BTreeMap::new(),
+            looking: None,
         }
     }
 
@@ -69,37 +78,56 @@ impl Withheld {
 }
 
 impl Session<'_> {
-    /// Says of partitions that stand since the last look, or of all of `positions`, whether a transaction is in the way.
-    pub(super) async fn look_for_open_transactions(
-        &mut self,
-        positions: Option<BTreeMap<i32, i64>>,
-    ) -> Result<(), PipelineError> {
+    /// Says of partitions that stand since the last look whether a transaction is in the way. The brokers are asked beside the
+    /// work, which goes on meanwhile.
+    pub(super) async fn look_for_open_transactions(&mut self) {
         self.withheld.next = Instant::now() + LOOK;
-        if self.config.kafka.isolation_level != IsolationLevel::ReadCommitted {
-            return Ok(());
+        if let Some((standing, looking)) = self.withheld.looking.take() {
+            // Whoever panicked has ended the command.
+            if let Ok(found) = looking.await {
+                self.say_what_is_withheld(&standing, &found);
+            }
         }
-        let standing = match positions {
-            Some(positions) => positions,
-            None => self.withheld.standing(self.held.positions().clone()),
-        };
-        if standing.is_empty() {
-            return Ok(());
+        let standing = self.withheld.standing(self.held.positions().clone());
+        if self.reads_committed() && !standing.is_empty() {
+            let looking = tokio::spawn(self.ask_what_is_stable(&standing));
+            self.withheld.looking = Some((standing, looking));
         }
+    }
+
+    /// Says whether a transaction is in the way of these positions, at which a run is about to end.
+    pub(super) async fn look_for_open_transactions_at(&mut self, positions: Offsets) {
+        if self.reads_committed() {
+            let found = self.ask_what_is_stable(&positions).await;
+            self.say_what_is_withheld(&positions, &found);
+        }
+    }
+
+    fn reads_committed(&self) -> bool {
+        self.config.kafka.isolation_level == IsolationLevel::ReadCommitted
+    }
+
+    /// The last stable offsets and the ends of those whose leaders say it at once.
+    fn ask_what_is_stable(
+        &self,
+        standing: &Offsets,
+    ) -> impl Future<Output = (Offsets, Offsets)> + use<> {
         let partitions: Vec<i32> = standing.keys().copied().collect();
-        let (cluster, topic) = (self.cluster, &*self.config.kafka.topic);
-        let latest = |isolation| {
-            consumer::list_offsets(cluster, topic, isolation, &partitions, Bound::Latest)
-        };
-        let asked = async {
+        let (cluster, topic) = (Arc::clone(self.cluster), self.config.kafka.topic.clone());
+        async move {
+            let of = |isolation| {
+                let bound = Bound::Latest;
+                consumer::glance(&cluster, &topic, isolation, &partitions, bound, PATIENCE)
+            };
             // In this order: what was committed in between is not taken for held back.
-            let ends = latest(Isolation::ReadUncommitted).await?;
-            Ok((latest(Isolation::ReadCommitted).await?, ends))
-        };
-        let Ok(asked) = tokio::time::timeout(PATIENCE, asked).await else {
-            return Ok(());
-        };
-        let (stable, ends) = asked.map_err(PipelineError::Consumer)?;
-        for (partition, offset) in self.withheld.news(&standing, &stable, &ends) {
+            let ends = of(Isolation::ReadUncommitted).await;
+            (of(Isolation::ReadCommitted).await, ends)
+        }
+    }
+
+    fn say_what_is_withheld(&mut self, standing: &Offsets, (stable, ends): &(Offsets, Offsets)) {
+        let topic = &*self.config.kafka.topic;
+        for (partition, offset) in self.withheld.news(standing, stable, ends) {
             let records = ends.get(&partition).map_or(0, |end| end - offset);
             tracing::warn!(
                 topic,
@@ -112,7 +140,6 @@ impl Session<'_> {
                 settings::bootstrap(self.config)
             );
         }
-        Ok(())
     }
 }
 

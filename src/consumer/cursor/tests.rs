@@ -353,7 +353,7 @@ fn twice(cursor: &mut Cursor, answer: &Answer) -> Taken {
 }
 
 fn contradicts(taken: &Taken, expected: &str) -> bool {
-    matches!(&taken.fault, Some(Fault::Corrupt(RecordsError::Header { what, .. }, _)) if what.contains(expected))
+    matches!(&taken.fault, Some(Fault::Corrupt(RecordsError::Contradiction { what, .. }, _)) if what.contains(expected))
 }
 
 #[test]

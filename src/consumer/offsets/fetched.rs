@@ -1,6 +1,12 @@
 //! What a group has committed. Whoever asks need not be a member.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use uuid::Uuid;
 
@@ -98,7 +104,10 @@ pub(in crate::consumer) async fn fetch(
     topic_id: Option<Uuid>,
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
-    agreed::twice(|| fetch_once(coordinator, topic, topic_id, partitions)).await
+    agreed::twice(partitions.to_vec(), |left| async move {
+        fetch_once(coordinator, topic, topic_id, &left).await
+    })
+    .await
 }
 
 async fn fetch_once(
@@ -107,7 +116,10 @@ async fn fetch_once(
     topic_id: Option<Uuid>,
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, Committed>, ConsumeError> {
+    // The coordinator may not know the topic of that id yet, or not any more; whether it was made anew, others ask.
+    let by_name = AtomicBool::new(false);
     let call = async || {
+        let topic_id = topic_id.filter(|_| !by_name.load(Ordering::Relaxed));
         let node = coordinator.node().await?;
         let has_ids = coordinator.knows::<OffsetFetchByIdRequest>(node, Lane::Group);
         let named = Named::new(topic, topic_id, has_ids.await);
@@ -124,6 +136,7 @@ async fn fetch_once(
     ask(coordinator, call, |(named, answer)| {
         whole(&answer).map_err(|code| refused(coordinator, code))?;
         read(answer, &named, partitions).map_err(|(partition, code)| {
+            by_name.fetch_or(code == ErrorCode::UNKNOWN_TOPIC_ID, Ordering::Relaxed);
             let error = ConsumeError::Partition {
                 topic: Arc::clone(topic),
                 partition,

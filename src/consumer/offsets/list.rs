@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
+use tokio::time::timeout;
 
 use crate::{
     consumer::{ConsumeError, Isolation, agreed, retry::Streak},
@@ -11,6 +12,7 @@ use crate::{
         error::{CallError, ErrorCode, Remedy},
         messages::{
             ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+            Request,
         },
     },
 };
@@ -81,7 +83,8 @@ async fn list_once(
                     .iter()
                     .copied()
                     .filter(|partition| !found.contains_key(partition));
-                let asked = ask(cluster, &topology, isolation, missing, bound);
+                let limit = cluster.settings().request_timeout;
+                let asked = ask(cluster, &topology, isolation, missing, bound, limit);
                 let mut trouble = None;
                 for (of, answer) in asked.await {
                     match answer {
@@ -111,44 +114,50 @@ async fn list_once(
     }
 }
 
-/// Where these partitions begin and end, of those whose leaders say it at once: asked once, and not for long.
+/// The bound of those of `partitions` whose leaders say it at once: asked once, for `patience` at most, and quietly.
+pub async fn glance(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    isolation: Isolation,
+    partitions: &[i32],
+    bound: Bound,
+    patience: Duration,
+) -> BTreeMap<i32, i64> {
+    let mut found = BTreeMap::new();
+    let Ok(Ok(topology)) = timeout(patience, cluster.topic(topic)).await else {
+        return found;
+    };
+    let partitions = partitions.iter().copied();
+    for (of, answer) in ask(cluster, &topology, isolation, partitions, bound, patience).await {
+        if let Ok(answer) = answer {
+            // What is refused is asked for again by whoever has to know it.
+            let _ = take(topic, &of, &answer, bound, &mut found);
+        }
+    }
+    found
+}
+
+/// Where these partitions begin and end, of those whose leaders say it at once.
 pub(in crate::consumer) async fn extents(
     cluster: &Arc<Cluster>,
     topic: &str,
     partitions: &[i32],
 ) -> BTreeMap<i32, (i64, i64)> {
-    let Ok(topology) = cluster.topic(topic).await else {
-        return BTreeMap::new();
-    };
-    let list = |bound| {
-        let of = partitions.iter().copied();
-        let asked = ask(cluster, &topology, Isolation::ReadUncommitted, of, bound);
-        async move {
-            let mut found = BTreeMap::new();
-            for (of, answer) in asked.await {
-                if let Ok(answer) = answer {
-                    // What is refused is asked for again by whoever has to know it.
-                    let _ = take(topic, &of, &answer, bound, &mut found);
-                }
-            }
-            found
-        }
-    };
-    let both = futures::future::join(list(Bound::Earliest), list(Bound::Latest));
-    let Ok((starts, ends)) = tokio::time::timeout(AT_ONCE, both).await else {
-        return BTreeMap::new();
-    };
+    let uncommitted = Isolation::ReadUncommitted;
+    let list = |bound| glance(cluster, topic, uncommitted, partitions, bound, AT_ONCE);
+    let (starts, ends) = join(list(Bound::Earliest), list(Bound::Latest)).await;
     let whole = |(partition, start)| Some((partition, (start, *ends.get(&partition)?)));
     starts.into_iter().filter_map(whole).collect()
 }
 
-/// Asks the leaders side by side; partitions without a leader are left out.
+/// Asks the leaders side by side, each for `limit` at most; partitions without a leader are left out.
 async fn ask(
     cluster: &Arc<Cluster>,
     topology: &Topic,
     isolation: Isolation,
     partitions: impl Iterator<Item = i32>,
     bound: Bound,
+    limit: Duration,
 ) -> Vec<Answer> {
     let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for partition in partitions {
@@ -174,8 +183,15 @@ async fn ask(
                         .collect(),
                 }],
             };
-            let answer = cluster.request(leader, Lane::Control, &request).await;
-            (partitions, answer)
+            let answer = timeout(limit, cluster.request(leader, Lane::Control, &request)).await;
+            let late = |_| {
+                Err(CallError::TimedOut {
+                    address: format!("broker {leader}"),
+                    api: ListOffsetsRequest::NAME,
+                    after: limit,
+                })
+            };
+            (partitions, answer.unwrap_or_else(late))
         });
     join_all(questions).await
 }

@@ -64,6 +64,14 @@ pub enum RecordsError {
         /// The contradiction.
         what: &'static str,
     },
+    /// What no checksum covers contradicts the log as it was read so far.
+    #[error("record batch at offset {base_offset}: {what}")]
+    Contradiction {
+        /// Base offset as the batch gives it.
+        base_offset: i64,
+        /// The contradiction.
+        what: &'static str,
+    },
     /// A record inside the batch is malformed.
     #[error(
         "record batch at offset {base_offset}: record {index}, byte {position} of the decompressed body: {what}"
