@@ -3,7 +3,7 @@
 
 use std::io::{self, IsTerminal};
 
-use super::{Command, Exit, Invocation, logging, output, panics, threads, watch};
+use super::{Command, Exit, Invocation, logging, memory, output, panics, threads, watch};
 use crate::config::Config;
 use crate::pipeline::options::Format;
 use crate::pipeline::{self, Fault, Outcome, PipelineError, Proof, Report, Stop};
@@ -33,6 +33,11 @@ fn work(invocation: &Invocation, stop: &Stop) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return threads::missing(&error),
     };
+    if moves_events(&invocation.command)
+        && let Err(error) = memory::can_be_had(memory::NEEDED)
+    {
+        return memory::missing(&error);
+    }
     let exit = runtime.block_on(async {
         tokio::select! {
             biased;
@@ -46,6 +51,18 @@ fn work(invocation: &Invocation, stop: &Stop) -> Exit {
     // A thread that waits for the disk or the terminal does not hold up the end.
     runtime.shutdown_background();
     exit
+}
+
+/// Whether the command holds as much in memory as is fetched or sent at a time.
+fn moves_events(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Produce(_)
+            | Command::Consume(_)
+            | Command::Run(_)
+            | Command::Demo(_)
+            | Command::Tail(_)
+    )
 }
 
 async fn pipeline(Invocation { config, command }: &Invocation, stop: &Stop) -> Exit {

@@ -16,6 +16,7 @@ mod execute;
 mod exit;
 mod group;
 mod logging;
+mod memory;
 mod output;
 mod panics;
 mod produce;
