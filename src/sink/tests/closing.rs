@@ -66,6 +66,55 @@ fn a_closed_file_that_loses_all_its_rows_in_two_resets_is_missed_by_nobody() {
     assert_eq!(report.json()["doubts"].to_string(), nothing);
 }
 
+/// Appends a trade to each of two partitions and lets both count.
+fn append_both(sink: &mut Sink) {
+    for partition in [0, 1] {
+        let value = trade(1, i64::from(partition));
+        let record = InputRecord {
+            offset: 0,
+            key: None::<&[u8]>,
+            value: Some(value.as_bytes()),
+            headers: Default::default(),
+            too_large: None,
+        };
+        sink.append(partition, None, [record], 1, now()).unwrap();
+    }
+    let batch = sink.flush().unwrap().unwrap();
+    sink.committed(batch.number, &[0, 1]);
+}
+
+#[test]
+fn a_file_that_was_taken_away_is_missed_no_more_when_its_rows_are_read_again() {
+    for closed in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut sink = open(gzip(directory.path())).unwrap();
+        sink.start_at(0, 0).unwrap();
+        sink.start_at(1, 0).unwrap();
+        append_both(&mut sink);
+        if closed {
+            sink.end_files().unwrap();
+            tend(&mut sink, now());
+        }
+        sink.close().unwrap();
+        for name in names(directory.path()) {
+            fs::remove_file(directory.path().join(name)).unwrap();
+        }
+        let verdict = || Report::new(&examine(&[directory.path().to_owned()]).unwrap());
+        assert_eq!(verdict().verdict, Outcome::Broken);
+        let mut sink = open(gzip(directory.path())).unwrap();
+        sink.supersede(0, 0).unwrap();
+        // Rows of the other partition are still missed.
+        assert_eq!(verdict().verdict, Outcome::Broken);
+        sink.supersede(1, 0).unwrap();
+        sink.start_at(0, 0).unwrap();
+        sink.start_at(1, 0).unwrap();
+        append_both(&mut sink);
+        sink.close().unwrap();
+        let report = verdict();
+        assert_eq!(report.verdict, Outcome::Proven, "{}", report.text());
+    }
+}
+
 #[test]
 fn a_day_that_is_over_is_closed_when_nothing_comes_and_late_rows_get_a_part_of_their_own() {
     let directory = tempfile::tempdir().unwrap();
