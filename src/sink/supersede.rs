@@ -4,7 +4,7 @@
 //! Files and index are written anew beside the old ones first. Then one redo record says which of them take whose
 //! place; so a stop at any instant leaves all of it done, or nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::checkpoint::{Checkpoint, FileState, Position};
@@ -113,6 +113,7 @@ impl Sink {
             }
         }
         tail.batches.retain(|batch| !batch.says_nothing());
+        self.drop_gone(&tail, &mut work)?;
 
         let mut bytes = Vec::new();
         for batch in &tail.batches {
@@ -125,7 +126,7 @@ impl Sink {
             emptied,
             gone,
         } = work;
-        if let [first, ..] = gone.as_slice() {
+        if let [(first, _), ..] = gone.as_slice() {
             tracing::warn!(
                 partition,
                 files = gone.len(),
@@ -179,6 +180,44 @@ impl Sink {
             files: names.len(),
             directory: self.state_directory.join(SUPERSEDED),
         })
+    }
+
+    /// Nobody misses a file that was taken away when no batch has rows in it any more.
+    fn drop_gone(&self, tail: &Ending, work: &mut Work) -> Result<(), SinkError> {
+        if work.gone.is_empty() {
+            return Ok(());
+        }
+        let mut empty: BTreeMap<&str, Option<FileState>> = work
+            .gone
+            .iter()
+            .map(|(name, listed)| (name.as_str(), *listed))
+            .collect();
+        let mut look = |batch: &Batch| {
+            for run in &batch.runs {
+                if let Some(name) = batch.files.get(run.file) {
+                    empty.remove(name.as_str());
+                }
+            }
+        };
+        let path = self.state_directory.join(index::FILE);
+        for line in index::read(&*self.fs, &path, tail.cut)? {
+            look(&line?.1);
+        }
+        tail.batches.iter().for_each(look);
+        if empty.is_empty() {
+            return Ok(());
+        }
+        // Whoever took them away may not have made that durable, and their names are free now.
+        self.fs
+            .sync_dir(&self.directory)
+            .map_err(SinkError::io("sync", &self.directory))?;
+        for (name, listed) in empty {
+            work.checkpoint.counting.files.remove(name);
+            if let Some(state) = listed {
+                work.emptied.extend(emptied(name, state)?);
+            }
+        }
+        Ok(())
     }
 
     /// The index from the first batch on that has to change.
@@ -237,7 +276,8 @@ impl Sink {
             .is_none()
         {
             tracing::debug!(file = %path.display(), "the file was taken away");
-            work.gone.push(name.to_owned());
+            let listed = file.is_listed.then_some(file.state);
+            work.gone.push((name.to_owned(), listed));
             tail.forget(name, partition, target);
             return Ok(());
         }
@@ -307,15 +347,20 @@ impl Sink {
         }
         files.remove(name);
         if file.is_listed {
-            work.emptied.extend(lines::encode(&Closed {
-                name: name.to_owned(),
-                state,
-                packed: None,
-                emptied: true,
-            })?);
+            work.emptied.extend(emptied(name, state)?);
         }
         Ok(())
     }
+}
+
+/// A line of the list of closed files: nothing is left of this one.
+fn emptied(name: &str, state: FileState) -> Result<Vec<u8>, SinkError> {
+    lines::encode(&Closed {
+        name: name.to_owned(),
+        state,
+        packed: None,
+        emptied: true,
+    })
 }
 
 /// A file that is to be written anew.
@@ -334,8 +379,8 @@ struct Work {
     rows: u64,
     /// Lines for the list of closed files.
     emptied: Vec<u8>,
-    /// Files that are not there any more.
-    gone: Vec<String>,
+    /// Files that are not there any more, with what the list of closed files says of those that it names.
+    gone: Vec<(String, Option<FileState>)>,
 }
 
 /// The end of the index, in memory.

@@ -109,10 +109,22 @@ impl Ledger {
     }
 
     fn read(&self, subject: &Subject) -> io::Result<Option<(Manifest, Vec<Run>)>> {
-        let Some(manifest) = Manifest::read(&self.directory, subject)? else {
+        let Some(mut manifest) = Manifest::read(&self.directory, subject)? else {
             return Ok(None);
         };
-        let runs = manifest.open_runs(&self.directory)?;
+        let mut runs = manifest.open_runs(&self.directory)?;
+        let mut blind = false;
+        for run in &mut runs {
+            blind |= run.was_opened_blind();
+        }
+        if blind {
+            tracing::warn!(
+                directory = %self.directory.display(),
+                "some of what was kept of this topic cannot be used (State.Directory); the topic itself is read again"
+            );
+            manifest.runs = runs.iter().map(|run| run.entry().clone()).collect();
+            manifest.read_anew();
+        }
         Ok(Some((manifest, runs)))
     }
 

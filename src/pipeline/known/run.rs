@@ -38,6 +38,8 @@ pub(super) struct Run {
     /// The first id of each page.
     pages: Vec<u128>,
     filter: Filter,
+    /// Ids went when it was opened, of which nobody knows where they lay.
+    blind: bool,
 }
 
 impl Run {
@@ -90,6 +92,7 @@ impl Run {
             places: Some(File::open(places_path(&path))?),
             pages,
             filter,
+            blind: false,
         })
     }
 
@@ -126,8 +129,11 @@ impl Run {
             file,
             pages,
             filter,
+            blind: false,
         };
         if !entry.cuts.is_empty() && run.checked_places()?.is_none() {
+            // Without places from the start, they went when it was cut.
+            run.blind = entry.places.is_some();
             run.cut_all();
         }
         Ok(run)
@@ -170,9 +176,15 @@ impl Run {
         self.entry.cuts = Cuts::from([ALL_UNKNOWN]);
     }
 
+    /// Whether ids went when it was opened, of which nobody knows where they lay: they may still be on the topic. Says so once.
+    pub(super) fn was_opened_blind(&mut self) -> bool {
+        std::mem::take(&mut self.blind)
+    }
+
     /// Lets what lies behind `cuts` count no more. Says whether ids went of which nobody knows where they lay: they may still be
     /// on the topic.
     pub(super) fn cut(&mut self, cuts: &Cuts) -> io::Result<bool> {
+        let mut blind = self.was_opened_blind();
         let had_places = self.entry.places.is_some();
         let is_cut = |partition: &i32| self.entry.cuts.get(partition);
         let reached = |&(partition, from): &(&i32, &i64)| match had_places {
@@ -187,13 +199,12 @@ impl Run {
             .map(|(partition, from)| (*partition, *from))
             .collect();
         if new.is_empty() {
-            return Ok(false);
+            return Ok(blind);
         }
         if had_places && self.checked_places()?.is_none() {
             self.cut_all();
             return Ok(true);
         }
-        let mut blind = false;
         for (partition, from) in new {
             blind |= partition == UNKNOWN_PARTITION;
             cut_at(&mut self.entry.cuts, partition, from);

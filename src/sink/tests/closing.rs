@@ -66,6 +66,133 @@ fn a_closed_file_that_loses_all_its_rows_in_two_resets_is_missed_by_nobody() {
     assert_eq!(report.json()["doubts"].to_string(), nothing);
 }
 
+/// Appends a trade to each of two partitions and lets both count.
+fn append_both(sink: &mut Sink, offset: i64, day: u32) {
+    for partition in [0, 1] {
+        let value = trade(day, i64::from(partition));
+        let record = InputRecord {
+            offset,
+            key: None::<&[u8]>,
+            value: Some(value.as_bytes()),
+            headers: Default::default(),
+            too_large: None,
+        };
+        sink.append(partition, None, [record], offset + 1, now())
+            .unwrap();
+    }
+    let batch = sink.flush().unwrap().unwrap();
+    sink.committed(batch.number, &[0, 1]);
+}
+
+#[test]
+fn a_file_that_was_taken_away_is_missed_no_more_when_its_rows_are_read_again() {
+    for closed in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut sink = open(gzip(directory.path())).unwrap();
+        sink.start_at(0, 0).unwrap();
+        sink.start_at(1, 0).unwrap();
+        append_both(&mut sink, 0, 1);
+        if closed {
+            sink.end_files().unwrap();
+            tend(&mut sink, now());
+        }
+        sink.close().unwrap();
+        for name in names(directory.path()) {
+            fs::remove_file(directory.path().join(name)).unwrap();
+        }
+        let verdict = || Report::new(&examine(&[directory.path().to_owned()]).unwrap());
+        assert_eq!(verdict().verdict, Outcome::Broken);
+        let mut sink = open(gzip(directory.path())).unwrap();
+        sink.supersede(0, 0).unwrap();
+        // Rows of the other partition are still missed.
+        assert_eq!(verdict().verdict, Outcome::Broken);
+        sink.supersede(1, 0).unwrap();
+        sink.start_at(0, 0).unwrap();
+        sink.start_at(1, 0).unwrap();
+        append_both(&mut sink, 0, 1);
+        sink.close().unwrap();
+        let report = verdict();
+        assert_eq!(report.verdict, Outcome::Proven, "{}", report.text());
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_once_however_many_runs_it_has() {
+    const ROWS: i64 = 150;
+    for compressed in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = match compressed {
+            true => gzip(directory.path()),
+            false => settings(directory.path()),
+        };
+        let mut sink = open(settings).unwrap();
+        sink.start_at(0, 0).unwrap();
+        sink.start_at(1, 0).unwrap();
+        // Two days by turns: two files.
+        for offset in 0..2 * ROWS {
+            append_both(&mut sink, offset, 1 + (offset % 2) as u32);
+        }
+        if compressed {
+            sink.end_files().unwrap();
+            tend(&mut sink, now());
+        }
+        sink.close().unwrap();
+        let findings = || {
+            let report = Report::new(&examine(&[directory.path().to_owned()]).unwrap());
+            report.json()["findings"].as_array().unwrap().clone()
+        };
+        assert_eq!(findings().len(), 0);
+        let paths: Vec<_> = names(directory.path())
+            .iter()
+            .map(|name| directory.path().join(name))
+            .collect();
+        assert_eq!(paths.len(), 2);
+        let whole: Vec<_> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+        let half = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
+        for path in &paths {
+            fs::write(path, half(&fs::read(path).unwrap())).unwrap();
+        }
+        let found = findings();
+        assert_eq!(found.len(), 2, "{found:?}");
+        for finding in &found {
+            assert_eq!(finding["kind"], "truncated", "{finding}");
+            assert!((1..=2 * ROWS).contains(&finding["rows"].as_i64().unwrap()));
+        }
+        // Each row in its place is another one.
+        if !compressed {
+            for (path, whole) in paths.iter().zip(&whole) {
+                let text = std::str::from_utf8(whole).unwrap();
+                fs::write(path, text.replace("IBM", "XYZ")).unwrap();
+            }
+            let found = findings();
+            assert_eq!(found.len(), 2, "{found:?}");
+            // Every other one is: so many places are said, and the last stands for the rest.
+            for (path, whole) in paths.iter().zip(&whole) {
+                let text = std::str::from_utf8(whole).unwrap();
+                fs::write(path, text.replace(",0,", ",9,")).unwrap();
+            }
+            let found = findings();
+            assert_eq!(found.len(), 200, "{}", found.len());
+            let rows: i64 = found.iter().map(|one| one["rows"].as_i64().unwrap()).sum();
+            assert_eq!(rows, 2 * ROWS);
+        }
+        for path in &paths {
+            fs::remove_file(path).unwrap();
+        }
+        let found = findings();
+        assert_eq!(found.len(), 2, "{found:?}");
+        for (day, finding) in (0..).zip(&found) {
+            assert_eq!(finding["kind"], "missing", "{finding}");
+            if !compressed {
+                assert_eq!(finding["rows"], 2 * ROWS);
+                let last = 2 * (ROWS - 1) + day;
+                let of = |partition: i32| serde_json::json!({"partition": partition, "first_offset": day, "last_offset": last});
+                assert_eq!(finding["partitions"], serde_json::json!([of(0), of(1)]));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_day_that_is_over_is_closed_when_nothing_comes_and_late_rows_get_a_part_of_their_own() {
     let directory = tempfile::tempdir().unwrap();

@@ -70,6 +70,10 @@ struct Checked {
     rows: u64,
     /// By how much rows stand elsewhere than they were written, since one was found to differ.
     shift: i64,
+    /// It ended before a run did.
+    short: bool,
+    /// Why nothing of it can be read: it is not tried again.
+    lost: Option<Flaw>,
     flawed: bool,
 }
 
@@ -93,6 +97,8 @@ impl<'f> Files<'f> {
             crc: 0,
             rows: 0,
             shift: 0,
+            short: false,
+            lost: None,
             flawed: false,
         };
         Self {
@@ -110,6 +116,10 @@ impl<'f> Files<'f> {
 
     /// Compares the next run of a file.
     pub(super) fn check(&mut self, name: &str, run: &Run) -> Option<Flaw> {
+        let lost = self.files.get(name).and_then(|file| file.lost.as_ref());
+        if lost.is_some() {
+            return lost.cloned();
+        }
         self.tick += 1;
         self.make_room(name);
         let Self {
@@ -128,19 +138,19 @@ impl<'f> Files<'f> {
         }
         let path = directory.join(file.due.state.form.place(name));
         if file.source.is_none() {
-            match open(*fs, &path) {
+            let lost = match open(*fs, &path) {
                 Ok(Some(source)) => {
                     file.source = Some(source);
                     self.open.push((self.tick, name.to_owned()));
+                    None
                 }
-                Ok(None) => {
-                    file.flawed = true;
-                    return Some(Flaw::Missing);
-                }
-                Err(error) => {
-                    file.flawed = true;
-                    return Some(Flaw::Unreadable(error.to_string()));
-                }
+                Ok(None) => Some(Flaw::Missing),
+                Err(error) => Some(Flaw::Unreadable(error.to_string())),
+            };
+            if lost.is_some() {
+                file.flawed = true;
+                file.lost.clone_from(&lost);
+                return lost;
             }
         }
         let flaw = file.check(run, buffer);
@@ -265,7 +275,9 @@ impl Checked {
                         .cast_signed()
                         .saturating_sub(self.due.state.len.cast_signed());
                 }
-                Some(if found.is_none() {
+                // Where a file was cut off, nothing that follows was edited.
+                self.short |= found.is_none();
+                Some(if self.short {
                     Flaw::Short
                 } else {
                     Flaw::Differs

@@ -1,11 +1,15 @@
 //! Something wrong with a file, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::files::Flaw;
+
+/// How many partitions of one file are named to people; programs are given all.
+const NAMED: usize = 10;
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +42,7 @@ impl From<Flaw> for FindingKind {
 }
 
 impl FindingKind {
-    const fn name(&self) -> &'static str {
+    pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Truncated => "truncated",
@@ -60,10 +64,8 @@ pub struct Finding {
     pub directory: PathBuf,
     /// The file, relative to it.
     pub file: Option<String>,
-    /// The partition of the rows.
-    pub partition: Option<i32>,
-    /// Their first offset and their last.
-    pub offsets: Option<(i64, i64)>,
+    /// The partitions of the rows, each with the first offset and the last.
+    pub partitions: BTreeMap<i32, (i64, i64)>,
     /// Where they were written: the first byte, and the one after the last.
     pub bytes: Option<(u64, u64)>,
     /// How many there were.
@@ -71,20 +73,18 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn goes_on_in(&self, next: &Self) -> bool {
-        self.kind == next.kind
-            && self.directory == next.directory
-            && self.file == next.file
-            && self.partition == next.partition
-            && matches!((self.bytes, next.bytes), (Some(here), Some(there)) if here.1 == there.0)
+    /// Whether its rows end where those of `next` begin.
+    pub(super) fn ends_at(&self, next: &Self) -> bool {
+        matches!((self.bytes, next.bytes), (Some(here), Some(there)) if here.1 == there.0)
     }
 
     pub(super) fn join(&mut self, next: &Self) {
         if let (Some(bytes), Some(more)) = (&mut self.bytes, next.bytes) {
-            bytes.1 = more.1;
+            *bytes = (bytes.0.min(more.0), bytes.1.max(more.1));
         }
-        if let (Some(offsets), Some(more)) = (&mut self.offsets, next.offsets) {
-            offsets.1 = more.1;
+        for (partition, more) in &next.partitions {
+            let offsets = self.partitions.entry(*partition).or_insert(*more);
+            *offsets = (offsets.0.min(more.0), offsets.1.max(more.1));
         }
         self.rows += next.rows;
     }
@@ -109,26 +109,38 @@ impl Finding {
             ),
         };
         let mut text = format!("{} {what}", path.display());
-        if let (Some(partition), Some((first, last)), Some((from, to))) =
-            (self.partition, self.offsets, self.bytes)
-        {
+        let mut between = ": ";
+        for (partition, (first, last)) in self.partitions.iter().take(NAMED) {
             let _ = write!(
                 text,
-                ": partition {partition}, offsets {first} to {last} ({} rows, written to bytes {from} to {to})",
-                self.rows
+                "{between}partition {partition}, offsets {first} to {last}"
             );
+            between = "; ";
+        }
+        if let Some(more @ 1..) = self.partitions.len().checked_sub(NAMED) {
+            let _ = write!(text, "; {more} more partitions");
+        }
+        if let Some((from, to)) = self.bytes {
+            let rows = self.rows;
+            let _ = write!(text, " ({rows} rows, written to bytes {from} to {to})");
         }
         text
     }
 
     pub(super) fn json(&self) -> Value {
+        let first = self.partitions.first_key_value();
+        let partitions = self.partitions.iter().map(|(partition, (first, last))| {
+            json!({"partition": partition, "first_offset": first, "last_offset": last})
+        });
         json!({
             "kind": self.kind.name(),
             "directory": self.directory,
             "file": self.file,
-            "partition": self.partition,
-            "first_offset": self.offsets.map(|offsets| offsets.0),
-            "last_offset": self.offsets.map(|offsets| offsets.1),
+            "partition": first.map(|(partition, _)| partition),
+            "first_offset": first.map(|(_, offsets)| offsets.0),
+            "last_offset": first.map(|(_, offsets)| offsets.1),
+            "partitions": partitions.collect::<Vec<_>>(),
+            "rows": self.rows,
             "first_byte": self.bytes.map(|bytes| bytes.0),
             "end_byte": self.bytes.map(|bytes| bytes.1),
             "message": self.text(),

@@ -79,6 +79,12 @@ pub struct Examination {
     pub files: u64,
 }
 
+/// How many places of a file are named in which it was edited; the last stands for all further ones.
+const PLACES: usize = 100;
+
+/// How many compressed files are read along their runs at once.
+const ALONG: usize = 64;
+
 /// How often a directory that changes while it is read is read again.
 const ATTEMPTS: u32 = 3;
 
@@ -106,6 +112,7 @@ pub(super) fn examine_on(fs: &dyn Fs, directories: &[PathBuf]) -> Result<Examina
                 directory,
                 forms: BTreeMap::new(),
                 gone: BTreeSet::new(),
+                said: BTreeMap::new(),
                 into: &mut looked,
             }
             .look(&before);
@@ -141,6 +148,8 @@ struct Look<'l> {
     forms: BTreeMap<String, Form>,
     /// Files that are not there.
     gone: BTreeSet<String>,
+    /// By file and kind, where the last finding is and how many there are.
+    said: BTreeMap<(String, &'static str), (usize, usize)>,
     into: &'l mut Examination,
 }
 
@@ -185,11 +194,7 @@ impl Look<'_> {
         let damaged = self.finish(files, checkpoint.clean);
         self.leave_out(&checkpoint, &ids, &path)?;
         self.list(&checkpoint, &due)?;
-        for name in damaged {
-            if let Some(due) = due.get(&name) {
-                self.locate(&name, due, &path, checkpoint.index())?;
-            }
-        }
+        self.locate(damaged, &due, &path, checkpoint.index())?;
         let topic = key(&checkpoint, &ids, checkpoint.identity);
         self.into.topics.insert(topic.clone());
         for (identity, gap) in &checkpoint.gaps {
@@ -270,8 +275,7 @@ impl Look<'_> {
                 kind: FindingKind::Beside(place),
                 directory: self.directory.to_owned(),
                 file: Some(name),
-                partition: None,
-                offsets: None,
+                partitions: BTreeMap::new(),
                 bytes: None,
                 rows: 0,
             });
@@ -304,33 +308,89 @@ impl Look<'_> {
         }
     }
 
-    /// Says where a compressed file is not what was written.
-    fn locate(&mut self, name: &str, due: &Due, index: &Path, end: u64) -> Result<(), SinkError> {
+    /// Says where compressed files are not what was written. The index is read once, if not too many of them have rows among
+    /// one another.
+    fn locate(
+        &mut self,
+        damaged: Vec<String>,
+        due: &BTreeMap<String, Due>,
+        index: &Path,
+        end: u64,
+    ) -> Result<(), SinkError> {
+        let mut left: BTreeSet<String> = damaged.into_iter().collect();
+        let mut buffer = vec![0; 64 * 1024];
+        while !left.is_empty() {
+            // Those that are read along, each with whether something was found in it.
+            let mut open: BTreeMap<String, (packed::Along, bool)> = BTreeMap::new();
+            let mut later = BTreeSet::new();
+            for line in index::read(self.fs, index, end)? {
+                let (_, batch) = line?;
+                for run in &batch.runs {
+                    let Some(name) = batch.files.get(run.file) else {
+                        continue;
+                    };
+                    let Some(due) = due.get(name).filter(|_| left.contains(name)) else {
+                        continue;
+                    };
+                    if !open.contains_key(name) {
+                        if open.len() == ALONG {
+                            later.insert(name.clone());
+                        }
+                        if later.contains(name) {
+                            continue;
+                        }
+                        let Some(along) = self.along(name, due) else {
+                            left.remove(name);
+                            continue;
+                        };
+                        open.insert(name.clone(), (along, false));
+                    }
+                    if let Some((along, found)) = open.get_mut(name)
+                        && let Some(flaw) = along.check(run, &mut buffer)
+                    {
+                        *found = true;
+                        self.found(flaw.into(), name.clone(), Some(run));
+                    }
+                    if run.start + run.len >= due.state.len
+                        && let Some((_, found)) = open.remove(name)
+                    {
+                        left.remove(name);
+                        self.found_around(name, found);
+                    }
+                }
+            }
+            for name in left.difference(&later) {
+                let found = match (open.remove(name), due.get(name)) {
+                    (Some((_, found)), _) => found,
+                    // It has no rows.
+                    (None, Some(due)) => self.along(name, due).is_none(),
+                    (None, None) => continue,
+                };
+                self.found_around(name, found);
+            }
+            left = later;
+        }
+        Ok(())
+    }
+
+    /// Opens a compressed file to be read along its runs; says so when it cannot be.
+    fn along(&mut self, name: &str, due: &Due) -> Option<packed::Along> {
         let path = self.directory.join(due.state.form.place(name));
-        let mut along = match packed::Along::open(self.fs, &path, &due.state) {
-            Ok(along) => along,
+        match packed::Along::open(self.fs, &path, &due.state) {
+            Ok(along) => Some(along),
             Err(error) => {
                 let kind = FindingKind::Unreadable(error.to_string());
                 self.found(kind, name.to_owned(), None);
-                return Ok(());
-            }
-        };
-        let before = self.into.findings.len();
-        let mut buffer = vec![0; 64 * 1024];
-        for line in index::read(self.fs, index, end)? {
-            let (_, batch) = line?;
-            let ours = |run: &&Run| batch.files.get(run.file).is_some_and(|file| file == name);
-            for run in batch.runs.iter().filter(ours) {
-                if let Some(flaw) = along.check(run, &mut buffer) {
-                    self.found(flaw.into(), name.to_owned(), Some(run));
-                }
+                None
             }
         }
-        if self.into.findings.len() == before {
-            // The rows are right; the header, or what is around them, is not.
+    }
+
+    /// Where the rows of a file that is not as it was written are right, the header, or what is around them, is not.
+    fn found_around(&mut self, name: &str, found: bool) {
+        if !found {
             self.found(FindingKind::Edited, name.to_owned(), None);
         }
-        Ok(())
     }
 
     /// Takes what stood in files that are gone out of the figures.
@@ -358,7 +418,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Adds a finding, to the one before when it goes on from there.
+    /// Adds a finding, to the one before of the file when it is the same: so there are few, however many runs a file has.
     fn found(&mut self, kind: FindingKind, file: String, run: Option<&Run>) {
         let form = self.forms.get(&file).copied().unwrap_or_default();
         if kind == FindingKind::Missing {
@@ -368,15 +428,27 @@ impl Look<'_> {
             kind,
             directory: self.directory.to_owned(),
             file: Some(form.place(&file)),
-            partition: run.map(|run| run.partition),
-            offsets: run.map(|run| (run.first, run.last)),
+            partitions: run
+                .map(|run| (run.partition, (run.first, run.last)))
+                .into_iter()
+                .collect(),
             bytes: run.map(|run| (run.start, run.start + run.len)),
             rows: run.map_or(0, |run| run.rows),
         };
-        match self.into.findings.last_mut() {
-            Some(last) if last.goes_on_in(&finding) => last.join(&finding),
-            _ => self.into.findings.push(finding),
+        let next = self.into.findings.len();
+        let (last, count) = self
+            .said
+            .entry((file, finding.kind.name()))
+            .or_insert((next, 0));
+        if let Some(last) = self.into.findings.get_mut(*last)
+            // Where rows were edited is said of each place; of another kind all the rest of the file is.
+            && (finding.kind != FindingKind::Edited || last.ends_at(&finding) || *count == PLACES)
+        {
+            last.join(&finding);
+            return;
         }
+        (*last, *count) = (next, *count + 1);
+        self.into.findings.push(finding);
     }
 
     /// What is left to be said of the files; the names of compressed ones that have to be looked into.

@@ -234,6 +234,33 @@ fn what_was_kept_without_places_is_read_again_when_the_log_has_parted() {
 }
 
 #[test]
+fn the_topic_is_read_again_when_the_places_of_what_was_cut_are_damaged() {
+    let state = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(state.path(), &subject()).unwrap();
+    ledger.cover(span(0, 10), Some(99));
+    for id in 0..10_u128 {
+        ledger.note(id, Place::new(0, id as i64)).unwrap();
+    }
+    ledger.save().unwrap();
+    let verdict = verdict(ledger.spans(), 4, 8);
+    ledger.cut(&verdict).unwrap();
+    let path = ledger.directory.join("run-1.places");
+    drop(ledger);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let mut ledger = Ledger::open(state.path(), &subject()).unwrap();
+    assert!(!ledger.contains(1).unwrap());
+    assert!(ledger.spans().is_empty() && ledger.since_ms().is_none());
+    // Once is enough.
+    ledger.cover(span(0, 10), None);
+    ledger.save().unwrap();
+    drop(ledger);
+    let ledger = Ledger::open(state.path(), &subject()).unwrap();
+    assert_eq!(ledger.spans(), &span(0, 10));
+}
+
+#[test]
 fn an_offset_is_believed_only_with_its_checksum() {
     let state = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(state.path(), &subject()).unwrap();

@@ -84,6 +84,24 @@ fn with_damaged_places_all_of_it_goes_when_something_is_cut() {
 }
 
 #[test]
+fn what_goes_with_damaged_places_when_a_cut_run_is_opened_is_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut written = run(directory.path(), 1, &(0..1_000).map(at).collect());
+    assert!(!written.cut(&Cuts::from([(0, 900)])).unwrap());
+    let path = places_path(&run_path(directory.path(), 1));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8_000] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let mut opened = Run::open(directory.path(), written.entry()).unwrap();
+    assert!(!opened.contains(7).unwrap());
+    assert!(opened.cut(&Cuts::from([(0, 900)])).unwrap());
+    assert!(!opened.cut(&Cuts::from([(0, 900)])).unwrap());
+    // The topic was read anew since.
+    let mut opened = Run::open(directory.path(), opened.entry()).unwrap();
+    assert!(!opened.cut(&Cuts::from([(0, 900)])).unwrap());
+}
+
+#[test]
 fn ids_without_places_go_only_when_those_are_meant() {
     let directory = tempfile::tempdir().unwrap();
     let written = run(directory.path(), 1, &(0..1_000).map(at).collect());
