@@ -36,7 +36,7 @@ pub(super) async fn ask(
     cluster: &Arc<Cluster>,
     isolation: Isolation,
     examination: &mut Examination,
-) -> Result<(), PipelineError> {
+) {
     let known = examination.ledger.accounts.keys().map(|(key, _)| key);
     let topics: BTreeSet<TopicKey> = known.chain(&examination.topics).cloned().collect();
     for key in topics {
@@ -55,7 +55,7 @@ pub(super) async fn ask(
         let bounds = match asked {
             Ok(bounds) => bounds,
             Err(Silence::MadeAnew) => {
-                let count = answers.count(&examination.ledger);
+                let count = count(&key, &examination.ledger);
                 if count > 0 {
                     examination.doubts.push(format!(
                         "topic {}: it was deleted and made anew, so nobody can be asked about {count} offsets without a row",
@@ -65,7 +65,7 @@ pub(super) async fn ask(
                 continue;
             }
             Err(Silence::Unheard(why)) => {
-                let about = match answers.count(&examination.ledger) {
+                let about = match count(&key, &examination.ledger) {
                     0 => "what is on the topic".to_owned(),
                     count => format!(
                         "about {count} offsets without a row, nor what else is on the topic"
@@ -84,30 +84,34 @@ pub(super) async fn ask(
             let ledger = &mut examination.ledger;
             ledger.enter_log(&key, *partition, start, end, &bounds.committed);
         }
-        let questions = answers.questions(&examination.ledger);
+        let questions = questions(&key, &examination.ledger);
         let (rulings, windows) = settled(&questions, &bounds);
         let read = answers.read(&questions, windows).await;
-        let read = match read {
-            Ok(read) => read,
-            // What cannot be read cannot be decided.
-            Err(PipelineError::Consumer(error)) if error.unreadable().is_some() => {
-                let count = answers.count(&examination.ledger);
-                examination.doubts.push(format!(
-                    "topic {}: the brokers cannot be asked about {count} offsets without a row: {error}",
-                    key.topic
-                ));
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        for (partition, from, next, ruling) in rulings.into_iter().chain(read) {
-            let accounts = &mut examination.ledger.accounts;
-            if let Some(account) = accounts.get_mut(&(key.clone(), partition)) {
-                account.rule(from, next, ruling);
-            }
+        enter(&key, rulings, read, examination);
+    }
+}
+
+/// Notes what was said of offsets without a row. What cannot be asked cannot be decided.
+fn enter(
+    key: &TopicKey,
+    settled: Rulings,
+    read: Result<Rulings, PipelineError>,
+    examination: &mut Examination,
+) {
+    let read = read.unwrap_or_else(|error| {
+        let count = count(key, &examination.ledger);
+        examination.doubts.push(format!(
+            "topic {}: the brokers cannot be asked about {count} offsets without a row: {error}",
+            key.topic
+        ));
+        Rulings::new()
+    });
+    for (partition, from, next, ruling) in settled.into_iter().chain(read) {
+        let accounts = &mut examination.ledger.accounts;
+        if let Some(account) = accounts.get_mut(&(key.clone(), partition)) {
+            account.rule(from, next, ruling);
         }
     }
-    Ok(())
 }
 
 /// What was ruled: partition, first offset, offset after the last.
@@ -191,21 +195,6 @@ impl Answers<'_> {
         Ok(bounds.collect())
     }
 
-    /// What there is to ask, by partition.
-    fn questions(&self, ledger: &Ledger) -> BTreeMap<i32, Ranges> {
-        let questions = ledger.questions().into_iter();
-        let ours = questions.filter(|((key, _), _)| key == self.key);
-        ours.map(|((_, partition), ranges)| (partition, ranges))
-            .collect()
-    }
-
-    /// How many offsets that is.
-    fn count(&self, ledger: &Ledger) -> u64 {
-        let questions = self.questions(ledger);
-        let ranges = questions.values().flatten();
-        ranges.map(|of| of.1.abs_diff(of.0)).sum()
-    }
-
     /// Reads the windows: the next one of each partition side by side, until none is left.
     async fn read(
         &self,
@@ -260,6 +249,21 @@ impl Answers<'_> {
     }
 }
 
+/// What there is to ask, by partition.
+fn questions(of: &TopicKey, ledger: &Ledger) -> BTreeMap<i32, Ranges> {
+    let questions = ledger.questions().into_iter();
+    let ours = questions.filter(|((key, _), _)| key == of);
+    ours.map(|((_, partition), ranges)| (partition, ranges))
+        .collect()
+}
+
+/// How many offsets that is.
+fn count(of: &TopicKey, ledger: &Ledger) -> u64 {
+    let questions = questions(of, ledger);
+    let ranges = questions.values().flatten();
+    ranges.map(|of| of.1.abs_diff(of.0)).sum()
+}
+
 /// Whether an offset is in one of the ranges, which are in order and do not overlap.
 fn has(ranges: &[(i64, i64)], offset: i64) -> bool {
     let behind = ranges.partition_point(|range| range.0 <= offset);
@@ -286,6 +290,37 @@ fn gathered(ranges: &[(i64, i64)], start: i64, end: i64) -> Ranges {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        sink::verify::{Outcome, Report},
+        wire::error::ErrorCode,
+    };
+
+    #[test]
+    fn brokers_that_go_away_or_refuse_leave_a_doubt() {
+        let key = TopicKey {
+            cluster_id: "cluster".to_owned(),
+            topic: "trades".to_owned(),
+            topic_id: None,
+            identity: 0,
+            group: "group".to_owned(),
+        };
+        let lost = PipelineError::Unreachable {
+            after: ASK,
+            reason: "away".to_owned(),
+        };
+        let refused = PipelineError::Consumer(consumer::ConsumeError::Partition {
+            topic: "trades".into(),
+            partition: 0,
+            api: "Fetch",
+            code: ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+        });
+        for (error, why) in [(lost, "away"), (refused, "Fetch was refused")] {
+            let mut examination = Examination::default();
+            enter(&key, Rulings::new(), Err(error), &mut examination);
+            assert_eq!(Report::new(&examination).verdict, Outcome::Undecided);
+            assert!(examination.doubts[0].contains(why), "{examination:?}");
+        }
+    }
 
     #[test]
     fn what_is_near_is_read_together_and_nothing_beyond_the_log() {

@@ -1,5 +1,6 @@
 //! The sink from its front door: on a simulated disk that ends the world at any step, and on the real one.
 
+mod alive;
 mod closing;
 mod desk;
 mod disk;

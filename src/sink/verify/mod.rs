@@ -8,6 +8,7 @@
 mod balance;
 mod files;
 mod finding;
+mod known;
 mod ledger;
 mod listing;
 mod packed;
@@ -15,11 +16,14 @@ mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use balance::{Imbalance, ImbalanceKind};
 use files::{Due, Files, Whole};
 pub use finding::{Finding, FindingKind};
+use known::Known;
 pub use ledger::{Account, Counts, Ledger, Ruling, TopicKey};
+use listing::Surplus;
 pub use report::{Report, Verdict as Outcome};
 
 use super::checkpoint::{self, Checkpoint, FileState};
@@ -88,6 +92,9 @@ const ALONG: usize = 64;
 /// How often a directory that changes while it is read is read again.
 const ATTEMPTS: u32 = 3;
 
+/// The pause before that: a file that is being published or compressed is both there and not for as long as that takes.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Reads directories; each may be in use meanwhile.
 ///
 /// # Errors
@@ -102,30 +109,26 @@ pub(super) fn examine_on(fs: &dyn Fs, directories: &[PathBuf]) -> Result<Examina
         ..Examination::default()
     };
     for (number, directory) in directories.iter().enumerate() {
-        let mut attempt = 1;
-        loop {
-            let before = state(fs, directory)?;
+        for attempt in 1..=ATTEMPTS {
             let mut looked = examination.clone();
-            let outcome = Look {
+            let changed = Look {
                 fs,
                 number,
                 directory,
                 forms: BTreeMap::new(),
                 gone: BTreeSet::new(),
                 said: BTreeMap::new(),
+                surplus: Surplus::default(),
+                longer: Vec::new(),
+                is_last: attempt == ATTEMPTS,
                 into: &mut looked,
             }
-            .look(&before);
-            // A running process may have gone on; what was read then is of two states.
-            let moved = attempt < ATTEMPTS && state(fs, directory)? != before;
-            let clean = outcome.is_ok() && looked.findings.len() == examination.findings.len();
-            if moved && !clean {
-                attempt += 1;
-                continue;
+            .look()?;
+            if !changed || attempt == ATTEMPTS {
+                examination = looked;
+                break;
             }
-            outcome?;
-            examination = looked;
-            break;
+            std::thread::sleep(PAUSE);
         }
     }
     Ok(examination)
@@ -150,11 +153,29 @@ struct Look<'l> {
     gone: BTreeSet<String>,
     /// By file and kind, where the last finding is and how many there are.
     said: BTreeMap<(String, &'static str), (usize, usize)>,
+    /// What is listed and not known.
+    surplus: Surplus,
+    /// Files with so many bytes behind their last row.
+    longer: Vec<(String, u64)>,
+    /// It is not looked again.
+    is_last: bool,
     into: &'l mut Examination,
 }
 
 impl Look<'_> {
-    fn look(&mut self, state: &[u8]) -> Result<(), SinkError> {
+    /// Looks; says whether the directory changed meanwhile, so that something is of two states.
+    fn look(&mut self) -> Result<bool, SinkError> {
+        let before = self.into.findings.len();
+        let state = state(self.fs, self.directory)?;
+        let outcome = self.look_at(&state, before);
+        // Of an index that is cut while it is read nothing can be said.
+        match outcome {
+            Err(_) if !self.is_last && self::state(self.fs, self.directory)? != state => Ok(true),
+            outcome => outcome,
+        }
+    }
+
+    fn look_at(&mut self, state: &[u8], before: usize) -> Result<bool, SinkError> {
         let sidecar = self.directory.join(STATE_DIRECTORY);
         let path = sidecar.join(index::FILE);
         let checkpoint = Checkpoint::decode(&sidecar.join(checkpoint::FILE), state)?;
@@ -191,10 +212,11 @@ impl Look<'_> {
             }
             self.check(&mut files, &batch);
         }
-        let damaged = self.finish(files, checkpoint.clean);
-        self.leave_out(&checkpoint, &ids, &path)?;
+        let damaged = self.finish(files);
         self.list(&checkpoint, &due)?;
         self.locate(damaged, &due, &path, checkpoint.index())?;
+        let changed = self.conclude(state, &checkpoint, due, before)?;
+        self.leave_out(&checkpoint, &ids, &path)?;
         let topic = key(&checkpoint, &ids, checkpoint.identity);
         self.into.topics.insert(topic.clone());
         for (identity, gap) in &checkpoint.gaps {
@@ -218,7 +240,123 @@ impl Look<'_> {
                 checkpoint: Box::new(checkpoint),
             });
         }
-        Ok(())
+        Ok(changed)
+    }
+
+    /// Says what there is to be said of files, from `before` on: only of what is the same in the state that there is now.
+    /// Whether there is more.
+    fn conclude(
+        &mut self,
+        state: &[u8],
+        checkpoint: &Checkpoint,
+        due: BTreeMap<String, Due>,
+        before: usize,
+    ) -> Result<bool, SinkError> {
+        let first = self.into.findings.len();
+        let surplus = std::mem::take(&mut self.surplus);
+        let longer = std::mem::take(&mut self.longer);
+        if first == before && surplus == Surplus::default() && longer.is_empty() {
+            return Ok(false);
+        }
+        let then = Known::new(checkpoint, due);
+        let now = self::state(self.fs, self.directory)?;
+        let moved = now != state;
+        let now = if moved {
+            let path = self.directory.join(STATE_DIRECTORY).join(checkpoint::FILE);
+            let checkpoint = Checkpoint::decode(&path, &now)?;
+            Known::new(&checkpoint, self.due(&checkpoint)?)
+        } else {
+            then.clone()
+        };
+        let settled = self.is_last && !moved;
+        let mut passed = Vec::new();
+        let mut index = 0;
+        self.into.findings.retain(|finding| {
+            let file = finding.file.as_deref().filter(|_| index >= before);
+            index += 1;
+            let stays = settled || file.is_none_or(|place| then.is_still(place, &now));
+            if !stays {
+                passed.extend(file.map(str::to_owned));
+            }
+            stays
+        });
+        // Which findings there are has changed.
+        self.said.clear();
+        let mut changed = !passed.is_empty();
+        self.gone.retain(|name| {
+            !passed.contains(
+                &self
+                    .forms
+                    .get(name)
+                    .copied()
+                    .unwrap_or_default()
+                    .place(name),
+            )
+        });
+        for (name, place) in surplus.beside {
+            // One of the two is being made, or taken away.
+            let is_loose = then.is_loose(&name) || now.is_loose(&name);
+            if !settled && (is_loose || !then.is_still(&place, &now)) {
+                changed |= !now.has(&name);
+                continue;
+            }
+            self.into.findings.push(Finding {
+                kind: FindingKind::Beside(place),
+                directory: self.directory.to_owned(),
+                file: Some(name),
+                partitions: BTreeMap::new(),
+                bytes: None,
+                rows: 0,
+            });
+        }
+        for (name, more) in longer {
+            if !moved && now.clean {
+                self.found(FindingKind::Longer(more), name, None);
+            } else if !moved {
+                // A process writes into it, or was killed while it did.
+                self.doubt(&format!(
+                    "{name}: {more} bytes stand behind the last batch; they are written just now, or `stockflow consume` was killed, \
+                     and its next start takes them out"
+                ));
+            } else {
+                // What was written is a batch now.
+                let place = self
+                    .forms
+                    .get(&name)
+                    .copied()
+                    .unwrap_or_default()
+                    .place(&name);
+                changed |= !then.has_grown(&place, more, &now);
+            }
+        }
+        let is_new = |name: &String| !moved || !now.has(name);
+        let [loose, unknown] = [surplus.loose, surplus.unknown]
+            .map(|names| names.into_iter().filter(is_new).collect::<Vec<_>>());
+        if moved {
+            changed |= !loose.is_empty() || !unknown.is_empty();
+        } else {
+            if !loose.is_empty() {
+                self.doubt(&format!(
+                    "{}: no batch says yet what is in there; they are written just now, or `stockflow consume` was killed, and its \
+                     next start takes them away",
+                    listing::some(&loose)
+                ));
+            }
+            if !unknown.is_empty() {
+                self.doubt(&format!(
+                    "{}: named like files of stockflow, and not in this directory's state; nobody knows whether rows are in there a \
+                     second time; move what does not belong here away",
+                    listing::some(&unknown)
+                ));
+            }
+        }
+        if changed {
+            self.doubt(
+                "it changes while it is read, so that not all of it could be compared; `stockflow consume` writes here: ask again, or \
+                 when it is stopped",
+            );
+        }
+        Ok(changed)
     }
 
     /// How each file ought to be.
@@ -269,31 +407,7 @@ impl Look<'_> {
         let names = self.fs.list(self.directory);
         let names = names.map_err(SinkError::io("list", self.directory))?;
         let known = due.iter().map(|(name, due)| (name.clone(), due.state.form));
-        let surplus = listing::surplus(names, &known.collect(), &checkpoint.loose);
-        for (name, place) in surplus.beside {
-            self.into.findings.push(Finding {
-                kind: FindingKind::Beside(place),
-                directory: self.directory.to_owned(),
-                file: Some(name),
-                partitions: BTreeMap::new(),
-                bytes: None,
-                rows: 0,
-            });
-        }
-        if !surplus.loose.is_empty() {
-            self.doubt(&format!(
-                "{}: no batch says yet what is in there; they are written just now, or `stockflow consume` was killed, and its \
-                 next start takes them away",
-                listing::some(&surplus.loose)
-            ));
-        }
-        if !surplus.unknown.is_empty() {
-            self.doubt(&format!(
-                "{}: named like files of stockflow, and not in this directory's state; nobody knows whether rows are in there a \
-                 second time; move what does not belong here away",
-                listing::some(&surplus.unknown)
-            ));
-        }
+        self.surplus = listing::surplus(names, &known.collect(), &checkpoint.loose);
         Ok(())
     }
 
@@ -452,7 +566,7 @@ impl Look<'_> {
     }
 
     /// What is left to be said of the files; the names of compressed ones that have to be looked into.
-    fn finish(&mut self, mut files: Files<'_>, clean: bool) -> Vec<String> {
+    fn finish(&mut self, mut files: Files<'_>) -> Vec<String> {
         let mut damaged = Vec::new();
         for (name, whole) in files.finish() {
             match whole {
@@ -461,12 +575,7 @@ impl Look<'_> {
                 Whole::Header => self.found(FindingKind::Header, name, None),
                 Whole::Missing => self.found(FindingKind::Missing, name, None),
                 Whole::Unreadable(error) => self.found(FindingKind::Unreadable(error), name, None),
-                Whole::Longer(more) if clean => self.found(FindingKind::Longer(more), name, None),
-                // A process writes into it, or was killed while it did.
-                Whole::Longer(more) => self.doubt(&format!(
-                    "{name}: {more} bytes stand behind the last batch; they are written just now, or `stockflow consume` was killed, \
-                     and its next start takes them out"
-                )),
+                Whole::Longer(more) => self.longer.push((name, more)),
             }
         }
         damaged
