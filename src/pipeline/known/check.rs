@@ -13,11 +13,14 @@ use super::{
     ask::{self, Bounds, Offsets},
     branch::{Log, Mark, Verdict, is_readable},
     ledger::Ledger,
-    log::{self, Marks},
+    log::{self, Marks, STALL},
     manifest::Span,
     others::Other,
 };
 use crate::pipeline::PipelineError;
+
+/// How long what was read last may take to come once more.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 type Spans = BTreeMap<i32, Span>;
 
@@ -95,21 +98,9 @@ impl Known {
             .collect();
         let mut recognised = Marks::new();
         let mut before = None;
-        let mut said = Instant::now();
         while !left.is_empty() {
-            let Some(found) = log::first_batches(&self.cluster, &self.topic, &left).await? else {
-                if said.elapsed() > ask::SAY_EVERY {
-                    said = Instant::now();
-                    tracing::warn!(
-                        topic = &*self.topic, partitions = ?left.keys(),
-                        "waiting for what was known of the topic to be readable again"
-                    );
-                }
-                let ends = ask::ends(&self.cluster, &self.topic).await?;
-                // A new leader's log may be shorter; then nothing is there.
-                left.retain(|of, base| ends.get(of).is_some_and(|end| *base < *end));
-                continue;
-            };
+            let mut found = Marks::new();
+            log::first_batches(&self.cluster, &self.topic, &left, &mut found).await?;
             for (of, mark) in &found {
                 if marks.get(of) == Some(mark) {
                     recognised.insert(*of, *mark);
@@ -135,8 +126,13 @@ impl Known {
             .filter_map(|(of, span)| Some((*of, span.mark?)))
             .collect();
         let at = marks.iter().map(|(of, mark)| (*of, mark.base)).collect();
-        let found = log::first_batches(&self.cluster, &self.topic, &at).await?;
-        if found.as_ref() != Some(&marks) {
+        let mut found = Marks::new();
+        let read = log::first_batches(&self.cluster, &self.topic, &at, &mut found);
+        match tokio::time::timeout(STALL, read).await {
+            Ok(read) => read?,
+            Err(_) => tracing::debug!("what is known was not read back in time"),
+        }
+        if found != marks {
             self.changed = Some(Changed::Logs);
         }
         Ok(())
@@ -184,8 +180,11 @@ impl Known {
         let mut marks = self.trusted(marks);
         let at: Offsets = marks.iter().map(|(of, mark)| (*of, mark.base)).collect();
         if !at.is_empty() {
-            let again = log::first_batches(&self.cluster, &self.topic, &at).await;
-            let again = again.ok().flatten().unwrap_or_default();
+            let mut again = Marks::new();
+            let read = log::first_batches(&self.cluster, &self.topic, &at, &mut again);
+            if !matches!(tokio::time::timeout(PATIENCE, read).await, Ok(Ok(()))) {
+                tracing::debug!("not all of the last batches can be read back");
+            }
             marks.retain(|of, mark| again.get(of) == Some(mark));
         }
         marks
