@@ -34,11 +34,23 @@ impl Reader {
         starts: &BTreeMap<i32, i64>,
         ends: &BTreeMap<i32, i64>,
     ) -> Self {
-        let most = MAX_PARTITION_BYTES;
-        Self::asking(most, cluster, topic, isolation, starts, ends)
+        let how = (MAX_PARTITION_BYTES, true);
+        Self::asking(how, cluster, topic, isolation, starts, ends)
     }
 
-    /// As [`Self::start`], for a few records of each partition: it asks for no more than it needs, so that also a slow link
+    /// As [`Self::start`], for who loses nothing by what retention deletes meanwhile.
+    pub fn look_through(
+        cluster: &Arc<Cluster>,
+        topic: &Arc<str>,
+        isolation: Isolation,
+        starts: &BTreeMap<i32, i64>,
+        ends: &BTreeMap<i32, i64>,
+    ) -> Self {
+        let how = (MAX_PARTITION_BYTES, false);
+        Self::asking(how, cluster, topic, isolation, starts, ends)
+    }
+
+    /// As [`Self::look_through`], for a few records of each partition: it asks for no more than it needs, so that also a slow link
     /// brings them soon.
     pub fn glance(
         cluster: &Arc<Cluster>,
@@ -47,11 +59,13 @@ impl Reader {
         starts: &BTreeMap<i32, i64>,
         ends: &BTreeMap<i32, i64>,
     ) -> Self {
-        Self::asking(GLANCE_BYTES, cluster, topic, isolation, starts, ends)
+        let how = (GLANCE_BYTES, false);
+        Self::asking(how, cluster, topic, isolation, starts, ends)
     }
 
+    /// With the most to ask for of one partition, and whether a deleted record is lost.
     fn asking(
-        max_partition_bytes: usize,
+        (max_partition_bytes, loses): (usize, bool),
         cluster: &Arc<Cluster>,
         topic: &Arc<str>,
         isolation: Isolation,
@@ -70,6 +84,7 @@ impl Reader {
             isolation,
             max_bytes: MAX_BYTES,
             max_partition_bytes,
+            loses,
             rack: None,
             topic_id: None,
         };

@@ -57,7 +57,7 @@ pub(super) async fn scan(
     let mut scratch = Scratch::default();
     let mut marks = Marks::new();
     let mut still = Still::new(topic);
-    let mut reader = Reader::start(cluster, topic, isolation, &from, &to);
+    let mut reader = Reader::look_through(cluster, topic, isolation, &from, &to);
     loop {
         let Ok(chunk) = tokio::time::timeout(STALL, reader.next()).await else {
             still.say(
@@ -72,7 +72,7 @@ pub(super) async fn scan(
             }
             // Otherwise what is under way goes on: an answer may take longer than this on a slow link.
             if is_shorter {
-                reader = Reader::start(cluster, topic, isolation, &from, &to);
+                reader = Reader::look_through(cluster, topic, isolation, &from, &to);
             }
             continue;
         };
