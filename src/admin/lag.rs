@@ -103,7 +103,7 @@ async fn waiting_since(
         .map(|(partition, position)| (*partition, position + 1))
         .collect();
     let isolation = Isolation::ReadUncommitted;
-    let mut reader = Reader::start(cluster, &topic.into(), isolation, positions, &ends);
+    let mut reader = Reader::glance(cluster, &topic.into(), isolation, positions, &ends);
     let mut since = BTreeMap::new();
     let mut scratch = Scratch::default();
     loop {

@@ -212,6 +212,7 @@ impl Consumer {
             isolation: settings.isolation,
             max_bytes: settings.fetch_max_bytes,
             max_partition_bytes: settings.max_partition_fetch_bytes,
+            loses: true,
             rack: settings.rack.clone(),
             topic_id: settings.topic_id,
         };

@@ -12,6 +12,9 @@ use crate::wire::cluster::Cluster;
 const MAX_BYTES: usize = 32 << 20;
 const MAX_PARTITION_BYTES: usize = 4 << 20;
 
+/// The most of one partition where only what comes first is looked at: a batch that is larger comes whole all the same (KIP-74).
+const GLANCE_BYTES: usize = 64 << 10;
+
 /// Reads what is between two offsets of each partition, and ends.
 #[derive(Debug)]
 pub struct Reader {
@@ -31,6 +34,44 @@ impl Reader {
         starts: &BTreeMap<i32, i64>,
         ends: &BTreeMap<i32, i64>,
     ) -> Self {
+        let how = (MAX_PARTITION_BYTES, true);
+        Self::asking(how, cluster, topic, isolation, starts, ends)
+    }
+
+    /// As [`Self::start`], for who loses nothing by what retention deletes meanwhile.
+    pub fn look_through(
+        cluster: &Arc<Cluster>,
+        topic: &Arc<str>,
+        isolation: Isolation,
+        starts: &BTreeMap<i32, i64>,
+        ends: &BTreeMap<i32, i64>,
+    ) -> Self {
+        let how = (MAX_PARTITION_BYTES, false);
+        Self::asking(how, cluster, topic, isolation, starts, ends)
+    }
+
+    /// As [`Self::look_through`], for a few records of each partition: it asks for no more than it needs, so that also a slow link
+    /// brings them soon.
+    pub fn glance(
+        cluster: &Arc<Cluster>,
+        topic: &Arc<str>,
+        isolation: Isolation,
+        starts: &BTreeMap<i32, i64>,
+        ends: &BTreeMap<i32, i64>,
+    ) -> Self {
+        let how = (GLANCE_BYTES, false);
+        Self::asking(how, cluster, topic, isolation, starts, ends)
+    }
+
+    /// With the most to ask for of one partition, and whether a deleted record is lost.
+    fn asking(
+        (max_partition_bytes, loses): (usize, bool),
+        cluster: &Arc<Cluster>,
+        topic: &Arc<str>,
+        isolation: Isolation,
+        starts: &BTreeMap<i32, i64>,
+        ends: &BTreeMap<i32, i64>,
+    ) -> Self {
         let mut ends = ends.clone();
         ends.retain(|partition, end| starts.get(partition).is_some_and(|start| start < end));
         let positions = starts
@@ -42,7 +83,8 @@ impl Reader {
             topic: Arc::clone(topic),
             isolation,
             max_bytes: MAX_BYTES,
-            max_partition_bytes: MAX_PARTITION_BYTES,
+            max_partition_bytes,
+            loses,
             rack: None,
             topic_id: None,
         };
@@ -95,6 +137,8 @@ impl Reader {
             .is_some_and(|end| position >= *end)
         {
             self.ends.remove(&partition);
+            // What comes behind would take the room of the others.
+            self.fetcher.remove(&[partition].into());
         }
     }
 }

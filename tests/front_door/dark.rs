@@ -12,7 +12,7 @@ use std::{
 use crate::{proxy::Proxy, support::*};
 
 /// An embedded broker that clients reach through a proxy.
-fn behind_a_proxy() -> (Cluster, Proxy) {
+pub(crate) fn behind_a_proxy() -> (Cluster, Proxy) {
     let broker = Arc::new(Mutex::new(String::new()));
     let of_proxy = Arc::clone(&broker);
     let proxy = Proxy::start("127.0.0.1:0", move || {

@@ -41,6 +41,7 @@ mod restarts;
 mod scripted;
 mod secrets;
 mod signals;
+mod slow_link;
 mod sole;
 mod storm;
 mod stuck;

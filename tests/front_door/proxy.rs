@@ -1,9 +1,9 @@
 //! A TCP proxy that misbehaves on demand, between the program and a broker that advertises the proxy's port.
 //!
 //! Every fault that a network has is one of six: connections are cut (also in the middle of a frame), delayed, stalled,
-//! or closed on one side only. Which comes when is drawn from a seed. Three more come on demand: the broker is gone, what
-//! a client has sent is kept back, also when it has given the connection up, and delivered long after, or a bit of what
-//! the broker sends is flipped.
+//! or closed on one side only. Which comes when is drawn from a seed. Four more come on demand: the broker is gone, what
+//! a client has sent is kept back, also when it has given the connection up, and delivered long after, a bit of what
+//! the broker sends is flipped, or it comes slowly.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -25,6 +25,8 @@ struct Weather {
     /// The next bytes that pass are cut in half, and their connection with them.
     cut_in_frame: AtomicBool,
     delay_ms: AtomicU64,
+    /// Of what the broker sends, how many bytes a second pass on each connection; 0 is as many as come.
+    rate: AtomicU64,
     stalled: AtomicBool,
     /// The next bytes from the client end its half of the connection, or those from the broker its own.
     half_close: [AtomicBool; 2],
@@ -103,6 +105,11 @@ impl Proxy {
     /// Lets nothing pass, without closing a connection, or lets pass again what was held up and what comes.
     pub(crate) fn darken(&self, dark: bool) {
         self.weather.stalled.store(dark, SeqCst);
+    }
+
+    /// Lets only so many bytes a second from the broker pass on each connection.
+    pub(crate) fn slow_down(&self, rate: u64) {
+        self.weather.rate.store(rate, SeqCst);
     }
 
     /// Cuts all connections and takes no more, or takes them again.
@@ -237,6 +244,10 @@ fn forward(
         let delay = weather.delay_ms.load(SeqCst);
         if delay > 0 {
             thread::sleep(Duration::from_millis(delay));
+        }
+        let rate = weather.rate.load(SeqCst);
+        if side == 1 && rate > 0 {
+            thread::sleep(Duration::from_micros(bytes.len() as u64 * 1_000_000 / rate));
         }
         if weather.half_close[side].swap(false, SeqCst) {
             let _ = to.write_all(bytes);

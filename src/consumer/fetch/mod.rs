@@ -49,6 +49,8 @@ pub(super) struct FetchSettings {
     pub(super) isolation: Isolation,
     pub(super) max_bytes: usize,
     pub(super) max_partition_bytes: usize,
+    /// Whether a record is lost that was deleted, or truncated, before it was read.
+    pub(super) loses: bool,
     /// Where this host is, for reading from a near replica (KIP-392).
     pub(super) rack: Option<Str>,
     /// The id of the topic that the positions belong to; another one of its name is not read.
@@ -237,7 +239,9 @@ async fn find_positions(shared: Arc<Shared>, (partition, from): (i32, i64)) {
                 from => from,
             };
             if to != from {
-                if deleted {
+                if !shared.settings.loses {
+                    tracing::debug!(%topic, partition, from, to, "the log does not hold this offset, going on at another one");
+                } else if deleted {
                     tracing::warn!(
                         %topic, partition, from, to, end, lost = to - from,
                         "retention has deleted the records from here on before they were read: {} offsets are lost; going on \

@@ -33,6 +33,9 @@ pub(super) const SAY_EVERY: Duration = Duration::from_secs(10);
 /// Offsets by partition.
 pub(super) type Offsets = BTreeMap<i32, i64>;
 
+/// Epochs of leaders by partition.
+pub(super) type Epochs = BTreeMap<i32, i32>;
+
 /// Which topic of which cluster this is.
 pub(super) type Identity = (String, Option<Uuid>);
 
@@ -86,6 +89,19 @@ pub(super) async fn starts(
     Ok(consumer::list_offsets(cluster, topic, isolation, partitions, bound).await?)
 }
 
+/// Where each partition ends, as far as it is replicated.
+///
+/// # Errors
+/// When a broker refuses for good.
+pub(super) async fn readable_ends(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<Offsets, PipelineError> {
+    let isolation = Isolation::ReadUncommitted;
+    Ok(consumer::list_offsets(cluster, topic, isolation, partitions, Bound::Latest).await?)
+}
+
 /// The offset behind the last record of each partition's log, whether it can be read yet or not. Asks until all leaders have
 /// answered.
 ///
@@ -112,11 +128,7 @@ async fn ends_once(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, Pipel
             Ok(_) => "a leader does not know its end".to_owned(),
             Err(Trouble::Unsupported) => {
                 let partitions: Vec<i32> = epochs.into_keys().collect();
-                let isolation = Isolation::ReadUncommitted;
-                let bound = Bound::Latest;
-                return Ok(
-                    consumer::list_offsets(cluster, topic, isolation, &partitions, bound).await?,
-                );
+                return readable_ends(cluster, topic, &partitions).await;
             }
             Err(Trouble::Refused(partition, code)) => {
                 return Err(refused(topic, partition, code));
@@ -141,7 +153,14 @@ pub(super) struct Bounds {
 /// # Errors
 /// When a broker refuses for good.
 pub(super) async fn bounds(cluster: &Arc<Cluster>, topic: &str) -> Result<Bounds, PipelineError> {
-    let epochs = epochs(&*cluster.topic(topic).await?);
+    let mut said = Instant::now();
+    let described = loop {
+        match cluster.topic(topic).await {
+            Ok(described) => break described,
+            Err(error) => wait(topic, "who leads the topic", error, &mut said).await?,
+        }
+    };
+    let epochs = epochs(&described);
     let ends = ends(cluster, topic).await?;
     let partitions: Vec<i32> = ends.keys().copied().collect();
     // By these it is decided what is forgotten, so that neither the lower nor the higher of two will do.
@@ -219,11 +238,21 @@ fn refused(topic: &str, partition: i32, code: ErrorCode) -> PipelineError {
 }
 
 /// The epoch of each partition's leader; -1 where the broker does not say.
-pub(super) fn epochs(topic: &Topic) -> BTreeMap<i32, i32> {
+fn epochs(topic: &Topic) -> Epochs {
     let partitions = (0..).zip(&topic.partitions);
     partitions
         .map(|(number, partition)| (number, partition.leader_epoch))
         .collect()
+}
+
+/// The same, of those partitions that have a leader.
+pub(super) fn led(topic: &Topic) -> Epochs {
+    let mut epochs = epochs(topic);
+    let partitions = (0..).zip(&topic.partitions);
+    for (number, _) in partitions.filter(|(_, partition)| partition.leader.is_none()) {
+        epochs.remove(&number);
+    }
+    epochs
 }
 
 #[derive(Debug, PartialEq, Eq)]

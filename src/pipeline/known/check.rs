@@ -10,14 +10,17 @@ use std::{
 
 use super::{
     Changed, Known,
-    ask::{self, Bounds, Offsets},
+    ask::{self, Bounds, Epochs, Offsets},
     branch::{Log, Mark, Verdict, is_readable},
     ledger::Ledger,
-    log::{self, Marks},
+    log::{self, Marks, STALL},
     manifest::Span,
     others::Other,
 };
-use crate::pipeline::PipelineError;
+use crate::{consumer::Bound, pipeline::PipelineError};
+
+/// How long what was read last may take to come once more.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 type Spans = BTreeMap<i32, Span>;
 
@@ -95,21 +98,9 @@ impl Known {
             .collect();
         let mut recognised = Marks::new();
         let mut before = None;
-        let mut said = Instant::now();
         while !left.is_empty() {
-            let Some(found) = log::first_batches(&self.cluster, &self.topic, &left).await? else {
-                if said.elapsed() > ask::SAY_EVERY {
-                    said = Instant::now();
-                    tracing::warn!(
-                        topic = &*self.topic, partitions = ?left.keys(),
-                        "waiting for what was known of the topic to be readable again"
-                    );
-                }
-                let ends = ask::ends(&self.cluster, &self.topic).await?;
-                // A new leader's log may be shorter; then nothing is there.
-                left.retain(|of, base| ends.get(of).is_some_and(|end| *base < *end));
-                continue;
-            };
+            let mut found = Marks::new();
+            log::first_batches(&self.cluster, &self.topic, &left, &mut found).await?;
             for (of, mark) in &found {
                 if marks.get(of) == Some(mark) {
                     recognised.insert(*of, *mark);
@@ -128,18 +119,45 @@ impl Known {
         Ok(recognised)
     }
 
-    /// Looks whether the marks are where they were. Where one is not, or cannot be read now, it is to be looked at all of it.
-    pub(super) async fn recall(&mut self, ledger: &Ledger) -> Result<(), PipelineError> {
-        let marks = ledger.spans().iter();
-        let marks: Marks = marks
-            .filter_map(|(of, span)| Some((*of, span.mark?)))
-            .collect();
-        let at = marks.iter().map(|(of, mark)| (*of, mark.base)).collect();
-        let found = log::first_batches(&self.cluster, &self.topic, &at).await?;
-        if found.as_ref() != Some(&marks) {
-            self.changed = Some(Changed::Logs);
+    /// Looks whether the marks of these partitions are where they were, as far as retention left them there. Where one is not,
+    /// it is to be looked at all of it; a leader that does not answer soon has said nothing.
+    pub(super) async fn recall(
+        &mut self,
+        ledger: &Ledger,
+        led: &Epochs,
+    ) -> Result<(), PipelineError> {
+        let spans = ledger.spans().iter();
+        let marks = spans.filter_map(|(of, span)| Some((*of, span.mark?)));
+        let marks: Marks = marks.filter(|(of, _)| led.contains_key(of)).collect();
+        let is_other = self.is_other(marks);
+        match tokio::time::timeout(STALL, is_other).await {
+            Ok(is_other) => {
+                if is_other? {
+                    self.changed = Some(Changed::Logs);
+                }
+            }
+            Err(_) => tracing::debug!("what is known was not read back in time"),
         }
         Ok(())
+    }
+
+    /// Whether another batch is where one of these is to be, or none although the log begins before it.
+    async fn is_other(&self, mut marks: Marks) -> Result<bool, PipelineError> {
+        let partitions: Vec<i32> = marks.keys().copied().collect();
+        let starts = ask::starts(&self.cluster, &self.topic, &partitions, Bound::Earliest).await?;
+        marks.retain(|of, mark| starts.get(of).is_some_and(|start| *start <= mark.base));
+        let partitions: Vec<i32> = marks.keys().copied().collect();
+        let ends = ask::readable_ends(&self.cluster, &self.topic, &partitions).await?;
+        let is_beyond =
+            |(of, mark): (&i32, &Mark)| ends.get(of).is_some_and(|end| *end < mark.next);
+        if marks.iter().any(is_beyond) {
+            return Ok(true);
+        }
+        let at = marks.iter().map(|(of, mark)| (*of, mark.base)).collect();
+        let mut found = Marks::new();
+        log::first_batches(&self.cluster, &self.topic, &at, &mut found).await?;
+        // What is not found was deleted meanwhile.
+        Ok(found.iter().any(|(of, mark)| marks.get(of) != Some(mark)))
     }
 
     /// Reads back the last batch of what is known of each partition, within this time: by it the log is recognised. Without
@@ -150,13 +168,16 @@ impl Known {
             let is_marked = span.mark.is_some_and(|mark| mark.next >= span.next);
             (!is_marked && span.next > 0).then_some((*of, span.next))
         };
-        let before: Offsets = ledger.spans().iter().filter_map(behind).collect();
+        let mut before: Offsets = ledger.spans().iter().filter_map(behind).collect();
         if before.is_empty() {
             return;
         }
         let read = async {
-            let starts = &self.bounds.starts;
-            let found = log::last_batches(&self.cluster, &self.topic, starts, &before).await?;
+            let of: Vec<i32> = before.keys().copied().collect();
+            let starts = ask::starts(&self.cluster, &self.topic, &of, Bound::Earliest).await?;
+            // What retention deleted cannot be read back.
+            before.retain(|of, next| starts.get(of).is_some_and(|start| start < next));
+            let found = log::last_batches(&self.cluster, &self.topic, &starts, &before).await?;
             // Where another record has the place of one that was acknowledged, the log is another one.
             let is_same = |of: &i32| {
                 let acknowledged = ledger.last(*of);
@@ -184,8 +205,11 @@ impl Known {
         let mut marks = self.trusted(marks);
         let at: Offsets = marks.iter().map(|(of, mark)| (*of, mark.base)).collect();
         if !at.is_empty() {
-            let again = log::first_batches(&self.cluster, &self.topic, &at).await;
-            let again = again.ok().flatten().unwrap_or_default();
+            let mut again = Marks::new();
+            let read = log::first_batches(&self.cluster, &self.topic, &at, &mut again);
+            if !matches!(tokio::time::timeout(PATIENCE, read).await, Ok(Ok(()))) {
+                tracing::debug!("not all of the last batches can be read back");
+            }
             marks.retain(|of, mark| again.get(of) == Some(mark));
         }
         marks

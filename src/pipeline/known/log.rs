@@ -7,7 +7,6 @@
 use std::{
     collections::BTreeMap,
     ops::ControlFlow,
-    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -56,70 +55,97 @@ pub(super) async fn scan(
 ) -> Result<Scanned, PipelineError> {
     let isolation = Isolation::ReadCommitted;
     let mut scratch = Scratch::default();
-    let mut said = Instant::now();
     let mut marks = Marks::new();
+    let mut still = Still::new(topic);
+    let mut reader = Reader::look_through(cluster, topic, isolation, &from, &to);
     loop {
-        let mut reader = Reader::start(cluster, topic, isolation, &from, &to);
-        loop {
-            let next = pin!(reader.next());
-            let Ok(chunk) = tokio::time::timeout(STALL, next).await else {
-                break;
-            };
-            let Some(chunk) = chunk.map_err(not_learnt)? else {
-                return Ok(Scanned { reached: to, marks });
-            };
-            let mut outcome = Ok(());
-            let read = chunk.each(&mut scratch, |entry| {
-                // One that is too large to be read is no trade to anybody here.
-                if let Entry::Record(record) = entry
-                    && let Some(id) = record.value.and_then(trade_id)
-                {
-                    outcome = each(id, Place::new(chunk.partition(), record.offset));
-                }
-                match outcome {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(_) => ControlFlow::Break(()),
-                }
-            });
-            outcome?;
-            let _ = read.map_err(not_learnt)?;
-            let last = chunk.batches().last();
-            marks.extend(last.map(|batch| (chunk.partition(), batch.header().into())));
-            from.insert(chunk.partition(), chunk.next_offset());
-        }
-        if said.elapsed() > SAY_EVERY {
-            said = Instant::now();
-            tracing::warn!(
-                topic = &**topic,
-                "waiting for the end of the topic to be readable: records there are not replicated yet, or belong to a transaction that is not finished"
+        let Ok(chunk) = tokio::time::timeout(STALL, reader.next()).await else {
+            still.say(
+                "waiting for the end of the topic to be readable: records there are not replicated yet, belong to a transaction that is not finished, or come slowly",
             );
-        }
-        for (partition, end) in ends(cluster, topic).await? {
-            if let Some(to) = to.get_mut(&partition) {
-                *to = end.min(*to);
+            let mut is_shorter = false;
+            for (partition, end) in ends(cluster, topic).await? {
+                if let Some(to) = to.get_mut(&partition).filter(|to| end < **to) {
+                    *to = end;
+                    is_shorter = true;
+                }
             }
+            // Otherwise what is under way goes on: an answer may take longer than this on a slow link.
+            if is_shorter {
+                reader = Reader::look_through(cluster, topic, isolation, &from, &to);
+            }
+            continue;
+        };
+        let Some(chunk) = chunk.map_err(not_learnt)? else {
+            return Ok(Scanned { reached: to, marks });
+        };
+        still.over();
+        let mut outcome = Ok(());
+        let read = chunk.each(&mut scratch, |entry| {
+            // One that is too large to be read is no trade to anybody here.
+            if let Entry::Record(record) = entry
+                && let Some(id) = record.value.and_then(trade_id)
+            {
+                outcome = each(id, Place::new(chunk.partition(), record.offset));
+            }
+            match outcome {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        outcome?;
+        let _ = read.map_err(not_learnt)?;
+        let last = chunk.batches().last();
+        marks.extend(last.map(|batch| (chunk.partition(), batch.header().into())));
+        from.insert(chunk.partition(), chunk.next_offset());
+    }
+}
+
+/// Since when nothing has come.
+struct Still<'a> {
+    topic: &'a str,
+    /// Since when, or when that was said last.
+    since: Instant,
+}
+
+impl<'a> Still<'a> {
+    fn new(topic: &'a str) -> Self {
+        let since = Instant::now();
+        Self { topic, since }
+    }
+
+    fn over(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Says what is waited for, if that is long.
+    fn say(&mut self, what: &str) {
+        if self.since.elapsed() > SAY_EVERY {
+            self.over();
+            tracing::warn!(topic = self.topic, "{what}");
         }
     }
 }
 
-/// The first batch with records from each of these offsets on, committed or not; `None` when not all can be read yet.
+/// Finds the first batch with records from each of these offsets on, committed or not, however long it takes. Of those offsets
+/// that a log does not reach it finds none.
 pub(super) async fn first_batches(
     cluster: &Arc<Cluster>,
     topic: &Arc<str>,
     at: &Offsets,
-) -> Result<Option<Marks>, PipelineError> {
+    found: &mut Marks,
+) -> Result<(), PipelineError> {
     let to = at
         .iter()
         .map(|(partition, offset)| (*partition, offset + 1))
         .collect();
-    let mut found = Marks::new();
-    let whole = read_batches(cluster, topic, at, &to, |chunk| {
+    read_batches(cluster, topic, at, &to, |chunk| {
         if let Some(first) = chunk.batches().next() {
             let mark = first.header().into();
             found.entry(chunk.partition()).or_insert(mark);
         }
-    });
-    Ok(whole.await?.then_some(found))
+    })
+    .await
 }
 
 /// What lies before an offset.
@@ -168,22 +194,34 @@ pub(super) async fn last_batches(
     Ok(found)
 }
 
-/// Hands what has records to `each`; says whether all was read.
+/// Hands what has records to `each`, as far as the logs reach.
 async fn read_batches(
     cluster: &Arc<Cluster>,
     topic: &Arc<str>,
     from: &Offsets,
     to: &Offsets,
     mut each: impl FnMut(&Chunk),
-) -> Result<bool, PipelineError> {
-    let mut reader = Reader::start(cluster, topic, Isolation::ReadUncommitted, from, to);
+) -> Result<(), PipelineError> {
+    let mut still = Still::new(topic);
+    let mut reader = Reader::glance(cluster, topic, Isolation::ReadUncommitted, from, to);
     loop {
-        let next = pin!(reader.next());
-        match tokio::time::timeout(STALL, next).await {
-            Err(_) => return Ok(false),
+        match tokio::time::timeout(STALL, reader.next()).await {
+            Err(_) => {
+                still.say("waiting for what was known of the topic to be readable again");
+                // A new leader's log may be shorter; then nothing is there.
+                let ends = ends(cluster, topic).await?;
+                for (partition, to) in to {
+                    if ends.get(partition).is_none_or(|end| end < to) {
+                        reader.skip(*partition);
+                    }
+                }
+            }
             Ok(chunk) => match chunk.map_err(not_learnt)? {
-                None => return Ok(true),
-                Some(chunk) => each(&chunk),
+                None => return Ok(()),
+                Some(chunk) => {
+                    still.over();
+                    each(&chunk);
+                }
             },
         }
     }

@@ -44,11 +44,15 @@ impl Known {
         if self.look_up == LookUp::Nothing {
             return;
         }
-        if ask::epochs(&described) != self.bounds.epochs {
+        // Of a partition without a leader nothing can be learnt, and what waits for it is not to hold up the others: it is looked
+        // at when it has one again, by whose epoch that is seen.
+        let led = ask::led(&described);
+        let is_known = |(of, epoch): (&i32, &i32)| self.bounds.epochs.get(of) == Some(epoch);
+        if !led.iter().all(is_known) {
             self.changed = Some(Changed::Logs);
         } else if self.marked.elapsed() > SAVE_EVERY {
             // A disk that is put back brings its epochs with it.
-            if let Err(error) = self.recall(ledger).await {
+            if let Err(error) = self.recall(ledger, &led).await {
                 tracing::debug!(%error, "what is known cannot be read back");
             }
             if self.changed.is_none() {

@@ -275,3 +275,57 @@ async fn what_retention_deleted_stays_known_when_the_tail_is_lost() {
     assert_eq!(run(state.path(), 0..400).await, lost);
     assert_eq!(run(state.path(), 0..400).await, 0);
 }
+
+/// Also where it deletes all that is known of a partition while nothing comes.
+#[tokio::test]
+async fn what_retention_deletes_under_a_process_changes_nothing() {
+    for delete_all in [true, false] {
+        for is_marked in [true, false] {
+            let scene = Scene::new().await;
+            let state = tempfile::tempdir().unwrap();
+            let all: Vec<TradeEvent> = (0..200).map(event).collect();
+            let state = state.path().to_owned();
+            let mut known = Known::new(&scene.cluster, &scene.topic, state, LookUp::All);
+            known.learn(&all, Utc::now()).await.unwrap();
+            scene.offer(&mut known, &all).await;
+            let look = async |known: &mut Known| {
+                (known.looked, known.marked) = (long_ago(), long_ago());
+                known.is_outdated().await
+            };
+            if is_marked {
+                assert!(!look(&mut known).await);
+            }
+            for partition in 0..1 + i32::from(delete_all) {
+                scene.logs.delete(&scene.topic, partition, 1_000);
+            }
+            for _ in 0..2 {
+                assert!(!look(&mut known).await, "{delete_all} {is_marked}");
+            }
+            assert_eq!(scene.offer(&mut known, &all).await, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_is_not_there_yet_is_waited_for() {
+    let scene = Scene::new().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap();
+    drop(port);
+    let mut settings = scene.cluster.settings().clone();
+    let broker = std::mem::replace(&mut settings.bootstrap, vec![address.to_string()]);
+    settings.request_timeout = Duration::from_millis(500);
+    let cluster = Cluster::new(settings);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut broker = tokio::net::TcpStream::connect(&*broker[0]).await.unwrap();
+            tokio::spawn(async move {
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
+            });
+        }
+    });
+    let bounds = ask::bounds(&cluster, &scene.topic).await.unwrap();
+    assert_eq!(bounds.ends, [(0, 0), (1, 0)].into());
+}
