@@ -36,11 +36,17 @@ pub enum Target {
 const NOTE: &str = "stockflow group reset";
 const BEFORE: &str = "stockflow group reset, before: ";
 
+/// How it begins where that was another program's: the offset follows up to which that one has read.
+const PROGRAM: &str = "stockflow group reset, another program before: ";
+
 /// The most bytes of metadata that brokers take by default.
 const MOST_METADATA: usize = 4_096;
 
-/// The metadata of a reset, where `before` was committed last. Pure.
-fn note(before: &str) -> String {
+/// The metadata of a reset, where `before` was committed last, with `offset`. Pure.
+fn note(before: &str, offset: Option<i64>) -> String {
+    if before.starts_with(PROGRAM) {
+        return before.to_owned();
+    }
     let before = before.strip_prefix(BEFORE).unwrap_or(before);
     let fits = |text: &&str| BEFORE.len() + text.len() <= MOST_METADATA;
     // Where the list of former owners does not fit, the last one does.
@@ -48,7 +54,12 @@ fn note(before: &str) -> String {
     let kept = [before, author].into_iter().find(fits);
     match kept.filter(|text| text.starts_with("stockflow/")) {
         Some(text) => format!("{BEFORE}{text}"),
-        None => NOTE.to_owned(),
+        None => match offset {
+            Some(offset) if !before.starts_with(NOTE) && !before.starts_with("stockflow/") => {
+                format!("{PROGRAM}{offset}")
+            }
+            _ => NOTE.to_owned(),
+        },
     }
 }
 
@@ -157,7 +168,7 @@ pub async fn reset(
                 .map(|change| OffsetCommitRequestPartition {
                     partition_index: change.partition,
                     committed_offset: change.to,
-                    committed_metadata: Some(note(&change.metadata).into()),
+                    committed_metadata: Some(note(&change.metadata, change.from).into()),
                     ..Default::default()
                 })
                 .collect(),
@@ -220,14 +231,20 @@ mod tests {
 
     #[test]
     fn a_reset_names_what_was_committed_before_as_far_as_it_fits() {
-        assert_eq!(note(""), NOTE);
-        assert_eq!(note("another program's"), NOTE);
+        let from = |text: &str| note(text, Some(7));
+        assert_eq!(note("", None), NOTE);
+        for theirs in ["", "another program's"] {
+            let said = from(theirs);
+            assert_eq!(said, format!("{PROGRAM}7"));
+            assert_eq!(note(&said, Some(9)), said, "a second reset keeps it");
+        }
+        assert_eq!(from(NOTE), NOTE);
         let ours = "stockflow/1 dir=x batch=1 owners=y/2";
-        assert_eq!(note(ours), format!("{BEFORE}{ours}"));
-        assert_eq!(note(&note(ours)), note(ours), "a second reset keeps it");
+        assert_eq!(from(ours), format!("{BEFORE}{ours}"));
+        assert_eq!(from(&from(ours)), from(ours), "a second reset keeps it");
         let long = format!("stockflow/1 dir=x batch=1 owners={}", "y".repeat(4_080));
-        assert_eq!(note(&long), format!("{BEFORE}stockflow/1 dir=x batch=1"));
-        assert_eq!(note(&format!("stockflow/{}", "y".repeat(4_090))), NOTE);
+        assert_eq!(from(&long), format!("{BEFORE}stockflow/1 dir=x batch=1"));
+        assert_eq!(from(&format!("stockflow/{}", "y".repeat(4_090))), NOTE);
     }
 
     proptest! {

@@ -44,6 +44,8 @@ impl Sink {
         // Carried on, whoever had the partition before.
         self.checkpoint.met = recover::met(holder, self.checkpoint.met, [committed]);
         let before = holder.before(committed);
+        // So far another program had read when the offset was set.
+        let stood = metadata::program_before_reset(&committed.metadata);
         let tenancy = Tenancy {
             chain: Chain::carried_on(holder.directory, &before),
             ours: holder.is_ours(committed),
@@ -77,7 +79,7 @@ impl Sink {
             StartRule::Backwards(to) => return Ok(Start::Backwards(to)),
             StartRule::At(offset) => {
                 if held.is_none() {
-                    self.began(partition, offset, &before);
+                    self.began(partition, offset, &before, stood);
                 }
                 offset
             }
@@ -114,7 +116,13 @@ impl Sink {
                     Before::Reset(_) | Before::Nobody => Reason::Declared,
                     Before::Program => Reason::Program,
                 };
-                self.pass_by(Gap(partition, held, offset, directories, reason));
+                let stood = stood.unwrap_or(held).clamp(held, offset);
+                if held < stood {
+                    self.pass_by(Gap(partition, held, stood, Vec::new(), Reason::Program));
+                }
+                if stood < offset {
+                    self.pass_by(Gap(partition, stood, offset, directories, reason));
+                }
                 offset
             }
         };
@@ -123,13 +131,15 @@ impl Sink {
     }
 
     /// The directory's first start in a group that has read before: what it does not hold, and who may.
-    fn began(&mut self, partition: i32, offset: i64, before: &Before) {
+    fn began(&mut self, partition: i32, offset: i64, before: &Before, stood: Option<i64>) {
         let begins = before.author().and_then(|author| author.from);
         let (reason, begins) = match before {
             Before::Ours(..) | Before::Reset(Some(_)) if begins.is_none() => {
                 (Reason::Before, begins)
             }
             Before::Ours(..) => (Reason::Untold, begins),
+            // Another program began it.
+            Before::Reset(None) if stood.is_some() => (Reason::Declared, None),
             // The group begins where somebody has set it.
             Before::Nobody | Before::Reset(None) => (Reason::Declared, Some(offset)),
             Before::Reset(Some(_)) => (Reason::Declared, begins),
@@ -146,8 +156,12 @@ impl Sink {
             Before::Program => Vec::new(),
             _ => before.since(self.checkpoint.directory),
         };
-        if from < offset {
-            self.pass_by(Gap(partition, from, offset, directories, reason));
+        let stood = stood.unwrap_or(from).clamp(from, offset);
+        if from < stood {
+            self.pass_by(Gap(partition, from, stood, Vec::new(), Reason::Program));
+        }
+        if stood < offset {
+            self.pass_by(Gap(partition, stood, offset, directories, reason));
         }
     }
 

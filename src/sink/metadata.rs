@@ -20,7 +20,8 @@
 //! - `+` at the end says that owners are missing: the text is bounded by what brokers take (`offset.metadata.max.bytes`),
 //!   or another program has committed in between.
 //!
-//! `stockflow group reset` writes `stockflow group reset, before: ` and the text that stood there.
+//! `stockflow group reset` writes `stockflow group reset, before: ` and the text that stood there; where that was another
+//! program's, `stockflow group reset, another program before: ` and the offset that stood there.
 //!
 //! Why a take-over is committed before the first row: otherwise a host that died with rows in doubt could be followed
 //! by one that knows nothing of it, and nobody could tell later whose rows those are.
@@ -269,6 +270,12 @@ pub(super) fn decode(text: &str) -> Option<(Author, Chain)> {
 /// What was committed before `group reset` set the offset, where it says so.
 pub(super) fn before_reset(text: &str) -> Option<(Author, Chain)> {
     decode(text.strip_prefix("stockflow group reset, before: ")?)
+}
+
+/// The offset that another program had committed before `group reset` set it, where it says so.
+pub(super) fn program_before_reset(text: &str) -> Option<i64> {
+    let offset = text.strip_prefix("stockflow group reset, another program before: ")?;
+    offset.parse().ok()
 }
 
 /// Whether `group reset` set the offset: somebody meant it.

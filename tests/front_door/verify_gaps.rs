@@ -213,3 +213,57 @@ fn what_another_program_read_is_undecided() {
         }
     }
 }
+
+/// A reset says where it was set from: what the other program had read by then is nobody's wish.
+#[test]
+fn a_reset_does_not_hide_what_another_program_read() {
+    for cluster in clusters() {
+        for second in ["a", "b"] {
+            let bench = Bench::new(&cluster);
+            begin(&bench, 300);
+            bench.json(&["consume", "--count", "100", "--out", "a"]);
+            commit(&bench, 170);
+            bench.json(&["group", "reset", "--to", "240", "--execute"]);
+            bench.json(&["group", "reset", "--to", "250", "--execute"]);
+            let is_told = |offline: bool| {
+                let directories: BTreeSet<&str> = ["a", second].into();
+                let there = |name: &&str| bench.directory.path().join(name).is_dir();
+                let directories: Vec<&str> = directories.into_iter().filter(there).collect();
+                let (code, report) = verify(&bench, &directories, offline);
+                assert_eq!(code, Some(3), "{}: {report}", cluster.name);
+                let absent = &report["absent"];
+                assert_eq!(absent["another_program"], 70, "{report}");
+                assert_eq!(absent["jumped"], 80, "{report}");
+            };
+            is_told(false);
+            bench.json(&["consume", "--until-end", "--out", second]);
+            is_told(true);
+            is_told(false);
+        }
+    }
+}
+
+/// That there was none was seen when it was read; nobody can see it again.
+#[test]
+fn a_marker_that_retention_took_is_believed() {
+    let Some(cluster) = Cluster::kafka(LEFT_OUT) else {
+        return;
+    };
+    let bench = Bench::new(&cluster);
+    begin(&bench, 10);
+    let id = format!("Kafka.TransactionalId={}", bench.topic);
+    let produce = ["produce", "--source", "simulated", "--republish"];
+    bench.json(&[&produce[..], &["--count", "10", "--set", &id]].concat());
+    let done = bench.json(&["consume", "--until-end"]);
+    assert_eq!(done["rows_written"], 20, "{done}");
+    let (code, report) = verify(&bench, &["ConsumedTrades"], false);
+    assert_eq!(code, Some(0), "{report}");
+    let end = report["partitions"][0]["to"].as_i64().expect("an end");
+    assert!(end > 20, "{report}");
+    delete(&bench, end);
+    let (code, report) = verify(&bench, &["ConsumedTrades"], false);
+    assert_eq!(code, Some(0), "{report}");
+    let unseen = report["not_looked_at"][0].as_str().expect("a text");
+    let gone = format!("whether {} offsets", end - 20);
+    assert!(unseen.contains(&gone), "{report}");
+}

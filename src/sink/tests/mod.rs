@@ -5,6 +5,7 @@ mod closing;
 mod desk;
 mod disk;
 mod edits;
+mod jumps;
 mod letters;
 mod model;
 mod replay;

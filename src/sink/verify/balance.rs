@@ -112,7 +112,12 @@ impl Account {
         let Some(log) = self.log else {
             return Some((from?, next?));
         };
-        let from = from.unwrap_or(log.start);
+        // A directory of a version that wrote no beginnings, on a partition without records, tells it by where it stands.
+        let claimed = log.committed.and_then(|(offset, by)| match by {
+            By::Directory(id) if named.contains(&id) => Some(offset),
+            _ => None,
+        });
+        let from = from.or(self.stands).or(claimed).unwrap_or(log.start);
         Some((from, next.unwrap_or(from).max(log.end)))
     }
 
@@ -213,7 +218,16 @@ impl Account {
         if let Some((offset, by)) = self.log.and_then(|log| log.committed) {
             let kind = match by {
                 By::Directory(id) => ImbalanceKind::Elsewhere(id),
-                By::Reset => ImbalanceKind::Declared,
+                By::Reset(program) => {
+                    // Where another program stood when it was set: so far that one has read.
+                    if let Some(stood) = program.filter(|stood| *stood > read) {
+                        cut.take(
+                            claim(read, stood.min(offset).min(last)),
+                            ImbalanceKind::Program,
+                        );
+                    }
+                    ImbalanceKind::Declared
+                }
                 By::Program => ImbalanceKind::Program,
             };
             if offset > read {
@@ -300,26 +314,27 @@ impl Account {
             .collect()
     }
 
-    /// What the brokers say against the index: a record where it says that there is none, or nothing at all.
+    /// What the brokers say against the index: a record where it says that there is none.
     fn ruled_holes(&self) -> Vec<Imbalance> {
-        let kinds = [
-            (Ruling::Record, ImbalanceKind::Lost),
-            (Ruling::Gone, ImbalanceKind::Gone),
-        ];
         let holes = self.holes.iter();
         holes
             .flat_map(|hole| {
-                kinds.into_iter().flat_map(move |(ruling, kind)| {
-                    let parts = self.ruled(hole.from, hole.next, ruling).into_iter();
-                    parts.map(move |(from, next)| Imbalance {
-                        from,
-                        next,
-                        kind,
-                        directories: vec![hole.directory],
-                    })
+                let parts = self.ruled(hole.from, hole.next, Ruling::Record).into_iter();
+                parts.map(move |(from, next)| Imbalance {
+                    from,
+                    next,
+                    kind: ImbalanceKind::Lost,
+                    directories: vec![hole.directory],
                 })
             })
             .collect()
+    }
+
+    /// How many offsets the index says have no record, as was confirmed when they were read, that are not in the log any more.
+    pub fn holes_gone(&self) -> u64 {
+        let holes = self.holes.iter();
+        let gone = holes.flat_map(|hole| self.ruled(hole.from, hole.next, Ruling::Gone));
+        gone.map(|(from, next)| next.abs_diff(from)).sum()
     }
 
     /// Offsets without a row of which the brokers can be asked, in order: holes, and gaps so far.

@@ -80,6 +80,8 @@ pub struct Account {
     pub(super) rulings: BTreeMap<Ruling, BTreeMap<i64, i64>>,
     /// Where the group began, as far as a directory or a commit knows.
     pub(super) begins: Option<i64>,
+    /// Where a directory stands that nothing else is known of.
+    pub(super) stands: Option<i64>,
     /// What the brokers said of the partition, where they were asked.
     pub(super) log: Option<Log>,
     /// What there is of it.
@@ -109,7 +111,8 @@ pub(super) struct Log {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     Directory(Uuid),
-    Reset,
+    /// `group reset`, and where another program's commit stood before.
+    Reset(Option<i64>),
     Program,
 }
 
@@ -131,6 +134,8 @@ pub struct Ledger {
     pub accounts: BTreeMap<(TopicKey, i32), Account>,
     /// The ids of the directories.
     pub(super) ids: BTreeSet<Uuid>,
+    /// Where directories stand, the first of each partition.
+    stands: BTreeMap<(TopicKey, i32), i64>,
 }
 
 pub(super) fn push(claims: &mut Vec<Claim>, directory: usize, from: i64, next: i64) {
@@ -224,6 +229,12 @@ impl Ledger {
         account.begins = Some(account.begins.map_or(begins, |known| known.min(begins)));
     }
 
+    /// Enters where a directory stands, also where it has no batch.
+    pub(super) fn stands(&mut self, key: &TopicKey, partition: i32, at: i64) {
+        let stands = self.stands.entry((key.clone(), partition)).or_insert(at);
+        *stands = at.min(*stands);
+    }
+
     /// Enters offsets that a directory went past.
     pub(super) fn enter_gap(&mut self, key: &TopicKey, directory: usize, gap: &Gap) {
         let account = self.accounts.entry((key.clone(), gap.0)).or_default();
@@ -248,7 +259,9 @@ impl Ledger {
         end: i64,
         committed: &Committed,
     ) {
+        let stands = self.stands.get(&(key.clone(), partition)).copied();
         let account = self.accounts.entry((key.clone(), partition)).or_default();
+        account.stands = stands;
         let text = &committed.metadata;
         let ours = metadata::decode(text).map(|(author, _)| (author, true));
         let before = || metadata::before_reset(text).map(|(author, _)| (author, false));
@@ -262,7 +275,7 @@ impl Ledger {
         });
         let by = match author {
             Some((author, true)) => By::Directory(author.directory),
-            _ if metadata::is_reset(text) => By::Reset,
+            _ if metadata::is_reset(text) => By::Reset(metadata::program_before_reset(text)),
             _ => By::Program,
         };
         if let Some(begins) = author

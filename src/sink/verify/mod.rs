@@ -226,6 +226,9 @@ impl Look<'_> {
         for (partition, begins) in &checkpoint.begins {
             self.into.ledger.begins(&topic, *partition, *begins);
         }
+        for (partition, position) in &checkpoint.counting.partitions {
+            self.into.ledger.stands(&topic, *partition, position.next);
+        }
         if let Some(pending) = &checkpoint.pending {
             let partitions = pending
                 .partitions

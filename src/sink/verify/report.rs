@@ -191,6 +191,14 @@ impl Report {
                 .absent
                 .insert("in_files_that_are_gone", account.counts.gone);
         }
+        let gone = account.holes_gone();
+        if gone > 0 {
+            self.unseen.push(format!(
+                "topic {}, partition {partition}: whether {gone} offsets without a record had none, as was seen when they were read: \
+                 they are not on the topic any more",
+                key.topic
+            ));
+        }
         self.offsets += account.covered();
         self.counts.add(&account.counts);
         self.partitions.push(entry);

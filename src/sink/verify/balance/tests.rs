@@ -46,7 +46,7 @@ proptest! {
         account.log = log.map(|(start, end, committed)| Log {
             start,
             end,
-            committed: committed.map(|(offset, by)| (offset, [By::Directory(id(1)), By::Reset, By::Program][usize::from(by)])),
+            committed: committed.map(|(offset, by)| (offset, [By::Directory(id(1)), By::Reset(Some(offset / 2)), By::Program][usize::from(by)])),
         });
         let mut said = BTreeSet::new();
         for (offset, hole) in rulings {
@@ -131,12 +131,40 @@ fn brokers_decide_about_offsets_without_a_row() {
     assert_eq!(
         kinds(&account, &[]),
         [
-            (ImbalanceKind::Gone, 4, 6),
             (ImbalanceKind::Lost, 7, 8),
             (ImbalanceKind::Gone, 15, 17),
             (ImbalanceKind::Gap, 17, 20),
         ]
     );
+    // It was confirmed when it was read; nobody can look again.
+    assert_eq!(account.holes_gone(), 2);
+}
+
+#[test]
+fn a_quiet_partition_begins_where_its_directory_stands() {
+    let id = Uuid::from_u128(9);
+    let mut account = Account::default();
+    let log = |end| {
+        Some(Log {
+            start: 0,
+            end,
+            committed: Some((100, By::Directory(id))),
+        })
+    };
+    account.log = log(100);
+    assert_eq!(kinds(&account, &[id]), []);
+    account.log = log(110);
+    assert_eq!(kinds(&account, &[id]), [(ImbalanceKind::Unread, 100, 110)]);
+    // Of another's nothing is known.
+    assert_eq!(
+        kinds(&account, &[]),
+        [
+            (ImbalanceKind::Elsewhere(id), 0, 100),
+            (ImbalanceKind::Unread, 100, 110)
+        ]
+    );
+    account.stands = Some(40);
+    assert_eq!(account.range(&[id].into()), Some((40, 110)));
 }
 
 #[test]
@@ -212,12 +240,19 @@ fn what_the_topic_has_beyond_was_not_read() {
     assert_eq!(kinds(&account, &[id]), [unread(10)]);
     for (by, kind) in [
         (By::Directory(id), ImbalanceKind::Elsewhere(id)),
-        (By::Reset, ImbalanceKind::Declared),
+        (By::Reset(None), ImbalanceKind::Declared),
         (By::Program, ImbalanceKind::Program),
     ] {
         account.log = log(Some((20, by)));
         assert_eq!(kinds(&account, &[id]), [(kind, 10, 20), unread(20)]);
     }
+    // What another program had read before the reset is nobody's wish.
+    account.log = log(Some((20, By::Reset(Some(15)))));
+    let program = (ImbalanceKind::Program, 10, 15);
+    let declared = |from| (ImbalanceKind::Declared, from, 20);
+    assert_eq!(kinds(&account, &[id]), [program, declared(15), unread(20)]);
+    account.log = log(Some((20, By::Reset(Some(5)))));
+    assert_eq!(kinds(&account, &[id]), [declared(10), unread(20)]);
     // Only a marker.
     account.log = log(None);
     account.rule(10, 30, Ruling::Hole);
