@@ -255,6 +255,11 @@ pub(super) fn led(topic: &Topic) -> Epochs {
     epochs
 }
 
+/// Whether one of these leaders is not the one that was known.
+pub(super) fn is_another(led: &Epochs, known: &Epochs) -> bool {
+    led.iter().any(|(of, epoch)| known.get(of) != Some(epoch))
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Trouble {
     /// The broker does not have the API.

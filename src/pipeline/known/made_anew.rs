@@ -47,8 +47,7 @@ impl Known {
         // Of a partition without a leader nothing can be learnt, and what waits for it is not to hold up the others: it is looked
         // at when it has one again, by whose epoch that is seen.
         let led = ask::led(&described);
-        let is_known = |(of, epoch): (&i32, &i32)| self.bounds.epochs.get(of) == Some(epoch);
-        if !led.iter().all(is_known) {
+        if ask::is_another(&led, &self.bounds.epochs) {
             self.changed = Some(Changed::Logs);
         } else if self.marked.elapsed() > SAVE_EVERY {
             // A disk that is put back brings its epochs with it.
