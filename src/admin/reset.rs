@@ -113,7 +113,21 @@ pub async fn plan(
         let committed = committed.get(&partition);
         let from = committed.and_then(|committed| committed.offset);
         let since = since.get(&partition).copied();
-        let to = aim(target, partition, from, range, since);
+        let wanted = wanted(target, partition, from, range, since);
+        let to = within(wanted, range);
+        // No record is as young as a time that is behind all of them.
+        if to != wanted && !matches!(target, Target::Since(_)) {
+            tracing::warn!(
+                topic,
+                partition,
+                wanted,
+                start = range.0,
+                end = range.1,
+                "this offset is not in the log, which is from {} to {}: {to} is taken",
+                range.0,
+                range.1
+            );
+        }
         Some(Change {
             partition,
             from,
@@ -126,15 +140,15 @@ pub async fn plan(
     Ok(changes.collect())
 }
 
-/// Where one partition goes. Pure.
-fn aim(
+/// Where one partition is to go, whether its log reaches there or not. Pure.
+fn wanted(
     target: &Target,
     partition: i32,
     from: Option<i64>,
     (start, end): (i64, i64),
     since: Option<i64>,
 ) -> i64 {
-    let wanted = match target {
+    match target {
         Target::Earliest => start,
         Target::Latest => end,
         Target::Offset(offset) => *offset,
@@ -143,7 +157,11 @@ fn aim(
         // What is not committed yet begins at the start.
         Target::Shift(by) => from.unwrap_or(start).saturating_add(*by),
         Target::Each(offsets) => offsets.get(&partition).copied().unwrap_or(start),
-    };
+    }
+}
+
+/// The nearest offset that the log has. Pure.
+fn within(wanted: i64, (start, end): (i64, i64)) -> i64 {
     wanted.clamp(start, end.max(start))
 }
 
@@ -219,7 +237,8 @@ mod tests {
 
     #[test]
     fn aims_as_asked() {
-        let aim = |target, from| aim(&target, 1, from, (10, 20), Some(15));
+        let range = (10, 20);
+        let aim = |target, from| within(wanted(&target, 1, from, range, Some(15)), range);
         assert_eq!(aim(Target::Earliest, Some(12)), 10);
         assert_eq!(aim(Target::Latest, None), 20);
         assert_eq!(aim(Target::Offset(13), None), 13);
@@ -251,7 +270,8 @@ mod tests {
         #[test]
         fn never_leaves_what_is_there(by: i64, from in prop::option::of(any::<i64>()), start in 0..100i64, len in 0..100i64, since: i64) {
             for target in [Target::Offset(by), Target::Shift(by), Target::Since(by), Target::Each([(0, by)].into())] {
-                let to = aim(&target, 0, from, (start, start + len), Some(since));
+                let range = (start, start + len);
+                let to = within(wanted(&target, 0, from, range, Some(since)), range);
                 prop_assert!((start..=start + len).contains(&to));
             }
         }

@@ -1,6 +1,6 @@
 //! Proves that output directories hold every record once; asks the group only where an index cannot know.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{PipelineError, consume::as_sink, holes, options::VerifyOptions, settings};
 use crate::{
@@ -18,7 +18,7 @@ const ASK: Duration = Duration::from_secs(10);
 /// # Errors
 /// When a directory is none of ours, is of another topic or group than was named, or cannot be read.
 pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Report, PipelineError> {
-    let directories = options.directories.clone();
+    let directories = each_once(&options.directories);
     let looked = tokio::task::spawn_blocking(move || verify::examine(&directories)).await;
     let mut examination = looked.map_err(|error| PipelineError::Internal(error.to_string()))??;
     expected(config, &examination)?;
@@ -49,6 +49,14 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Report, 
         examination.unseen.push(unseen.to_owned());
     }
     Ok(Report::new(&examination))
+}
+
+/// The directories, without those that are named a second time.
+fn each_once(named: &[PathBuf]) -> Vec<PathBuf> {
+    let mut seen = BTreeSet::new();
+    let mut directories = named.to_vec();
+    directories.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+    directories
 }
 
 /// Holds the directories to the topic and the group that flags name.

@@ -102,12 +102,16 @@ impl Sink {
                         "another directory of this group has the records between"
                     );
                 } else {
+                    let who = match before {
+                        Before::Reset(_) => "`stockflow group reset`",
+                        _ => "another program",
+                    };
                     tracing::warn!(
                         topic,
                         partition,
                         from = held,
                         to = offset,
-                        "the group's offset was moved forwards by another program; the records between are not in this directory"
+                        "the group's offset was moved forwards by {who}; the records between are not in this directory"
                     );
                 }
                 let directories = before.since(holder.directory);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::ReplayFault;
 use super::lines::{Line, next_line};
 use super::reader::Gone;
-use super::rows::Header;
+use super::rows::{Header, part};
 use super::values::{Found, Values};
 use crate::event::{NotATrade, TradeEvent};
 use crate::source::{BadCounts, BadReason, Batch, MAX_BATCH_EVENTS};
@@ -70,6 +70,8 @@ pub(super) fn replay_rows(
         );
     }
     let mut file = File::new(path, out);
+    // Equal trades on the same line of two parts of a day are two.
+    let apart = part(path);
     let mut line = Vec::new();
     next_line(&mut input, &mut line)?;
     loop {
@@ -78,7 +80,7 @@ pub(super) fn replay_rows(
             Line::End => return file.finish(false),
             Line::TooLong => file.too_long(number),
             Line::Whole if line.trim_ascii().is_empty() => {}
-            Line::Whole => match header.event(&line, number) {
+            Line::Whole => match header.event(&line, apart.wrapping_add(number)) {
                 Some(Ok(event)) => file.batch.events.push(event),
                 Some(Err(problem)) => file.bad(number, &problem),
                 // Files that were put together have their headers in the middle.

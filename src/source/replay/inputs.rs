@@ -81,7 +81,12 @@ impl Walk {
             Ok(entries) => entries,
             Err(error) => return self.miss(directory, error.into()),
         };
-        entries.sort();
+        // The first part of a day has no number, and comes before the others.
+        entries.sort_by_cached_key(|path| {
+            let name = path.to_string_lossy().into_owned();
+            let stem = name.rsplit_once(".csv").map(|(stem, _)| stem.to_owned());
+            (stem.unwrap_or_else(|| name.clone()), name)
+        });
         for path in entries {
             let hidden = path
                 .file_name()

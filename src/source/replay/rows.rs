@@ -1,12 +1,13 @@
 //! Rows of CSV as TradeEvents: the files that `consume` and KafkaStockFlow write. Pure.
 //!
 //! A row with a TradeId is the event that it was. One without gets an identity of its fields and its line, as JSON
-//! without a TradeId does.
+//! without a TradeId does; and of what tells its file from the others of that day, where `consume` named it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::Path};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use uuid::Uuid;
 
 use crate::event::{NotATrade, Texts, TradeEvent};
 
@@ -73,6 +74,25 @@ impl Header {
         };
         Some(TradeEvent::from_texts(&texts, line))
     }
+}
+
+/// A number that tells the parts of a day and the instances that `consume` wrote apart (`consumed_trades_DAY.0001.csv`), 0 for
+/// the first part and for every other name. The directory and the compression do not count.
+pub(super) fn part(path: &str) -> u64 {
+    /// More than any file has lines.
+    const APART: u32 = 40;
+    let name = Path::new(path).file_name().unwrap_or_default();
+    let name = name.to_string_lossy();
+    let suffix = name
+        .strip_prefix("consumed_trades_")
+        .and_then(|rest| rest.split_at_checked("YYYY-MM-DD".len()))
+        .and_then(|(_, rest)| rest.rsplit_once(".csv"))
+        .map_or("", |(suffix, _)| suffix);
+    if suffix.is_empty() {
+        return 0;
+    }
+    let (hash, _) = Uuid::new_v5(&Uuid::NAMESPACE_OID, suffix.as_bytes()).as_u64_pair();
+    hash << APART
 }
 
 /// A TradeId as it was before `consume` guarded it: what a spreadsheet could take for a formula, and what is not printable
@@ -160,6 +180,31 @@ mod tests {
         let other = event(header, row, 2).expect("a row").expect("an event");
         assert_eq!(other.trade_id, TradeId::Text("a;\"b\"".into()));
         assert_eq!((other.symbol.as_str(), other.quantity), ("^IX", 7));
+    }
+
+    #[test]
+    fn parts_and_instances_are_told_apart_and_nothing_else() {
+        let first = "out/consumed_trades_2025-11-06.csv";
+        for same in [
+            first,
+            "consumed_trades_2025-11-06.csv.gz",
+            "host.0001.csv",
+            "-",
+        ] {
+            assert_eq!(part(same), 0, "{same}");
+        }
+        let second = part("out/consumed_trades_2025-11-06.0001.csv");
+        assert_eq!(part("consumed_trades_2025-11-07.0001.csv.zst"), second);
+        let third = part("consumed_trades_2025-11-06.0002.csv");
+        let other = part("consumed_trades_2025-11-06.host-a.0001.csv");
+        for (one, two) in [
+            (0, second),
+            (second, third),
+            (second, other),
+            (third, other),
+        ] {
+            assert_ne!(one, two);
+        }
     }
 
     #[test]
