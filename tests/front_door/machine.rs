@@ -32,13 +32,16 @@ fn a_small_limit_of_open_files_is_named_and_lived_with() {
     for cluster in &clusters() {
         let bench = Bench::new(cluster);
         days(&bench, 300);
-        let inner = bench.command(&["consume", "--until-end", "--format", "json"]);
-        let output = Command::new("sh")
-            .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
-            .arg(inner.get_program())
-            .args(inner.get_args())
-            .current_dir(bench.directory.path())
-            .finish();
+        let limited = |arguments: &[&str]| {
+            let inner = bench.command(arguments);
+            Command::new("sh")
+                .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
+                .arg(inner.get_program())
+                .args(inner.get_args())
+                .current_dir(bench.directory.path())
+                .finish()
+        };
+        let output = limited(&["consume", "--until-end", "--format", "json"]);
         let said = stderr(&output);
         assert!(output.status.success(), "{said}");
         assert_eq!(last_json(&output)["rows_written"], 300, "{said}");
@@ -49,7 +52,8 @@ fn a_small_limit_of_open_files_is_named_and_lived_with() {
         assert_eq!(told.len(), 1, "{said}");
         assert!(told[0].contains("ulimit -n"), "{told:?}");
         let out = bench.out();
-        let report = bench.json(&["verify", out.to_str().expect("UTF-8")]);
+        let path = out.to_str().expect("UTF-8");
+        let report = last_json(&limited(&["verify", path, "--format", "json"]));
         assert_eq!(report["verdict"], "proven", "{report}");
         assert_eq!(rows(&out).len(), 300);
     }

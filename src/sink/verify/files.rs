@@ -14,8 +14,8 @@ use super::super::fs::{Fs, FsFile};
 use super::super::index::Run;
 use super::packed;
 
-/// How many files are open at once.
-const OPEN: usize = 64;
+/// How many files are open at once: few, so that it works where `consume` does (`ulimit -n 64`).
+const OPEN: usize = 16;
 /// How much is read at once.
 const CHUNK: usize = 256 * 1024;
 

@@ -87,7 +87,7 @@ pub struct Examination {
 const PLACES: usize = 100;
 
 /// How many compressed files are read along their runs at once.
-const ALONG: usize = 64;
+const ALONG: usize = 16;
 
 /// How often a directory that changes while it is read is read again.
 const ATTEMPTS: u32 = 3;
