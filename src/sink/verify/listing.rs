@@ -45,6 +45,20 @@ pub(super) fn surplus(
     surplus
 }
 
+/// CSV files of other names, in order: whoever reads all of a directory reads them, too.
+pub(super) fn others(names: &[String]) -> Vec<String> {
+    let is_csv = |name: &String| {
+        let name = name.to_ascii_lowercase();
+        [".csv", ".csv.gz", ".csv.zst"]
+            .iter()
+            .any(|end| name.ends_with(end))
+    };
+    let mut others = names.to_vec();
+    others.retain(|name| is_csv(name) && Purpose::any(name).is_none());
+    others.sort_unstable();
+    others
+}
+
 /// The first few of many names.
 pub(super) fn some(names: &[String]) -> String {
     const FEW: usize = 5;
@@ -59,6 +73,22 @@ pub(super) fn some(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn csv_files_of_other_names_are_named() {
+        let mut names = [
+            "consumed_trades_2025-11-06.csv",
+            "consumed_trades_2025-11-06 (1).csv",
+            "Copy of consumed_trades_2025-11-06.CSV",
+            "old.csv.gz",
+            "notes.txt",
+        ]
+        .map(str::to_owned);
+        let wanted = [names[2].clone(), names[1].clone(), names[3].clone()];
+        assert_eq!(others(&names), wanted);
+        names.reverse();
+        assert_eq!(others(&names), wanted);
+    }
 
     #[test]
     fn what_the_state_does_not_know_is_named() {

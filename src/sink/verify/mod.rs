@@ -409,6 +409,14 @@ impl Look<'_> {
     ) -> Result<(), SinkError> {
         let names = self.fs.list(self.directory);
         let names = names.map_err(SinkError::io("list", self.directory))?;
+        let others = listing::others(&names);
+        if !others.is_empty() {
+            self.into.unseen.push(format!(
+                "{}: CSV files of other names, which whoever reads the whole directory takes for trades, too: {}",
+                self.directory.display(),
+                listing::some(&others)
+            ));
+        }
         let known = due.iter().map(|(name, due)| (name.clone(), due.state.form));
         self.surplus = listing::surplus(names, &known.collect(), &checkpoint.loose);
         Ok(())
