@@ -244,7 +244,7 @@ fn refused(batch: &Batch, error: RecordsError) -> Fault {
 pub(super) enum Action {
     /// Learn the leader anew, and ask again after a pause.
     Refresh,
-    /// Go where the reset policy says.
+    /// Look where the log begins and ends, and go on there.
     Reset,
     /// Ask again a few times, then give up.
     Suspect,

@@ -198,7 +198,7 @@ fn parse_json(text: &str, ask: &Ask<'_>) -> Result<Bars, Refusal> {
     };
     if let (Some(series), true) = (&document.other_series, document.bars.is_empty()) {
         return Err(Refusal::Unusable(format!(
-            "it holds {:?}, and bars of minutes and of days are read, no longer ones",
+            "it holds {:?}, and weekly and monthly series are not read, only bars of minutes and of days",
             redact(series, ask.key)
         )));
     }

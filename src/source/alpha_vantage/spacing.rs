@@ -130,7 +130,7 @@ fn daily(days: &BTreeSet<NaiveDate>, said: bool) -> Result<Series, String> {
     }
     Err(match days.len() < FEWEST {
         true => "it is CSV, which does not say how long its bars are, and so few days do not show it; if they are days, say it: --set AlphaVantage.Function=daily",
-        false => "its bars are mostly weeks or months apart, and bars of minutes and of days are read, no longer ones",
+        false => "its bars are mostly weeks or months apart, and weekly and monthly series are not read, only bars of minutes and of days",
     }
     .to_owned())
 }
