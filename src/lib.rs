@@ -19,9 +19,10 @@
 //! | [`event`] | the TradeEvent: its JSON, its identity, what makes it good; pure | `copy` |
 //! | [`producer`] | partitions, batches and sends records, exactly once and in order | `wire` |
 //! | [`consumer`] | group membership, fetching, offsets | `wire` |
-//! | [`sink`] | CSV files that hold every record exactly once | `event`, `copy` |
+//! | [`sink`] | CSV files that hold every record exactly once | `event`, `copy`, `durable` |
 //! | [`broker`] | the embedded broker: memory only, for `demo`, `broker` and the tests | `wire` |
 //! | [`admin`] | groups seen from outside: lag, offset reset | `wire`, `consumer` |
+//! | [`durable`] | files that survive a crash, and the simulated disk that proves it | nobody |
 //! | [`copy`] | short texts, appended without a call of `memcpy`; pure | nobody |
 //! | [`wire`] | Kafka's protocol: messages, record batches, connections, the cluster | `copy`; the only room that names rskafka |
 //!
@@ -33,6 +34,7 @@ pub mod cli;
 pub mod config;
 pub mod consumer;
 pub mod copy;
+pub mod durable;
 pub mod event;
 pub mod pipeline;
 pub mod producer;

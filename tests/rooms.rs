@@ -25,10 +25,11 @@ const MAY_CALL: &[(&str, &[&str])] = &[
     ("admin", &["wire", "consumer"]),
     ("broker", &["wire"]),
     ("source", &["event"]),
-    ("sink", &["event", "copy"]),
+    ("sink", &["event", "copy", "durable"]),
     ("event", &["copy"]),
     ("config", &[]),
     ("wire", &["copy"]),
+    ("durable", &[]),
     ("copy", &[]),
 ];
 
@@ -427,7 +428,7 @@ fn a_room_may_name_itself_and_its_own() {
 
 #[test]
 fn a_forbidden_room_is_found_wherever_it_is_named() {
-    let rule = "`sink` names `wire`; it may name only event, copy";
+    let rule = "`sink` names `wire`; it may name only event, copy, durable";
     for (place, line) in [
         ("use crate::wire::Error;", 2),
         ("use crate::{event::TradeEvent,\n wire};", 3),

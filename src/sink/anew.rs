@@ -3,10 +3,10 @@
 use std::io::{self, Read, Write};
 
 use super::Sink;
-use super::fs::FsFile;
 use super::open::STATE_DIRECTORY;
 use super::packing::STAGED;
 use super::tail::Tail;
+use crate::durable::FsFile;
 
 /// A file that is written anew in the sidecar.
 pub(super) struct Anew {

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::SinkError;
-use super::fs::Fs;
 use super::index::Gap;
 use super::place::Form;
 use super::recover::{Committed, Holder};
-use super::sealed;
+use crate::durable::Fs;
+use crate::durable::envelope;
 
 pub(super) const FILE: &str = "checkpoint";
 
@@ -261,18 +261,23 @@ impl Checkpoint {
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, SinkError> {
-        let body =
-            serde_json::to_vec(self).map_err(|error| SinkError::OutOfOrder(error.to_string()))?;
-        Ok(sealed::seal(FILE, &body))
+        let body = serde_json::to_vec(self)?;
+        Ok(envelope::seal(FILE, &body))
     }
 
     pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Self, SinkError> {
-        let body = sealed::unseal(FILE, bytes).map_err(|found| SinkError::damaged(path, found))?;
+        let body =
+            envelope::unseal(FILE, bytes).map_err(|found| SinkError::damaged(path, found))?;
         serde_json::from_slice(body).map_err(|error| SinkError::damaged(path, error.to_string()))
     }
 
     /// Puts it in place, durably.
     pub(super) fn write(&self, fs: &dyn Fs, state_directory: &Path) -> Result<(), SinkError> {
-        sealed::replace(fs, state_directory, FILE, &self.encode()?)
+        Ok(envelope::replace(
+            fs,
+            state_directory,
+            FILE,
+            &self.encode()?,
+        )?)
     }
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::FileState;
 use super::error::SinkError;
-use super::fs::Fs;
-use super::lines::Lines;
+use crate::durable::Fs;
+use crate::durable::Lines;
 
 pub(super) const FILE: &str = "closed";
 
@@ -45,6 +45,9 @@ pub(super) fn read(
 ) -> Result<BTreeMap<String, Closed>, SinkError> {
     let lines = Lines::<Closed>::open(fs, &state_directory.join(FILE), end)?;
     lines
-        .map(|line| line.map(|(_, closed)| (closed.name.clone(), closed)))
+        .map(|line| {
+            let (_, closed) = line?;
+            Ok((closed.name.clone(), closed))
+        })
         .collect()
 }

@@ -13,75 +13,11 @@ use flate2::write::GzEncoder;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
-use super::fs::{Fs, FsFile};
 use super::place::Form;
+use crate::durable::{Fs, Sequential};
 
 /// How many bytes a frame of Zstandard holds.
 const FRAME: usize = 1 << 20;
-
-/// A file, read or written from its beginning on.
-pub(super) struct Sequential {
-    file: Option<Box<dyn FsFile>>,
-    at: u64,
-    end: u64,
-}
-
-impl Sequential {
-    /// Reads no further than `end`.
-    pub(super) fn new(file: Box<dyn FsFile>, end: u64) -> Self {
-        Self {
-            file: Some(file),
-            at: 0,
-            end,
-        }
-    }
-
-    /// No file, of which nothing is read.
-    pub(super) fn nothing() -> Self {
-        Self {
-            file: None,
-            at: 0,
-            end: 0,
-        }
-    }
-
-    /// A file that is made, or emptied, and written.
-    pub(super) fn create(fs: &dyn Fs, path: &Path) -> io::Result<Self> {
-        Ok(Self::new(fs.create(path)?, 0))
-    }
-
-    /// Makes what was written durable.
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        self.file.as_mut().map_or(Ok(()), |file| file.sync())
-    }
-}
-
-impl Read for Sequential {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
-        let size = buffer.len().min(left);
-        let Some(file) = self.file.as_mut().filter(|_| size > 0) else {
-            return Ok(0);
-        };
-        file.read_at(self.at, buffer.get_mut(..size).unwrap_or_default())?;
-        self.at += size as u64;
-        Ok(size)
-    }
-}
-
-impl Write for Sequential {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(file) = &mut self.file {
-            file.write_at(self.at, bytes)?;
-        }
-        self.at += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Opens a data file for reading what was written into it before it was compressed.
 pub(super) fn open(fs: &dyn Fs, path: &Path, form: Form) -> io::Result<Box<dyn Read + Send>> {
@@ -210,8 +146,8 @@ pub(super) fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize
 
 #[cfg(test)]
 mod tests {
-    use super::super::sim::SimFs;
     use super::*;
+    use crate::durable::sim::SimFs;
 
     #[test]
     fn what_is_compressed_is_read_again() {

@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use super::checkpoint::FileState;
 use super::closed::{self, Closed};
 use super::error::SinkError;
-use super::lines::Lines;
 use super::naming::{Kind, Purpose};
 use super::settings::{Compression, Publish, Settings};
 use super::{Sink, rolling};
+use crate::durable::Lines;
 
 impl Sink {
     /// Ends all files that are published or compressed when they are closed, because the process ends. Then

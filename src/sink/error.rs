@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::letters::LetterError;
+use crate::durable::DurableError;
 use crate::event::BadRecord;
 
 /// An error of the sink. After an [`Io`](Self::Io) or [`Edited`](Self::Edited) one nothing more is accepted: drop the
@@ -136,6 +137,30 @@ pub enum SinkError {
     /// The sink was used out of order.
     #[error("the sink was used out of order: {0}")]
     OutOfOrder(String),
+}
+
+impl From<DurableError> for SinkError {
+    fn from(error: DurableError) -> Self {
+        match error {
+            DurableError::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path,
+                source,
+            },
+            DurableError::Damaged { path, found } => Self::Damaged { path, found },
+        }
+    }
+}
+
+impl From<serde_json::Error> for SinkError {
+    /// What is written is made here, so that it has no form in JSON is a mistake of this program.
+    fn from(error: serde_json::Error) -> Self {
+        Self::OutOfOrder(error.to_string())
+    }
 }
 
 impl SinkError {

@@ -9,7 +9,8 @@ use super::index::{self, Batch, Passed, Span};
 use super::metadata::{self, Author, Chain};
 use super::output::Output;
 use super::settings::Publish;
-use super::{Appended, Sink, lines, place};
+use super::{Appended, Sink, place};
+use crate::durable::journal;
 
 /// A batch that is durable and now has to be committed, with exactly the metadata that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,7 +232,7 @@ impl Sink {
         let mut write = || {
             let file = match &mut self.index {
                 Some(file) => file,
-                None => self.index.insert(lines::open_to_write(&*self.fs, &path)?),
+                None => self.index.insert(journal::open_to_write(&*self.fs, &path)?),
             };
             file.write_at(at, line)?;
             file.sync()

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::SinkError;
-use super::fs::Fs;
-use super::lines::{self, Lines};
+use crate::durable::Fs;
+use crate::durable::{Lines, journal};
 
 pub(super) const FILE: &str = "index";
 
@@ -226,12 +226,12 @@ impl Batch {
 
     /// The batch's line.
     pub(super) fn encode(&self) -> Result<Vec<u8>, SinkError> {
-        lines::encode(self)
+        Ok(journal::encode(self)?)
     }
 
     /// Reads one line.
     pub(super) fn decode(path: &Path, line: &[u8]) -> Result<Self, SinkError> {
-        let batch: Self = lines::decode(path, line)?;
+        let batch: Self = journal::decode(path, line)?;
         batch.whole(path)
     }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::checkpoint::{Checkpoint, FileState, Left};
 use super::error::SinkError;
-use super::fs::Fs;
 use super::open::STATE_DIRECTORY;
 use super::place::{self, Form};
 use super::tail::Tail;
+use crate::durable::Fs;
 
 /// So many bytes of a file hold its header.
 const HEAD: u64 = 4096;

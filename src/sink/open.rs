@@ -9,13 +9,14 @@ use uuid::Uuid;
 use super::checkpoint::{self, Checkpoint, State};
 use super::complaints::Complaints;
 use super::error::SinkError;
-use super::fs::{Disk, Fs, held_by};
 use super::naming::{self, Purpose};
 use super::outputs::{Limits, Outputs};
 use super::place::Form;
 use super::redo::{self, Redo};
 use super::settings::{Binding, Publish, Settings};
-use super::{Sink, index, look, packing, replay, row, sealed};
+use super::{Sink, index, look, packing, replay, row};
+use crate::durable::envelope;
+use crate::durable::{Disk, Fs, held_by};
 
 /// The sidecar directory.
 pub(super) const STATE_DIRECTORY: &str = ".stockflow";
@@ -72,7 +73,7 @@ impl Sink {
             })?;
 
         let path = state_directory.join(redo::FILE);
-        if let Some(bytes) = sealed::read(&*fs, &path)? {
+        if let Some(bytes) = envelope::read(&*fs, &path)? {
             let redo = Redo::decode(&path, &bytes)?;
             tracing::info!(directory = %directory.display(), "finishing a recovery that was stopped");
             redo.apply(&*fs, &directory, &state_directory)?;
@@ -171,7 +172,7 @@ fn load(
     binding: &Binding,
 ) -> Result<Checkpoint, SinkError> {
     let path = state_directory.join(checkpoint::FILE);
-    if let Some(bytes) = sealed::read(fs, &path)? {
+    if let Some(bytes) = envelope::read(fs, &path)? {
         // A process may have been killed before the name was durable: what is done from here on relies on it.
         fs.sync_dir(state_directory)
             .map_err(SinkError::io("sync", state_directory))?;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::{FileState, Left};
 use super::error::SinkError;
-use super::fs::{Fs, FsFile};
 use super::index::{Run, Skip};
 use super::naming::Purpose;
 use super::place::Form;
 use super::tail::Tail;
+use crate::durable::{Fs, FsFile};
 
 /// The most rows of a run: an edited row is found to within so many.
 const RUN_ROWS: u64 = 1000;

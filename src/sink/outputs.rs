@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::error::SinkError;
-use super::fs::{Fs, FsFile};
 use super::naming::Purpose;
 use super::output::Output;
+use crate::durable::{Fs, FsFile};
 
 /// When buffers are written out.
 #[derive(Clone, Copy, Debug)]

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use super::checkpoint::FileState;
 use super::closed;
-use super::content::{self, Compressor, Sequential};
+use super::content::{self, Compressor};
 use super::error::SinkError;
-use super::fs::Fs;
 use super::open::STATE_DIRECTORY;
 use super::place::Form;
+use crate::durable::Fs;
+use crate::durable::Sequential;
 
 /// Where files are written before they get their names, in the sidecar.
 pub(super) const STAGED: &str = "staged";

@@ -3,11 +3,12 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 
+use super::bound;
 use super::checkpoint::{self, Checkpoint};
 use super::error::SinkError;
-use super::fs::{Disk, held_by, only_a_file};
 use super::open::STATE_DIRECTORY;
-use super::{bound, sealed};
+use crate::durable::envelope;
+use crate::durable::{Disk, held_by, only_a_file};
 
 /// Whether a run for this cluster (where it is known), topic and group could write into the directory, which need not
 /// be there yet.
@@ -32,7 +33,7 @@ pub fn peek(
         });
     }
     let path = state_directory.join(checkpoint::FILE);
-    let Some(bytes) = sealed::read(&Disk, &path)? else {
+    let Some(bytes) = envelope::read(&Disk, &path)? else {
         return Ok(());
     };
     let checkpoint = Checkpoint::decode(&path, &bytes)?;

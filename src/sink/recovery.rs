@@ -8,12 +8,12 @@ use super::Sink;
 use super::checkpoint::{FileState, Position, State};
 use super::closed;
 use super::error::SinkError;
-use super::fs::FsFile;
 use super::index::{self, Batch};
 use super::open::STATE_DIRECTORY;
 use super::recover::{self, Committed, FilePlan, Plan, Verdict};
 use super::redo::{Redo, Step};
 use super::tail::Tail;
+use crate::durable::FsFile;
 
 /// What recovery found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
 use super::error::SinkError;
-use super::fs::Fs;
-use super::sealed;
+use crate::durable::Fs;
+use crate::durable::envelope;
 
 pub(super) const FILE: &str = "redo";
 
@@ -39,15 +39,15 @@ pub(super) struct Redo {
 
 impl Redo {
     pub(super) fn encode(&self) -> Result<Vec<u8>, SinkError> {
-        let mut body =
-            serde_json::to_vec(self).map_err(|error| SinkError::OutOfOrder(error.to_string()))?;
+        let mut body = serde_json::to_vec(self)?;
         body.push(b'\n');
         body.extend_from_slice(&self.bytes);
-        Ok(sealed::seal(FILE, &body))
+        Ok(envelope::seal(FILE, &body))
     }
 
     pub(super) fn decode(path: &Path, sealed: &[u8]) -> Result<Self, SinkError> {
-        let body = sealed::unseal(FILE, sealed).map_err(|found| SinkError::damaged(path, found))?;
+        let body =
+            envelope::unseal(FILE, sealed).map_err(|found| SinkError::damaged(path, found))?;
         let damaged = || SinkError::damaged(path, "its bytes are not all there");
         let (json, bytes) = body.split_at(memchr::memchr(b'\n', body).ok_or_else(damaged)?);
         let mut redo: Self = serde_json::from_slice(json)
@@ -58,7 +58,12 @@ impl Redo {
 
     /// Makes the record durable.
     pub(super) fn write(&self, fs: &dyn Fs, state_directory: &Path) -> Result<(), SinkError> {
-        sealed::replace(fs, state_directory, FILE, &self.encode()?)
+        Ok(envelope::replace(
+            fs,
+            state_directory,
+            FILE,
+            &self.encode()?,
+        )?)
     }
 
     /// Does all steps, durably, puts the new checkpoint in place, and removes the record.

@@ -15,12 +15,13 @@ use chrono::{DateTime, Utc};
 
 use super::checkpoint::{self, Checkpoint};
 use super::error::SinkError;
-use super::fs::Fs;
 use super::index::{self, Batch, Replayed, Why};
 use super::open::STATE_DIRECTORY;
 use super::row::InputRecord;
 use super::settings::{Binding, FileDate};
-use super::{Sink, rewrite, sealed};
+use super::{Sink, rewrite};
+use crate::durable::Fs;
+use crate::durable::envelope;
 use crate::event::{self, BadRecord};
 
 /// What became of a letter that was offered for replaying.
@@ -49,7 +50,7 @@ pub struct Replay {
 /// What a directory belongs to, as it says itself.
 pub(super) fn binding_on(fs: &dyn Fs, directory: &Path) -> Result<Binding, SinkError> {
     let path = directory.join(STATE_DIRECTORY).join(checkpoint::FILE);
-    let bytes = sealed::read(fs, &path)?.ok_or_else(|| SinkError::NotOurs {
+    let bytes = envelope::read(fs, &path)?.ok_or_else(|| SinkError::NotOurs {
         path: directory.to_owned(),
     })?;
     let checkpoint = Checkpoint::decode(&path, &bytes)?;

@@ -20,13 +20,13 @@ use chrono::{DateTime, Utc};
 use super::checkpoint::FileState;
 use super::closed::{self, Closed};
 use super::error::SinkError;
-use super::lines;
 use super::naming::Purpose;
 use super::packing::{self, Candidate, Outcome, Packed, Packing};
 use super::place::{self, Form};
 use super::rolling;
 use super::settings::Settings;
 use super::{Sink, rewrite};
+use crate::durable::journal;
 
 /// What [`Sink::tend`] leaves to be done.
 pub struct Tended {
@@ -232,7 +232,7 @@ impl Sink {
             let Some(state) = self.checkpoint.counting.files.get(&sealing.name) else {
                 continue;
             };
-            bytes.extend(lines::encode(&Closed {
+            bytes.extend(journal::encode(&Closed {
                 name: sealing.name.clone(),
                 state: FileState {
                     form: sealing.form,
@@ -247,7 +247,9 @@ impl Sink {
         let mut write = || {
             let file = match &mut self.closed {
                 Some(file) => file,
-                None => self.closed.insert(lines::open_to_write(&*self.fs, &path)?),
+                None => self
+                    .closed
+                    .insert(journal::open_to_write(&*self.fs, &path)?),
             };
             file.write_at(at, &bytes)?;
             file.sync()

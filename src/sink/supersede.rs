@@ -17,7 +17,8 @@ use super::packing::STAGED;
 use super::place::Form;
 use super::redo::{Redo, Step};
 use super::split::Split;
-use super::{Sink, lines, rewrite};
+use super::{Sink, rewrite};
+use crate::durable::journal;
 
 /// Where superseded rows are kept, in the sidecar.
 const SUPERSEDED: &str = "superseded";
@@ -355,12 +356,12 @@ impl Sink {
 
 /// A line of the list of closed files: nothing is left of this one.
 fn emptied(name: &str, state: FileState) -> Result<Vec<u8>, SinkError> {
-    lines::encode(&Closed {
+    Ok(journal::encode(&Closed {
         name: name.to_owned(),
         state,
         packed: None,
         emptied: true,
-    })
+    })?)
 }
 
 /// A file that is to be written anew.

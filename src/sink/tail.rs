@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::fs::FsFile;
+use crate::durable::FsFile;
 
 const BLOCK: u64 = 4096;
 

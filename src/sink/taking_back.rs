@@ -10,7 +10,8 @@ use super::Sink;
 use super::checkpoint::{self, Checkpoint};
 use super::error::SinkError;
 use super::output::Output;
-use super::{redo, sealed};
+use super::redo;
+use crate::durable::envelope;
 
 impl Sink {
     /// Takes back what no checkpoint covers.
@@ -22,7 +23,7 @@ impl Sink {
             return Ok(());
         }
         // Not the one in memory: which of the two the next start finds is not certain when writing it has failed.
-        let Some(bytes) = sealed::read(&*self.fs, &path)? else {
+        let Some(bytes) = envelope::read(&*self.fs, &path)? else {
             return Ok(());
         };
         let durable = Checkpoint::decode(&path, &bytes)?;
@@ -58,7 +59,7 @@ impl Sink {
 
 /// Whether the file ends in what was written last: all of it, or as far as the disk took it.
 fn is_ours(
-    fs: &dyn super::fs::Fs,
+    fs: &dyn crate::durable::Fs,
     output: &Output,
     path: &Path,
     len: u64,

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::index::Batch;
 use super::super::place::Form;
-use super::super::sim::SimFs;
 use super::super::verify::{self, ImbalanceKind};
 use super::super::{Compression, Settings, content};
+use crate::durable::sim::SimFs;
 
 pub(super) const PARTITIONS: i32 = 3;
 pub(super) const DIRECTORY: &str = "/out";

@@ -10,9 +10,9 @@ use std::path::Path;
 
 use super::super::checkpoint::FileState;
 use super::super::closed;
-use super::super::fs::{Fs, FsFile};
 use super::super::index::Run;
 use super::packed;
+use crate::durable::{Fs, FsFile};
 
 /// How many files are open at once: few, so that it works where `consume` does (`ulimit -n 64`).
 const OPEN: usize = 16;

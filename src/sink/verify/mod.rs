@@ -29,12 +29,13 @@ pub use report::{Report, Verdict as Outcome};
 use super::checkpoint::{self, Checkpoint, FileState};
 use super::closed;
 use super::error::SinkError;
-use super::fs::{Disk, Fs};
 use super::index::{self, Batch, Run};
 use super::open::STATE_DIRECTORY;
 use super::place::Form;
 use super::recover::{self, Committed, Verdict};
-use super::{redo, rewrite, sealed};
+use super::{redo, rewrite};
+use crate::durable::envelope;
+use crate::durable::{Disk, Fs};
 
 /// A batch whose commit is not known to have counted: what has to be asked of the group.
 #[derive(Clone, Debug)]
@@ -137,7 +138,7 @@ pub(super) fn examine_on(fs: &dyn Fs, directories: &[PathBuf]) -> Result<Examina
 /// The checkpoint's bytes.
 fn state(fs: &dyn Fs, directory: &Path) -> Result<Vec<u8>, SinkError> {
     let path = directory.join(STATE_DIRECTORY).join(checkpoint::FILE);
-    sealed::read(fs, &path)?.ok_or_else(|| SinkError::NotOurs {
+    envelope::read(fs, &path)?.ok_or_else(|| SinkError::NotOurs {
         path: directory.to_owned(),
     })
 }

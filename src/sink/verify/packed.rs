@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::checkpoint::FileState;
 use super::super::closed::Packed;
-use super::super::content::{self, Sequential};
-use super::super::fs::Fs;
+use super::super::content;
 use super::super::index::Run;
 use super::files::Flaw;
+use crate::durable::Fs;
+use crate::durable::Sequential;
 
 /// Reads a file to its end; how many lines it holds when it is, compressed and not, what was written, and `None` when it
 /// is not there.

@@ -15,10 +15,10 @@ use super::fs::{Fs, FsFile};
 use world::{Contents, Fate, World};
 
 #[derive(Clone, Default)]
-pub(super) struct SimFs(Arc<Mutex<World>>);
+pub(crate) struct SimFs(Arc<Mutex<World>>);
 
 impl SimFs {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let fs = Self::default();
         fs.world().random = seed;
         fs
@@ -29,35 +29,35 @@ impl SimFs {
     }
 
     /// Lets the world end at the change after `changes` more.
-    pub(super) fn arm(&self, changes: Option<u32>) {
+    pub(crate) fn arm(&self, changes: Option<u32>) {
         self.world().fuse = changes;
     }
 
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.world().dead
     }
 
     /// Lets the disk be full after so many writes more, or have room for ever.
-    pub(super) fn fill(&self, writes: Option<u32>) {
+    pub(crate) fn fill(&self, writes: Option<u32>) {
         self.world().room = writes;
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.world().room == Some(0)
     }
 
     /// Lets the sync of a file after so many more fail, or none.
-    pub(super) fn fail_sync(&self, syncs: Option<u32>) {
+    pub(crate) fn fail_sync(&self, syncs: Option<u32>) {
         let mut world = self.world();
         (world.syncs, world.sync_failed) = (syncs, false);
     }
 
-    pub(super) fn sync_failed(&self) -> bool {
+    pub(crate) fn sync_failed(&self) -> bool {
         self.world().sync_failed
     }
 
     /// A new process, after a kill or a loss of power.
-    pub(super) fn restart(&self, power_lost: bool) {
+    pub(crate) fn restart(&self, power_lost: bool) {
         let mut world = self.world();
         world.life += 1;
         world.dead = false;
@@ -68,7 +68,7 @@ impl SimFs {
     }
 
     /// All files, by name.
-    pub(super) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+    pub(crate) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let world = self.world();
         world
             .names
@@ -78,7 +78,7 @@ impl SimFs {
     }
 
     /// Puts a file there, durably.
-    pub(super) fn put(&self, path: &Path, bytes: &[u8]) {
+    pub(crate) fn put(&self, path: &Path, bytes: &[u8]) {
         let mut world = self.world();
         let file = world.files.len();
         world.files.push(Contents::durable(bytes));

@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::content::Sequential;
-use super::error::SinkError;
+use super::error::DurableError;
 use super::fs::{Fs, FsFile};
+use super::sequential::Sequential;
 
 /// One line.
-pub(super) fn encode<T: Serialize>(entry: &T) -> Result<Vec<u8>, SinkError> {
-    let json =
-        serde_json::to_vec(entry).map_err(|error| SinkError::OutOfOrder(error.to_string()))?;
+pub(crate) fn encode<T: Serialize>(entry: &T) -> serde_json::Result<Vec<u8>> {
+    let json = serde_json::to_vec(entry)?;
     let mut line = format!("{:08x} ", crc32c::crc32c(&json)).into_bytes();
     line.extend_from_slice(&json);
     line.push(b'\n');
@@ -25,7 +24,7 @@ pub(super) fn encode<T: Serialize>(entry: &T) -> Result<Vec<u8>, SinkError> {
 }
 
 /// Reads one line.
-pub(super) fn decode<T: DeserializeOwned>(path: &Path, line: &[u8]) -> Result<T, SinkError> {
+pub(crate) fn decode<T: DeserializeOwned>(path: &Path, line: &[u8]) -> Result<T, DurableError> {
     let json = line
         .split_at_checked(9)
         .and_then(|(crc, rest)| {
@@ -34,12 +33,12 @@ pub(super) fn decode<T: DeserializeOwned>(path: &Path, line: &[u8]) -> Result<T,
             let json = rest.strip_suffix(b"\n")?;
             (crc32c::crc32c(json) == crc).then_some(json)
         })
-        .ok_or_else(|| SinkError::damaged(path, "the checksum of a line differs"))?;
-    serde_json::from_slice(json).map_err(|error| SinkError::damaged(path, error.to_string()))
+        .ok_or_else(|| DurableError::damaged(path, "the checksum of a line differs"))?;
+    serde_json::from_slice(json).map_err(|error| DurableError::damaged(path, error.to_string()))
 }
 
 /// Opens a state file for appending, and makes it when it is not there.
-pub(super) fn open_to_write(fs: &dyn Fs, path: &Path) -> io::Result<Box<dyn FsFile>> {
+pub(crate) fn open_to_write(fs: &dyn Fs, path: &Path) -> io::Result<Box<dyn FsFile>> {
     let file = if fs.len(path)?.is_some() {
         fs.open(path)?
     } else {
@@ -51,7 +50,7 @@ pub(super) fn open_to_write(fs: &dyn Fs, path: &Path) -> io::Result<Box<dyn FsFi
 }
 
 /// The lines of a file, one after the other, each with the byte at which it begins.
-pub(super) struct Lines<T> {
+pub(crate) struct Lines<T> {
     path: PathBuf,
     reader: BufReader<Sequential>,
     at: u64,
@@ -61,7 +60,7 @@ pub(super) struct Lines<T> {
 
 impl<T> Lines<T> {
     /// Reads the first `end` bytes; a file of that length need not be there when `end` is 0.
-    pub(super) fn open(fs: &dyn Fs, path: &Path, end: u64) -> Result<Self, SinkError> {
+    pub(crate) fn open(fs: &dyn Fs, path: &Path, end: u64) -> Result<Self, DurableError> {
         let open = || -> io::Result<_> {
             if end == 0 {
                 return Ok((Sequential::nothing(), 0));
@@ -70,9 +69,9 @@ impl<T> Lines<T> {
             let len = file.len()?;
             Ok((Sequential::new(file, end), len))
         };
-        let (reader, len) = open().map_err(SinkError::io("read", path))?;
+        let (reader, len) = open().map_err(DurableError::io("read", path))?;
         if len < end {
-            return Err(SinkError::damaged(
+            return Err(DurableError::damaged(
                 path,
                 format!("it is {len} bytes long and was {end}"),
             ));
@@ -88,7 +87,7 @@ impl<T> Lines<T> {
 }
 
 impl<T: DeserializeOwned> Iterator for Lines<T> {
-    type Item = Result<(u64, T), SinkError>;
+    type Item = Result<(u64, T), DurableError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.at >= self.end {
@@ -99,7 +98,7 @@ impl<T: DeserializeOwned> Iterator for Lines<T> {
         let read = self.reader.read_until(b'\n', &mut line);
         self.at += line.len() as u64;
         let entry = match read {
-            Err(error) => Err(SinkError::io("read", &self.path)(error)),
+            Err(error) => Err(DurableError::io("read", &self.path)(error)),
             Ok(_) => decode(&self.path, &line).map(|entry| (at, entry)),
         };
         Some(entry.inspect_err(|_| self.at = self.end))

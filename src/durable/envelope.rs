@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::error::SinkError;
+use super::error::DurableError;
 use super::fs::Fs;
 
 /// The version of all state files. The second one knows closed files: a program of the first would take their names for
@@ -14,7 +14,7 @@ const VERSION: &str = "2";
 /// The versions that can be read.
 const READABLE: [&str; 2] = ["1", VERSION];
 
-pub(super) fn seal(kind: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn seal(kind: &str, body: &[u8]) -> Vec<u8> {
     let mut sealed =
         format!("stockflow {kind} {VERSION} {:08x}\n", crc32c::crc32c(body)).into_bytes();
     sealed.extend_from_slice(body);
@@ -22,7 +22,7 @@ pub(super) fn seal(kind: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// The body, or what is wrong.
-pub(super) fn unseal<'a>(kind: &str, sealed: &'a [u8]) -> Result<&'a [u8], String> {
+pub(crate) fn unseal<'a>(kind: &str, sealed: &'a [u8]) -> Result<&'a [u8], String> {
     let end = memchr::memchr(b'\n', sealed).ok_or("its first line is missing")?;
     let (line, body) = sealed.split_at(end);
     let body = body.get(1..).unwrap_or_default();
@@ -44,12 +44,12 @@ pub(super) fn unseal<'a>(kind: &str, sealed: &'a [u8]) -> Result<&'a [u8], Strin
 }
 
 /// Puts a file in place as a whole, durably.
-pub(super) fn replace(
+pub(crate) fn replace(
     fs: &dyn Fs,
     directory: &Path,
     name: &str,
     bytes: &[u8],
-) -> Result<(), SinkError> {
+) -> Result<(), DurableError> {
     let path = directory.join(name);
     let temporary = directory.join(format!("{name}.new"));
     let write = || {
@@ -60,11 +60,11 @@ pub(super) fn replace(
         fs.rename(&temporary, &path)?;
         fs.sync_dir(directory)
     };
-    write().map_err(SinkError::io("write", &path))
+    write().map_err(DurableError::io("write", &path))
 }
 
 /// The whole file, or `None` when it is not there.
-pub(super) fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Vec<u8>>, SinkError> {
+pub(crate) fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Vec<u8>>, DurableError> {
     let read = || {
         if fs.len(path)?.is_none() {
             return Ok(None);
@@ -74,7 +74,7 @@ pub(super) fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Vec<u8>>, SinkErro
         file.read_at(0, &mut bytes)?;
         Ok(Some(bytes))
     };
-    read().map_err(SinkError::io("read", path))
+    read().map_err(DurableError::io("read", path))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// A file system.
-pub(super) trait Fs: Send + Sync {
+pub(crate) trait Fs: Send + Sync {
     /// Makes the directory and those above it.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes a file that must not be there yet, for reading and appending.
@@ -41,7 +41,7 @@ pub(super) trait Fs: Send + Sync {
 }
 
 /// An open file.
-pub(super) trait FsFile: Send {
+pub(crate) trait FsFile: Send {
     /// Writes all bytes from `at` on; into a file that was opened to append, at its end.
     fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
     /// Fills the buffer with the bytes from `at` on.
@@ -55,7 +55,7 @@ pub(super) trait FsFile: Send {
 }
 
 /// The operating system's files.
-pub(super) struct Disk;
+pub(crate) struct Disk;
 
 impl Fs for Disk {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -162,7 +162,7 @@ impl Fs for Disk {
 }
 
 /// Opens what is a file: a named pipe in its place would be waited for, a device would take everything and keep nothing.
-pub(super) fn only_a_file(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+pub(crate) fn only_a_file(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let refused = || {
         io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -184,7 +184,7 @@ pub(super) fn only_a_file(path: &Path, options: &mut OpenOptions) -> io::Result<
 }
 
 /// The process that holds a lock, as it wrote it there.
-pub(super) fn held_by(lock: &Path) -> Option<u32> {
+pub(crate) fn held_by(lock: &Path) -> Option<u32> {
     let mut text = String::new();
     let file = only_a_file(lock, OpenOptions::new().read(true)).ok()?;
     file.take(16).read_to_string(&mut text).ok()?;
