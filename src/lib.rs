@@ -12,9 +12,10 @@
 //!
 //! | room | what it is for | whom it may call |
 //! | --- | --- | --- |
-//! | [`cli`] | arguments, one file a subcommand | `config`, `pipeline` |
+//! | [`cli`] | arguments, one file a subcommand | `config`, `commands`, `pipeline` |
+//! | [`commands`] | what one command does: `tail`, `bench`, `check`, `group`, `verify`, `demo` | every room but `cli` |
 //! | [`config`] | the typed, validated configuration and where each value came from | nobody |
-//! | [`pipeline`] | wires a produce, consume or run pipeline, and stops it | every room but `cli` |
+//! | [`pipeline`] | wires a produce, consume or run pipeline, and stops it | every room but `cli`, `commands`, `broker` and `admin` |
 //! | [`source`] | market data: Alpha Vantage, replayed files, a simulated market | `event` |
 //! | [`event`] | the TradeEvent: its JSON, its identity, what makes it good; pure | `copy` |
 //! | [`producer`] | partitions, batches and sends records, exactly once and in order | `wire` |
@@ -31,6 +32,7 @@
 pub mod admin;
 pub mod broker;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod consumer;
 pub mod copy;

@@ -13,11 +13,18 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The rooms, and which others each may name. `main` is the program around them.
 const MAY_CALL: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["config", "pipeline"]),
+    ("cli", &["config", "commands", "pipeline"]),
+    (
+        "commands",
+        &[
+            "pipeline", "source", "producer", "consumer", "sink", "event", "broker", "config", "wire",
+            "admin", "durable",
+        ],
+    ),
     (
         "pipeline",
         &[
-            "source", "producer", "consumer", "sink", "event", "broker", "config", "wire", "admin",
+            "source", "producer", "consumer", "sink", "event", "config", "wire", "durable",
         ],
     ),
     ("producer", &["wire"]),

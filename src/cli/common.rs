@@ -8,7 +8,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::config::{AutoOffsetReset, Choice, Given, Level, LogFormat, Override, SourceKind};
-use crate::pipeline::options::{Format, Month, SourceOptions};
+use crate::pipeline::{Format, SourceOptions};
+use crate::source::alpha_vantage::backfill::Month;
 
 /// A flag's value, for the configuration's uppermost layer.
 pub(super) fn one(

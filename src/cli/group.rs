@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 
 use super::Command;
 use super::common::{FormatArgument, KafkaArguments, one};
+use crate::commands::{GroupAction, ResetTo};
 use crate::config::Override;
-use crate::pipeline::options::{GroupAction, ResetTo};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -35,11 +35,11 @@ use clap::{Parser, Subcommand};
 pub use execute::execute;
 pub use exit::Exit;
 
-use crate::config::{Config, ConfigError, Inputs, Override};
-use crate::pipeline::options::{
-    BenchOptions, BrokerOptions, CheckOptions, ConsumeOptions, DemoOptions, Format, GroupAction,
-    ProduceOptions, RunOptions, TailOptions, VerifyOptions,
+use crate::commands::{
+    BenchOptions, BrokerOptions, CheckOptions, DemoOptions, GroupAction, TailOptions, VerifyOptions,
 };
+use crate::config::{Config, ConfigError, Inputs, Override};
+use crate::pipeline::{ConsumeOptions, Format, ProduceOptions, RunOptions};
 use common::Global;
 
 const EXAMPLES: &str = "\

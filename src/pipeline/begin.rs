@@ -7,9 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    PipelineError, commits::Committed, consume::as_sink, session::Session, together::LOOK_AGAIN,
-};
+use super::commits::Committed;
+use super::consume::as_sink;
+use super::error::PipelineError;
+use super::session::Session;
+use super::together::LOOK_AGAIN;
 use crate::{
     config::AutoOffsetReset,
     consumer::{self, Bound, Offset},

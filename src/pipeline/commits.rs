@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use super::{PipelineError, session::Session};
+use super::error::PipelineError;
+use super::session::Session;
 use crate::{
     consumer::{CommitOutcome, Offset},
     sink::{self, DurableBatch, DurableOffset},

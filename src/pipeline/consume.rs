@@ -13,22 +13,21 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::{
-    PipelineError, Stop,
-    held::Held,
-    late::Late,
-    letters::{self, Letters},
-    pace::Pace,
-    reach::{Reach, Told},
-    sealing::Sealing,
-    session::Session,
-    settings,
-    summary::Written,
-    tally::Tally,
-    watchdog::Watchdog,
-    withheld::Withheld,
-    writer::Writer,
-};
+use super::error::PipelineError;
+use super::held::Held;
+use super::late::Late;
+use super::letters::{self, Letters};
+use super::pace::Pace;
+use super::reach::{Reach, Told};
+use super::sealing::Sealing;
+use super::session::Session;
+use super::settings;
+use super::stop::Stop;
+use super::summary::Written;
+use super::tally::Tally;
+use super::watchdog::Watchdog;
+use super::withheld::Withheld;
+use super::writer::Writer;
 use crate::{
     config::{AutoOffsetReset, Config},
     consumer::{self, ConsumeError, Consumer, Former},
@@ -41,24 +40,24 @@ use crate::{
 
 /// What the consuming half is asked to do.
 #[derive(Clone, Debug)]
-pub(super) struct ConsumeOptions {
+pub(crate) struct ConsumerTask {
     /// Whether the command ends by itself, and so gives up on a cluster that cannot be reached.
-    pub(super) one_shot: bool,
+    pub(crate) one_shot: bool,
     /// Stop after exactly so many records.
-    pub(super) count: Option<u64>,
+    pub(crate) count: Option<u64>,
     /// Where a group without offsets begins, when that was asked for in this run only.
-    pub(super) from: Option<AutoOffsetReset>,
+    pub(crate) from: Option<AutoOffsetReset>,
     /// Whether a topic that is not there is made on first use, because the other half is about to publish to it.
-    pub(super) create_topic: bool,
+    pub(crate) create_topic: bool,
     /// What was said of brokers that cannot be reached.
-    pub(super) told: Told,
+    pub(crate) told: Told,
 }
 
 /// Consumes until the stop is asked for, `count` is reached, or `at_end` turned true and the ends of then are reached.
-pub(super) async fn consume(
+pub(crate) async fn consume(
     config: &Config,
     cluster: &Arc<Cluster>,
-    options: &ConsumeOptions,
+    options: &ConsumerTask,
     stop: &Stop,
     at_end: watch::Receiver<bool>,
     progress: &watch::Sender<Written>,
@@ -124,7 +123,7 @@ pub(super) async fn consume(
 async fn prepare(
     config: &Config,
     cluster: &Arc<Cluster>,
-    options: &ConsumeOptions,
+    options: &ConsumerTask,
     reach: &Reach,
 ) -> Result<(Writer, Arc<Topic>, bool), PipelineError> {
     let name = &config.kafka.topic;
@@ -235,7 +234,7 @@ pub(super) async fn recover(
 }
 
 /// What was committed, as the sink knows it: the two rooms do not know each other.
-pub(super) fn as_sink(committed: consumer::Committed) -> crate::sink::Committed {
+pub(crate) fn as_sink(committed: consumer::Committed) -> crate::sink::Committed {
     crate::sink::Committed {
         offset: committed.offset,
         leader_epoch: committed.leader_epoch,

@@ -4,7 +4,10 @@ use std::{collections::VecDeque, time::Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::{PipelineError, commits::Committed, session::Session, summary::Written};
+use super::commits::Committed;
+use super::error::PipelineError;
+use super::session::Session;
+use super::summary::Written;
 use crate::{
     config::IsolationLevel,
     consumer::{Chunk, ChunkRecords, ConsumeError},

@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Read, stdin};
 use parking_lot::Mutex;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-use super::Stop;
+use super::stop::Stop;
 
 /// The terminal's former mode, as long as it has another one.
 static FORMER: Mutex<Option<Termios>> = Mutex::new(None);

@@ -10,61 +10,55 @@
 //! and committed, the group is left; all under one deadline, `ShutdownTimeoutMs`.
 
 mod begin;
-mod bench;
-mod check;
 mod commits;
-mod consume;
-mod demo;
+pub(crate) mod consume;
 mod error;
 mod flight;
-mod group;
 mod held;
-mod holes;
 mod intake;
 mod keys;
-mod known;
+pub(crate) mod known;
 mod late;
-mod letters;
+pub(crate) mod letters;
 mod limits;
-pub mod options;
+mod options;
 mod pace;
 mod progress;
 mod publish;
 mod publisher;
 mod reach;
 mod rebalance;
-mod replay_letters;
 mod run;
 mod sealing;
 mod session;
-mod settings;
+pub(crate) mod settings;
 mod sole;
 mod stop;
 mod stopped;
-mod summary;
-mod tail;
+pub(crate) mod summary;
 mod tally;
 mod together;
 mod transaction;
-mod verify;
 mod watchdog;
 mod withheld;
 mod writer;
 
-pub use bench::{Bench, Measured, bench};
-pub use check::{CheckReport, check};
-pub use demo::{broker, demo};
+pub(crate) use consume::{ConsumerTask, as_sink};
+pub(crate) use letters::{NOTE, OFFSET, PARTITION, REASON, TOPIC};
+pub use options::{ConsumeOptions, Format, Month, ProduceOptions, RunOptions, SourceOptions};
+pub(crate) use publish::{PublishOptions, publish_from};
+pub(crate) use reach::{Reach, Told};
+pub(crate) use run::report;
+pub(crate) use summary::{Published, Replayed, Written};
+
 pub use error::{Fault, PipelineError};
-pub use group::group;
+
 pub use keys::give_terminal_back;
 pub use run::{consume, produce, run};
 pub use stop::Stop;
 pub use summary::Summary;
-pub use tail::tail;
-pub use verify::verify;
 
-pub use crate::sink::verify::{Outcome, Report as Proof};
-
+/// How a command ended: what it did, and what went wrong if something did.
 /// How a command ended: what it did, and what went wrong if something did.
 #[derive(Debug)]
 pub struct Report {

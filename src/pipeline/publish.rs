@@ -10,16 +10,15 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{
-    PipelineError, Stop,
-    known::{self, Known, LookUp},
-    options::SourceOptions,
-    publisher::{Publisher, note},
-    reach::{Reach, Told},
-    settings,
-    sole::Sole,
-    summary::Published,
-};
+use super::error::PipelineError;
+use super::known::{self, Known, LookUp};
+use super::options::SourceOptions;
+use super::publisher::{Publisher, note};
+use super::reach::{Reach, Told};
+use super::settings;
+use super::sole::Sole;
+use super::stop::Stop;
+use super::summary::Published;
 use crate::{
     config::Config,
     producer::{OnTimeout, Producer},
@@ -29,13 +28,13 @@ use crate::{
 
 /// What the producing half is asked to do.
 #[derive(Clone, Debug)]
-pub(super) struct PublishOptions {
+pub(crate) struct PublishOptions {
     /// What the source was asked to do.
-    pub(super) source: SourceOptions,
+    pub(crate) source: SourceOptions,
     /// Stop after so many events.
-    pub(super) count: Option<u64>,
+    pub(crate) count: Option<u64>,
     /// What was said of brokers that cannot be reached.
-    pub(super) told: Told,
+    pub(crate) told: Told,
 }
 
 impl PublishOptions {
@@ -60,7 +59,7 @@ pub(super) async fn publish(
 }
 
 /// As [`publish`], from a source of the caller's.
-pub(super) async fn publish_from(
+pub(crate) async fn publish_from(
     mut source: Box<dyn Source>,
     config: &Config,
     cluster: &Arc<Cluster>,

@@ -8,13 +8,12 @@ use std::{sync::Arc, time::Duration};
 use chrono::Utc;
 use tokio::sync::watch;
 
-use super::{
-    PipelineError, Stop,
-    flight::{Flight, Flights},
-    known::Known,
-    summary::Published,
-    transaction::Open,
-};
+use super::error::PipelineError;
+use super::flight::{Flight, Flights};
+use super::known::Known;
+use super::stop::Stop;
+use super::summary::Published;
+use super::transaction::Open;
 use crate::{
     producer::{Producer, Record, SendError},
     source::{Batch, ErrorClass, Source, SourceError},

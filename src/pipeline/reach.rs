@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::PipelineError;
+use super::error::PipelineError;
 use crate::wire::{
     cluster::{Cluster, ClusterError, Outage},
     error::CallError,
@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Whether it was said that no broker can be reached. Two halves of a process share it, so that one of them says it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told(Arc<AtomicBool>);
+pub(crate) struct Told(Arc<AtomicBool>);
 
 impl Told {
     /// The cluster is lost: whether that is to be said.
@@ -46,7 +46,7 @@ impl Told {
 
 /// How patient a command is with a cluster that cannot be reached.
 #[derive(Clone, Debug)]
-pub(super) struct Reach {
+pub(crate) struct Reach {
     cluster: Arc<Cluster>,
     limit: Option<Duration>,
     told: Told,
@@ -54,7 +54,7 @@ pub(super) struct Reach {
 
 impl Reach {
     /// `one_shot` commands give up after 30 s, the others never.
-    pub(super) fn new(cluster: &Arc<Cluster>, one_shot: bool) -> Self {
+    pub(crate) fn new(cluster: &Arc<Cluster>, one_shot: bool) -> Self {
         Self {
             cluster: Arc::clone(cluster),
             limit: one_shot.then_some(ONE_SHOT_LIMIT),
@@ -79,7 +79,7 @@ impl Reach {
     /// # Errors
     /// What no trying again helps against; for one-shot commands also that no broker could be reached in time, or that a
     /// transactional id got no coordinator.
-    pub(super) async fn ask<T, F>(
+    pub(crate) async fn ask<T, F>(
         &self,
         mut question: impl FnMut() -> F,
     ) -> Result<T, PipelineError>
@@ -171,7 +171,7 @@ impl Reach {
 
     /// Says when the cluster is lost and when it is back, while a pipeline runs; ends only for a one-shot command whose
     /// cluster stays away.
-    pub(super) async fn watch(&self) -> PipelineError {
+    pub(crate) async fn watch(&self) -> PipelineError {
         let mut lost = false;
         loop {
             tokio::time::sleep(LOOK).await;

@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{PipelineError, commits::Committed, consume::recover, session::Session};
+use super::commits::Committed;
+use super::consume::recover;
+use super::error::PipelineError;
+use super::session::Session;
 use crate::consumer::{Bound, ConsumeError, LostReason};
 
 /// When it is asked again where a partition ends whose log ended before its position.

@@ -14,7 +14,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::task::JoinHandle;
 
-use super::{PipelineError, Stop, session::Session, session::until, writer::Writer};
+use super::error::PipelineError;
+use super::session::{Session, until};
+use super::stop::Stop;
+use super::writer::Writer;
 use crate::sink::{Packed, Packing};
 
 /// What a stop leaves for noting what was done: by then compressing has ended.

@@ -11,10 +11,17 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{
-    PipelineError, Stop, commits::Committed, held::Held, late::Late, pace::Pace, sealing::Sealing,
-    tally::Tally, watchdog::Watchdog, withheld::Withheld, writer::Writer,
-};
+use super::commits::Committed;
+use super::error::PipelineError;
+use super::held::Held;
+use super::late::Late;
+use super::pace::Pace;
+use super::sealing::Sealing;
+use super::stop::Stop;
+use super::tally::Tally;
+use super::watchdog::Watchdog;
+use super::withheld::Withheld;
+use super::writer::Writer;
 use crate::{
     config::{AutoOffsetReset, Config},
     consumer::{ConsumeError, Consumer, Event},

@@ -18,7 +18,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::PipelineError;
+use super::error::PipelineError;
 
 /// Bytes of a topic's name in that of the file: Kafka allows 249, which with the rest is more than file systems do.
 const NAME_BYTES: usize = 100;

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{PipelineError, commits::Committed, session::Session};
+use super::commits::Committed;
+use super::error::PipelineError;
+use super::session::Session;
 use crate::consumer::{ConsumeError, Unreadable};
 
 /// How often it is said again.

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{PipelineError, commits::Committed, consume::as_sink, session::Session};
+use super::commits::Committed;
+use super::consume::as_sink;
+use super::error::PipelineError;
+use super::session::Session;
 use crate::consumer::{self, Bound};
 
 /// How soon after a group has begun it is looked whether another member began before, and for how long: each time after twice as

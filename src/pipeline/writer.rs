@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::PipelineError;
+use super::error::PipelineError;
 use crate::sink::{Binding, Settings, Sink};
 
 /// What is said to who comes too late.

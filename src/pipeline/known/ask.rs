@@ -11,7 +11,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::super::PipelineError;
+use super::super::error::PipelineError;
 use crate::{
     consumer::{self, Bound, ConsumeError, Isolation, agreed},
     wire::{

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::super::error::PipelineError;
 use super::{
     Changed, Known,
     ask::{self, Bounds, Epochs, Offsets},
@@ -17,7 +18,7 @@ use super::{
     manifest::Span,
     others::Other,
 };
-use crate::{consumer::Bound, pipeline::PipelineError};
+use crate::consumer::Bound;
 
 /// How long what was read last may take to come once more.
 const PATIENCE: Duration = Duration::from_secs(10);

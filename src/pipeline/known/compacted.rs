@@ -10,7 +10,7 @@ use crate::wire::{
 const TOPIC_RESOURCE: i8 = 2;
 
 /// Why nothing is published to a topic that is compacted, as long as published ids are looked up.
-pub(in crate::pipeline) fn refusal(topic: &str) -> String {
+pub(crate) fn refusal(topic: &str) -> String {
     format!(
         "topic {topic} (Kafka.Topic) is compacted (cleanup.policy): Kafka removes all but the newest event of a symbol from it, so what was published cannot be told; name another topic, or publish without looking (--republish)"
     )
@@ -18,7 +18,7 @@ pub(in crate::pipeline) fn refusal(topic: &str) -> String {
 
 /// Whether the topic's old records are removed for the sake of newer ones with the same key. Brokers that do not tell,
 /// or may not, count as no.
-pub(in crate::pipeline) async fn is_compacted(
+pub(crate) async fn is_compacted(
     cluster: &Cluster,
     topic: &str,
 ) -> Result<bool, ClusterError> {

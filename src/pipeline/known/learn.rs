@@ -11,6 +11,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::super::error::PipelineError;
 use super::{
     Changed, Known, LookUp,
     ask::{self, Offsets},
@@ -19,7 +20,8 @@ use super::{
     log::{self, STALL, Scanned},
     manifest::{Span, Subject},
 };
-use crate::{consumer::Bound, event::TradeEvent, pipeline::PipelineError};
+use crate::consumer::Bound;
+use crate::event::TradeEvent;
 
 /// How far the clocks of brokers and of whoever published before may be off.
 const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(10);

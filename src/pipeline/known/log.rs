@@ -13,12 +13,10 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{
-    super::PipelineError,
-    ask::{Offsets, SAY_EVERY, ends},
-    branch::Mark,
-    place::Place,
-};
+use super::super::error::PipelineError;
+use super::ask::{Offsets, SAY_EVERY, ends};
+use super::branch::Mark;
+use super::place::Place;
 use crate::{
     consumer::{Chunk, ConsumeError, Isolation, Reader},
     event::read_trade,

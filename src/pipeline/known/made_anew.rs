@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::error::PipelineError;
 use super::{Changed, Known, LookUp, SAVE_EVERY, ask, failed, ledger::Ledger, log::STALL};
-use crate::pipeline::PipelineError;
 
 /// How often it is looked at most whether the topic is still the same: a question to a broker.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -39,15 +39,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(super) use compacted::{is_compacted, refusal};
+pub(crate) use compacted::{is_compacted, refusal};
 
-use self::{
-    ask::Bounds,
-    ledger::{Before, Ledger},
-    place::Place,
-};
-use super::PipelineError;
+use super::error::PipelineError;
 use crate::{event::TradeId, producer::Acknowledged, wire::cluster::Cluster};
+use ask::Bounds;
+use ledger::{Before, Ledger};
+use place::Place;
 
 /// How often what is known is made durable while it grows.
 const SAVE_EVERY: Duration = Duration::from_secs(10);

@@ -22,8 +22,9 @@ use tokio::runtime::Handle;
 
 mod letter;
 
-use self::letter::{Failure, Letter, Trouble};
-use super::{PipelineError, reach::Reach, settings};
+use super::error::PipelineError;
+use super::reach::Reach;
+use super::settings;
 use crate::{
     config::{BadRecords, Config},
     consumer::{self, Bound, ConsumeError, Isolation, Reader},
@@ -34,21 +35,22 @@ use crate::{
         records::{Entry, Headers, Scratch},
     },
 };
+use letter::{Failure, Letter, Trouble};
 
 /// Why the record is no trade.
-pub(super) const REASON: &str = "stockflow-reason";
+pub(crate) const REASON: &str = "stockflow-reason";
 /// The topic that it came from.
-pub(super) const TOPIC: &str = "stockflow-topic";
+pub(crate) const TOPIC: &str = "stockflow-topic";
 /// That topic's id, where brokers tell it.
 const TOPIC_ID: &str = "stockflow-topic-id";
 /// The partition that it came from.
-pub(super) const PARTITION: &str = "stockflow-partition";
+pub(crate) const PARTITION: &str = "stockflow-partition";
 /// Its offset there.
-pub(super) const OFFSET: &str = "stockflow-offset";
+pub(crate) const OFFSET: &str = "stockflow-offset";
 /// The group that read it.
 const GROUP: &str = "stockflow-group";
 /// What of the record was left out, where something was.
-pub(super) const NOTE: &str = "stockflow-note";
+pub(crate) const NOTE: &str = "stockflow-note";
 
 /// After how many letters the acknowledgements are waited for.
 const UNSETTLED: usize = 10_000;
@@ -95,7 +97,7 @@ struct Origin {
 ///
 /// # Errors
 /// When it is the topic that is read: each letter would be read again, for ever.
-pub(super) fn topic(config: &Config) -> Result<Option<&str>, PipelineError> {
+pub(crate) fn topic(config: &Config) -> Result<Option<&str>, PipelineError> {
     match config.output.dead_letter_topic.as_deref() {
         Some(topic) if topic == config.kafka.topic => Err(PipelineError::Setting(format!(
             "Output.DeadLetterTopic is {topic}, the topic that is read (Kafka.Topic): name another one"

@@ -12,7 +12,7 @@ mod known;
 mod ledger;
 mod listing;
 mod packed;
-mod report;
+pub(crate) mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -17,7 +17,7 @@
 pub mod body;
 
 mod answer;
-mod backfill;
+pub(crate) mod backfill;
 mod bar;
 mod breaker;
 mod budget;

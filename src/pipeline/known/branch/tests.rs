@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::super::place::Place;
 use super::*;
-use crate::pipeline::known::place::Place;
 
 /// A batch and its ids.
 #[derive(Clone, Debug)]

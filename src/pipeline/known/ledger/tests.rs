@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use super::super::branch::Log;
+use super::super::manifest::run_path;
 use super::*;
-use crate::pipeline::known::{branch::Log, manifest::run_path};
 
 fn subject() -> Subject {
     Subject {

@@ -9,15 +9,11 @@ use chrono::Utc;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 
-use super::{
-    PipelineError, Report, Stop,
-    consume::{self, ConsumeOptions},
-    options::{BrokerOptions, DemoOptions, Format, SourceOptions},
-    publish::{PublishOptions, publish_from},
-    reach::Told,
-    run::report,
-    settings,
-    summary::{Published, Written},
+use super::options::{BrokerOptions, DemoOptions};
+use crate::pipeline::consume::{self};
+use crate::pipeline::{
+    ConsumerTask, Format, PipelineError, PublishOptions, Published, Report, SourceOptions, Stop,
+    Told, Written, publish_from, report, settings,
 };
 use crate::{
     broker::{self, Broker},
@@ -112,7 +108,7 @@ async fn play(
         count: options.events,
         told: Told::default(),
     };
-    let consuming = ConsumeOptions {
+    let consuming = ConsumerTask {
         one_shot: true,
         count: None,
         from: None,

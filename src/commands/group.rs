@@ -5,12 +5,8 @@ use std::{collections::BTreeMap, fmt::Write, path::Path, sync::Arc};
 use chrono::Utc;
 use serde_json::{Value, json};
 
-use super::{
-    PipelineError,
-    options::{Format, GroupAction, ResetTo},
-    reach::Reach,
-    settings,
-};
+use super::options::{GroupAction, ResetTo};
+use crate::pipeline::{Format, PipelineError, Reach, settings};
 use crate::{
     admin::{self, AdminError, Change, Described, Lag, Listed, Target},
     config::Config,

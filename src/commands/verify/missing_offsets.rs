@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::{PipelineError, consume::as_sink, reach::Reach};
+use crate::pipeline::{PipelineError, Reach, as_sink};
 use crate::{
     consumer::{self, Bound, Isolation, Reader},
     sink::{
@@ -32,7 +32,7 @@ type Ranges = Vec<(i64, i64)>;
 
 /// Asks where each partition begins and ends and what the group has committed, and about everything that an examination
 /// has no row of; notes what was said.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     cluster: &Arc<Cluster>,
     isolation: Isolation,
     examination: &mut Examination,

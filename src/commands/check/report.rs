@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{pipeline::options::Format, source::alpha_vantage::Outlook};
+use crate::pipeline::Format;
+use crate::source::alpha_vantage::Outlook;
 
 /// The check that says what is left of the key's budget.
 pub(super) const BUDGET: &str = "API budget";

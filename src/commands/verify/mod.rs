@@ -1,8 +1,11 @@
 //! Proves that output directories hold every record once; asks the group only where an index cannot know.
 
+mod missing_offsets;
+
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use super::{PipelineError, consume::as_sink, holes, options::VerifyOptions, settings};
+use super::options::VerifyOptions;
+use crate::pipeline::{PipelineError, as_sink, settings};
 use crate::{
     config::{Config, Origin},
     consumer,
@@ -42,7 +45,7 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Report, 
     let named = !matches!(config.origin("Kafka.BootstrapServers"), Origin::Default);
     if named && !options.offline {
         let isolation = settings::isolation(config.kafka.isolation_level);
-        holes::ask(&settings::connect(config), isolation, &mut examination).await;
+        missing_offsets::ask(&settings::connect(config), isolation, &mut examination).await;
     } else {
         let unseen = "no broker was asked (-b names them): what lies beyond these ranges, and whether there is really no record \
                       where the index says so";

@@ -7,16 +7,13 @@ use std::{
 
 use chrono::Utc;
 
+use super::super::options::BenchOptions;
 use super::{Bench, Percentiles};
-use crate::{
-    pipeline::{PipelineError, Stop, options::BenchOptions, reach::Reach},
-    producer::{Delivery, Producer, Record, Settings},
-    source::{
-        Source,
-        simulated::{Seed, Settings as Market, Simulated},
-    },
-    wire::cluster::Cluster,
-};
+use crate::pipeline::{PipelineError, Reach, Stop};
+use crate::producer::{Delivery, Producer, Record, Settings};
+use crate::source::Source;
+use crate::source::simulated::{Seed, Settings as Market, Simulated};
+use crate::wire::cluster::Cluster;
 
 /// The market's symbols, and so the number of keys.
 const SYMBOLS: [&str; 8] = [

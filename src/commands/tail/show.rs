@@ -9,11 +9,9 @@ use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
 
-use crate::{
-    event::{BadRecord, read_trade},
-    pipeline::options::Format,
-    wire::records::MAX_RECORD,
-};
+use crate::event::{BadRecord, read_trade};
+use crate::pipeline::Format;
+use crate::wire::records::MAX_RECORD;
 
 /// How much of a value is shown to people, in characters.
 const SHOWN: usize = 400;

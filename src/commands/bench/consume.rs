@@ -10,17 +10,11 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{
-    admin,
-    config::Config,
-    pipeline::{
-        PipelineError, Stop,
-        consume::{self, ConsumeOptions},
-        reach::Told,
-        summary::Written,
-    },
-    wire::cluster::Cluster,
-};
+use crate::admin;
+use crate::config::Config;
+use crate::pipeline::consume::{self};
+use crate::pipeline::{ConsumerTask, PipelineError, Stop, Told, Written};
+use crate::wire::cluster::Cluster;
 
 /// What reading measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,7 +57,7 @@ pub(super) async fn consume(
     config.kafka.auto_offset_reset = crate::config::AutoOffsetReset::Earliest;
     config.output.directory = scratch.0.clone();
     config.output.dead_letter_topic = None;
-    let options = ConsumeOptions {
+    let options = ConsumerTask {
         one_shot: true,
         count: Some(count),
         from: None,

@@ -15,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::Utc;
 use serde::{Deserialize, Deserializer};
 
-use super::{PipelineError, settings, stop::Stop, summary::Replayed};
+use crate::pipeline::{PipelineError, Replayed, Report, Stop, Summary, settings};
 use crate::{
     config::{Config, Origin},
     sink::{Binding, InputRecord, ReplayOutcome, Sink},
@@ -26,6 +26,29 @@ const LONGEST_LINE: u64 = 2 << 30;
 
 /// After how many rows they are made durable.
 const FLUSH_ROWS: u64 = 100_000;
+
+/// Repaired dead letters into CSV files.
+pub async fn replay_dead_letters(config: &Config, file: &Path, stop: &Stop) -> Report {
+    let started = Instant::now();
+    let (config, file, stop) = (config.clone(), file.to_owned(), stop.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let mut done = Replayed::default();
+        let outcome = replay(&config, &file, &stop, &mut done);
+        (done, outcome)
+    });
+    let (done, outcome) = work.await.unwrap_or_else(|error| {
+        let error = PipelineError::Internal(error.to_string());
+        (Replayed::default(), Err(error))
+    });
+    Report {
+        summary: Summary {
+            replayed: Some(done),
+            took: started.elapsed(),
+            ..Summary::default()
+        },
+        error: outcome.err(),
+    }
+}
 
 /// A line of the file; what else stands in it is not looked at.
 #[derive(Debug, Deserialize)]
@@ -87,7 +110,7 @@ fn read(line: &[u8]) -> Result<Letter, String> {
 /// # Errors
 /// When the directory cannot be used without the brokers, or a line is no dead letter of its topic: what stands before
 /// that line is replayed.
-pub(super) fn replay(
+pub(crate) fn replay(
     config: &Config,
     file: &Path,
     stop: &Stop,

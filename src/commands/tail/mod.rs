@@ -17,16 +17,10 @@ use std::{
 
 use chrono::{DateTime, NaiveDate};
 
-use self::{
-    files::LetterFiles,
-    show::{Letter, Shown, Style},
-};
-use super::{
-    PipelineError, Stop,
-    letters::{self, NOTE, OFFSET, PARTITION, REASON, TOPIC},
-    options::{Format, TailFrom, TailOptions},
-    reach::Reach,
-    settings,
+use super::options::{TailFrom, TailOptions};
+use crate::pipeline::letters::{self};
+use crate::pipeline::{
+    Format, NOTE, OFFSET, PARTITION, PipelineError, REASON, Reach, Stop, TOPIC, settings,
 };
 use crate::{
     config::Config,
@@ -36,6 +30,8 @@ use crate::{
         records::{Entry, Record, Scratch, TooLarge},
     },
 };
+use files::LetterFiles;
+use show::{Letter, Shown, Style};
 
 /// How many are shown when nothing else is asked for.
 const LAST: u64 = 10;

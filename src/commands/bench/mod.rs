@@ -11,12 +11,8 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{
-    PipelineError, Stop,
-    options::{BenchOptions, Format},
-    reach::Reach,
-    settings,
-};
+use super::options::BenchOptions;
+use crate::pipeline::{Format, PipelineError, Reach, Stop, settings};
 use crate::{
     config::Config,
     producer::Volume,

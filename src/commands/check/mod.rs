@@ -10,12 +10,8 @@ use std::{
     time::Duration,
 };
 
-use self::report::{BUDGET, Outcome};
-use super::{
-    PipelineError, known,
-    options::{CheckOptions, SourceOptions},
-    settings,
-};
+use super::options::CheckOptions;
+use crate::pipeline::{PipelineError, SourceOptions, known, settings};
 use crate::{
     config::{Config, SourceKind},
     consumer,
@@ -23,8 +19,9 @@ use crate::{
     source::alpha_vantage::{AlphaVantage, Outlook},
     wire::cluster::{Cluster, ClusterError, Topic},
 };
+use report::{BUDGET, Outcome};
 
-pub use self::report::CheckReport;
+pub use report::CheckReport;
 
 /// How long one question to the brokers may take: long enough for any that can be worked with.
 const PATIENCE: Duration = Duration::from_secs(10);
