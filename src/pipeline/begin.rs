@@ -3,12 +3,13 @@
 //! What is decided here cannot be undone, so all that it rests on is asked for twice ([`consumer::agreed`]).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use super::{
     PipelineError, commits::Committed, consume::as_sink, session::Session, together::LOOK_AGAIN,
+    unlooked::Logs,
 };
 use crate::{
     config::AutoOffsetReset,
@@ -23,9 +24,18 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 impl Session<'_> {
     /// Finds out where each partition begins, tells the sink, and reads.
     pub(super) async fn begin(&mut self, given: &[i32]) -> Result<(), PipelineError> {
+        self.begin_in(given, None).await
+    }
+
+    /// As [`Self::begin`], of partitions whose leaders have said where their logs begin and end, or are to be asked.
+    pub(super) async fn begin_in(
+        &mut self,
+        given: &[i32],
+        logs: Option<Logs>,
+    ) -> Result<(), PipelineError> {
         self.is_same_topic().await?;
         let kafka = &self.config.kafka;
-        let committed = self.consumer.committed(given).await?;
+        let mut committed = self.consumer.committed(given).await?;
         if self.from.take().is_some()
             && committed
                 .values()
@@ -37,7 +47,14 @@ impl Session<'_> {
             );
         }
         self.say_what_is_left_out(&committed).await?;
-        let beyond = self.beyond_the_log(&committed).await;
+        let (beyond, unanswered) = self.beyond_the_log(&committed, logs).await?;
+        if !unanswered.is_empty() {
+            committed.retain(|partition, _| !unanswered.contains(partition));
+            self.begin_later(&unanswered);
+        }
+        for partition in given.iter().filter(|of| !unanswered.contains(of)) {
+            self.held.is_put_off_no_more(*partition);
+        }
         let (mut starts, back) = self.start_positions(&committed, &beyond).await?;
         if !back.is_empty() {
             if self.flush_and_commit().await? == Committed::Lost {
@@ -122,26 +139,43 @@ impl Session<'_> {
         Ok(positions)
     }
 
-    /// The partitions whose committed offset lies beyond the log's end, with where their log begins and ends. It is looked at
-    /// twice; of what nobody says, nothing is believed.
+    /// The partitions whose committed offset lies beyond the log's end, with where their log begins and ends, and those whose
+    /// leaders do not say it at once. It is looked at twice: a leader that was just elected learns of the end a moment later.
     async fn beyond_the_log(
         &self,
         committed: &BTreeMap<i32, consumer::Committed>,
-    ) -> BTreeMap<i32, (i64, i64)> {
+        logs: Option<Logs>,
+    ) -> Result<(Logs, BTreeSet<i32>), PipelineError> {
         let offset = |partition: &i32| committed.get(partition)?.offset;
         let mut asked: Vec<i32> = committed.keys().copied().collect();
         asked.retain(|partition| offset(partition).is_some());
-        let mut found = BTreeMap::new();
-        for pause in [Duration::ZERO, SECOND_LOOK] {
-            if asked.is_empty() {
-                return BTreeMap::new();
-            }
-            tokio::time::sleep(pause).await;
-            found = self.consumer.extents(&asked).await;
+        let is_patient = logs.is_some();
+        let mut found = match logs {
+            Some(logs) => logs,
+            None if asked.is_empty() => Logs::new(),
+            None => self.consumer.extents(&asked).await,
+        };
+        let unanswered = |found: &Logs| {
+            let asked = asked.iter().copied();
+            asked
+                .filter(|of| !found.contains_key(of))
+                .collect::<BTreeSet<i32>>()
+        };
+        let mut left_out = unanswered(&found);
+        found.retain(|partition, (_, end)| offset(partition) > Some(*end));
+        if !found.is_empty() {
+            tokio::time::sleep(SECOND_LOOK).await;
+            let strange: Vec<i32> = found.keys().copied().collect();
+            let again = if is_patient {
+                consumer::limits(self.cluster, &self.config.kafka.topic, &strange).await?
+            } else {
+                self.consumer.extents(&strange).await
+            };
+            left_out.extend(strange.iter().filter(|of| !again.contains_key(of)));
+            found = again;
             found.retain(|partition, (_, end)| offset(partition) > Some(*end));
-            asked = found.keys().copied().collect();
         }
-        found
+        Ok((found, left_out))
     }
 
     /// Nobody has read up to where these partitions are committed, beyond the log's end: they go on where the directory ends,

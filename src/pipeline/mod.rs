@@ -46,6 +46,7 @@ mod tail;
 mod tally;
 mod together;
 mod transaction;
+mod unlooked;
 mod verify;
 mod watchdog;
 mod withheld;
