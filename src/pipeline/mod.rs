@@ -11,6 +11,7 @@
 
 mod begin;
 mod bench;
+mod beyond;
 mod check;
 mod commits;
 mod consume;

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::{PipelineError, session::Session};
+use super::{PipelineError, beyond::SECOND_LOOK, session::Session};
 use crate::consumer::{self, ConsumeError};
 
 /// Where logs begin and end, by partition.
@@ -68,6 +68,8 @@ impl Session<'_> {
         }
         let (cluster, topic) = (Arc::clone(self.cluster), self.config.kafka.topic.clone());
         self.unlooked.asking = Some(tokio::spawn(async move {
+            consumer::limits(&cluster, &topic, &partitions).await?;
+            tokio::time::sleep(SECOND_LOOK).await;
             consumer::limits(&cluster, &topic, &partitions).await
         }));
     }
