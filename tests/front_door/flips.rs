@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::Write,
     net::SocketAddr,
     process::{Command, Output},
     sync::{
