@@ -57,7 +57,7 @@ impl Draw {
             reads_ms: random.random_range(0..4_000),
             one_shot: seed & 2 != 0,
             killed: seed & 4 != 0,
-            classic: seed / 3 % 2 != 0,
+            classic: seed % 6 >= 3,
             silent: seed & 1 != 0,
         }
     }
