@@ -25,6 +25,7 @@ use super::{
     settings,
     summary::Written,
     tally::Tally,
+    unlooked::Unlooked,
     watchdog::Watchdog,
     withheld::Withheld,
     writer::Writer,
@@ -98,6 +99,7 @@ pub(super) async fn consume(
             misled: Vec::new(),
             say_again: None,
             withheld: Withheld::new(),
+            unlooked: Unlooked::default(),
         };
         let ended = tokio::select! {
             ended = session.run() => ended,

@@ -11,6 +11,7 @@
 
 mod begin;
 mod bench;
+mod beyond;
 mod check;
 mod commits;
 mod consume;
@@ -46,6 +47,7 @@ mod tail;
 mod tally;
 mod together;
 mod transaction;
+mod unlooked;
 mod verify;
 mod watchdog;
 mod withheld;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     PipelineError, Stop, commits::Committed, held::Held, late::Late, pace::Pace, sealing::Sealing,
-    tally::Tally, watchdog::Watchdog, withheld::Withheld, writer::Writer,
+    tally::Tally, unlooked::Unlooked, watchdog::Watchdog, withheld::Withheld, writer::Writer,
 };
 use crate::{
     config::{AutoOffsetReset, Config},
@@ -59,6 +59,8 @@ pub(super) struct Session<'a> {
     pub(super) say_again: Option<Instant>,
     /// What waits for a transaction to end.
     pub(super) withheld: Withheld,
+    /// What waits for leaders to say where logs begin and end.
+    pub(super) unlooked: Unlooked,
 }
 
 pub(super) async fn until(due: Option<Instant>) {
@@ -104,6 +106,10 @@ impl Session<'_> {
                     self.say_what_is_stopped();
                     continue;
                 }
+                logs = self.unlooked.answered() => {
+                    self.begin_put_off(logs?).await?;
+                    continue;
+                }
                 event = self.consumer.next() => Some(event),
                 () = tokio::time::sleep(LOOK_AT_OTHERS), if self.held.waits_for_others() => {
                     self.look_at_the_others().await?;
@@ -129,7 +135,8 @@ impl Session<'_> {
                     partition,
                     from,
                     to,
-                } => self.moved(partition, from, to).await?,
+                    parted,
+                } => self.moved(partition, (from, to), parted).await?,
                 Event::Unreadable(error) => match error.unreadable() {
                     Some(what) => {
                         self.stop_at(what, &error).await?;
@@ -148,7 +155,12 @@ impl Session<'_> {
     }
 
     /// The log does not hold the position any more; whoever fetches has said why.
-    async fn moved(&mut self, partition: i32, from: i64, to: i64) -> Result<(), PipelineError> {
+    async fn moved(
+        &mut self,
+        partition: i32,
+        (from, to): (i64, i64),
+        parted: bool,
+    ) -> Result<(), PipelineError> {
         if self.flush_or_judge().await? == Committed::Lost {
             return Ok(());
         }
@@ -157,6 +169,10 @@ impl Session<'_> {
             (holds, sink.has_read_beyond(partition, to))
         };
         let (holds, has_read) = self.writer.with(known).await?;
+        if to < from && has_read && !parted {
+            self.stop_at_truncation(partition, from, to);
+            return Ok(());
+        }
         if holds {
             self.supersede([(partition, to)].into()).await?;
         }

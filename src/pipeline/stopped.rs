@@ -22,11 +22,24 @@ impl Session<'_> {
             what,
             error,
         );
-        tracing::error!("{text}");
-        self.consumer.stop(&[what.partition].into());
-        self.held.stopped(what.partition, text);
-        self.say_again = Some(Instant::now() + SAY_EVERY);
+        self.stop_saying(what.partition, text);
         self.flush_or_judge().await
+    }
+
+    /// Stops a partition whose log has become shorter than what this directory has read, by a broker that does not say where the
+    /// branches part: going on, whether at the log's end or before, would leave rows that are not in the log, or none of some
+    /// that are. What was read before is durable.
+    pub(super) fn stop_at_truncation(&mut self, partition: i32, from: i64, to: i64) {
+        let kafka = &self.config.kafka;
+        let text = truncated(&kafka.topic, &kafka.group_id, partition, (from, to));
+        self.stop_saying(partition, text);
+    }
+
+    fn stop_saying(&mut self, partition: i32, text: String) {
+        tracing::error!("{text}");
+        self.consumer.stop(&[partition].into());
+        self.held.stopped(partition, text);
+        self.say_again = Some(Instant::now() + SAY_EVERY);
     }
 
     /// Says again what is stopped, if anything still is.
@@ -90,6 +103,22 @@ fn sentence(topic: &str, group: &str, what: Unreadable, error: &ConsumeError) ->
     )
 }
 
+/// What happened to a log that was truncated, nobody knows where, and the command that goes on. Pure.
+fn truncated(topic: &str, group: &str, partition: i32, (from, to): (i64, i64)) -> String {
+    let command = format!(
+        "stockflow group reset -g {} -t {} -p {partition} --to earliest --execute",
+        quoted(group),
+        quoted(topic)
+    );
+    format!(
+        "topic {topic}, partition {partition}: the log ends at {to}, and this directory has read it up to {from}: it was truncated (an \
+         unclean leader election, or a disk that was put back). Which rows before {to} are still in it cannot be told, because the \
+         leader epoch of the last one is not known, or the broker does not say where it ended (OffsetForLeaderEpoch, Kafka 2.1); \
+         this partition alone stands there, the others are read on. To read anew what the log holds, and move the rows of it to \
+         .stockflow/superseded: stop the group's members, then {command}"
+    )
+}
+
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@+".contains(c);
@@ -133,6 +162,19 @@ mod tests {
             "{unknown}"
         );
         assert!(unknown.ends_with("--to latest --execute"), "{unknown}");
+    }
+
+    #[test]
+    fn a_log_that_was_truncated_nobody_knows_where_is_named() {
+        let text = truncated("t", "a group", 3, (700, 450));
+        for part in [
+            "topic t, partition 3: the log ends at 450",
+            "read it up to 700",
+            "truncated",
+            "then stockflow group reset -g 'a group' -t t -p 3 --to earliest --execute",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     /// No setting helps against a length that is damaged.

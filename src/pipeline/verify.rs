@@ -16,7 +16,7 @@ const ASK: Duration = Duration::from_secs(10);
 /// Looks into the directories.
 ///
 /// # Errors
-/// When a directory is none of ours, is of another topic or group than was named, or cannot be read.
+/// When a directory is of another topic or group than was named, or its state is damaged or cannot be read.
 pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Report, PipelineError> {
     let directories = each_once(&options.directories);
     let looked = tokio::task::spawn_blocking(move || verify::examine(&directories)).await;
