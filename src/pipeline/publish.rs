@@ -34,6 +34,8 @@ pub(super) struct PublishOptions {
     pub(super) source: SourceOptions,
     /// Stop after so many events.
     pub(super) count: Option<u64>,
+    /// Whether it keeps others with its `State.Directory` from publishing to the topic.
+    pub(super) sole: bool,
     /// What was said of brokers that cannot be reached.
     pub(super) told: Told,
 }
@@ -108,13 +110,22 @@ pub(super) async fn publish_from(
         &topic_now,
     ));
     let state = config.state.directory.clone();
-    let mut sole = None;
     if repeats {
         known::can_keep(&state)?;
-        if sending.transactional_id.is_none() {
-            let cluster_id = cluster.cluster_id().unwrap_or_default();
-            sole = Some(Sole::claim(&state, &cluster_id, &topic)?);
-        }
+    }
+    let mut sole = None;
+    if options.sole && sending.transactional_id.is_none() {
+        let cluster_id = cluster.cluster_id().unwrap_or_default();
+        sole = match Sole::claim(&state, &cluster_id, &topic) {
+            // What is never published twice needs nothing kept.
+            Err(error @ PipelineError::Io { .. }) if !repeats => {
+                tracing::warn!(
+                    "{error}; it goes on, and a second producer of topic {topic} is not noticed"
+                );
+                None
+            }
+            claimed => Some(claimed?),
+        };
     }
     let known = repeats.then(|| Known::new(cluster, &topic, state, look_up));
     let id = sending.transactional_id;

@@ -25,6 +25,7 @@ pub async fn produce(config: &Config, options: &options::ProduceOptions, stop: &
     let options = PublishOptions {
         source: options.source.clone(),
         count: options.count,
+        sole: true,
         told: Told::default(),
     };
     let outcome = tokio::select! {
@@ -94,6 +95,7 @@ pub async fn run(config: &Config, options: &options::RunOptions, stop: &Stop) ->
     let publishing = PublishOptions {
         source: options.source.clone(),
         count: options.count,
+        sole: true,
         told: told.clone(),
     };
     let one_shot = publishing.one_shot() || options.until_end;
