@@ -101,6 +101,49 @@ fn a_named_pipe_in_a_files_place_is_refused_and_not_waited_for() {
     }
 }
 
+/// It runs, and somebody puts something else in place of a file of rows: it says what that is, and writes nothing to it.
+#[test]
+fn what_takes_a_files_place_meanwhile_is_called_what_it_is() {
+    let cluster = embedded();
+    for (make, what) in [("mkfifo", "a named pipe"), ("mkdir", "a directory")] {
+        let bench = Bench::new(&cluster);
+        days(&bench, 1);
+        let log = bench.directory.path().join("log");
+        let mut consume = Running::start(bench.command(&["consume"]), log);
+        until("the row is there", || rows_so_far(&bench.out()) == 1);
+        until("it is committed", || {
+            bench.json(&["group", "describe"])["lag"] == 0
+        });
+        let path = bench.out().join("consumed_trades_2024-01-01.csv");
+        let away = bench.directory.path().join("away.csv");
+        fs::rename(&path, &away).expect("moved");
+        let made = Command::new(make).arg(&path).status();
+        assert!(made.is_ok_and(|status| status.success()), "{make}");
+        let again = [
+            "--source",
+            "replay",
+            "--input",
+            "days.ndjson",
+            "--republish",
+        ];
+        bench.json(&[&["produce"], &again[..]].concat());
+        let ended = wait(&mut consume.process, LIMIT);
+        let said = consume.said();
+        assert_eq!(ended.and_then(|it| it.code()), Some(1), "{said}");
+        let words = format!("consumed_trades_2024-01-01.csv is {what} now, no regular file");
+        assert!(said.contains(&words), "{said}");
+        // So does the next start.
+        let next = bench.command(&["consume", "--until-end"]).finish();
+        let said = stderr(&next);
+        assert!(!next.status.success() && said.contains(&words), "{said}");
+        assert!(fs::remove_file(&path).is_ok() || fs::remove_dir(&path).is_ok());
+        fs::rename(&away, &path).expect("put back");
+        bench.json(&["consume", "--until-end"]);
+        let proven = bench.json(&["verify", "ConsumedTrades"]);
+        assert_eq!(proven["verdict"], "proven", "{proven}");
+    }
+}
+
 /// Something for the next start to write.
 fn days_later(bench: &Bench<'_>) {
     let source = ["produce", "--source", "simulated", "--seed", "1"];
