@@ -40,6 +40,9 @@ use crate::{
 /// How many are shown when nothing else is asked for.
 const LAST: u64 = 10;
 
+/// How many partitions are named at most.
+const NAMED: usize = 5;
+
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -184,6 +187,9 @@ fn first(
     options: &TailOptions,
     printer: &mut Printer<'_>,
 ) -> std::io::Result<bool> {
+    if !printer.wants_more() {
+        return files.poll(None, |_| true);
+    }
     let everything = |_: &Shown| true;
     let (since, wanted): (Option<NaiveDate>, Wanted) = match options.from {
         Some(TailFrom::Earliest) => (None, Box::new(everything)),
@@ -281,6 +287,9 @@ impl Topic<'_, '_> {
             Some(TailFrom::Earliest) => starts,
             Some(TailFrom::Latest) => ends.clone(),
             Some(TailFrom::Offset(offset)) => {
+                if let Some(said) = beyond(offset, &ends) {
+                    tracing::warn!("topic {topic}: {said}");
+                }
                 let at = |(partition, start): (&i32, &i64)| {
                     let end = ends.get(partition).copied().unwrap_or(*start);
                     (*partition, offset.clamp(*start, end.max(*start)))
@@ -465,6 +474,28 @@ impl Topic<'_, '_> {
     }
 }
 
+/// What is to be said of a place to begin at that some partitions do not reach; `ends` are where these end. An offset that
+/// is the end is where the next record goes.
+fn beyond(offset: i64, ends: &BTreeMap<i32, i64>) -> Option<String> {
+    let short: Vec<String> = ends
+        .iter()
+        .filter(|(_, end)| offset > **end)
+        .map(|(partition, end)| format!("partition {partition} ends at offset {end}"))
+        .collect();
+    if short.is_empty() {
+        return None;
+    }
+    let shown = short.get(..NAMED.min(short.len())).unwrap_or_default();
+    let more = match short.len() - shown.len() {
+        0 => String::new(),
+        more => format!(", and {more} more end before it"),
+    };
+    Some(format!(
+        "offset {offset} (--from) is beyond the end: {}{more}; there is nothing to show of these until new records come",
+        shown.join(", ")
+    ))
+}
+
 /// A record that is too large to be read, as it is shown.
 fn too_large(partition: i32, large: &TooLarge<'_>) -> Shown {
     Shown {
@@ -516,4 +547,27 @@ fn shown(partition: i32, record: &Record<'_>, letters: bool) -> Shown {
     }
     shown.letter = Some(letter);
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_beyond_the_end_is_said_with_the_ends() {
+        let ends = |ends: &[i64]| (0..).zip(ends.iter().copied()).collect();
+        assert_eq!(beyond(25, &ends(&[25, 30])), None);
+        let said = beyond(26, &ends(&[25, 30])).expect("words");
+        assert!(
+            said.starts_with(
+                "offset 26 (--from) is beyond the end: partition 0 ends at offset 25;"
+            ),
+            "{said}"
+        );
+        let said = beyond(9, &ends(&[1; 8])).expect("words");
+        assert!(
+            said.contains("partition 4 ends at offset 1, and 3 more end before it"),
+            "{said}"
+        );
+    }
 }
