@@ -149,8 +149,8 @@ fn prove(proof: &Proof, format: Format) -> Exit {
 
 fn end(report: &Report, format: Format) -> Exit {
     let exit = report.error.as_ref().map_or(Exit::Done, failed);
-    // For people, nothing done is nothing to be summed up when it failed; programs count on the last line.
-    if report.error.is_some() && format == Format::Text && report.summary.is_nothing() {
+    // For people, a command that never began has nothing to sum up; programs count on the last line.
+    if exit == Exit::Configuration && format == Format::Text && report.summary.is_nothing() {
         return exit;
     }
     printed(output::print(&report.summary.render(format)), exit)

@@ -187,6 +187,16 @@ fn layouts() -> Vec<File> {
             Comes::Named(EVENTS - 1, "line 101"),
         ),
         file(
+            "own-twice.csv",
+            rows(",", "\n", true).replacen("Offset", "price", 1),
+            Comes::Named(0, "its header has the column Price twice"),
+        ),
+        file(
+            "body-twice.csv",
+            alpha_vantage("intraday.csv").replacen("high", "open", 1),
+            Comes::Named(0, "two columns \"open\""),
+        ),
+        file(
             "own-commas.csv",
             rows(";", "\n", false).replace("314.0901", "314,0901"),
             Comes::Named(0, "Price"),

@@ -15,6 +15,7 @@ mod pace;
 mod progress;
 mod reader;
 mod rows;
+mod seen;
 mod unpack;
 mod values;
 
@@ -27,6 +28,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use self::merge::merge_all;
 use self::pace::Pace;
 use self::reader::{Lost, Message, read_all};
+use self::seen::Seen;
 use super::alpha_vantage::{Interval, Notice};
 use super::{Batch, Source, SourceError};
 
@@ -71,6 +73,11 @@ pub enum ReplayFault {
     /// It is something else.
     #[error("{0}")]
     Foreign(&'static str),
+    /// It is CSV, and its header has this column twice.
+    #[error(
+        "its header has the column {0} twice, so it is not known which one counts; rename one of them"
+    )]
+    ColumnTwice(&'static str),
     /// A part of it is no event.
     #[error(
         "{bad} times it holds something that is no TradeEvent, first on line {line} ({why}); its {events} good events are replayed"
@@ -152,6 +159,7 @@ pub struct Replay {
     pace: Option<Pace>,
     /// Waits for its time.
     pending: Option<Batch>,
+    seen: Seen,
 }
 
 impl Replay {
@@ -197,6 +205,7 @@ impl Replay {
             waiting: Some((settings, lost)),
             batches: None,
             pending: None,
+            seen: Seen::default(),
         })
     }
 
@@ -230,6 +239,12 @@ impl Replay {
         }
     }
 
+    fn say_conflicts(&mut self) {
+        if let Some(conflicts) = self.seen.conflicts() {
+            tracing::warn!("{conflicts}");
+        }
+    }
+
     async fn receive(&mut self) -> Result<Option<Batch>, SourceError> {
         if let Some((settings, lost)) = self.waiting.take() {
             let (sender, receiver) = channel(MAX_WAITING_BATCHES);
@@ -253,8 +268,16 @@ impl Replay {
             return Ok(None);
         };
         let message = batches.recv().await;
-        if !matches!(message, Some(Ok(_))) {
-            self.batches = None;
+        match &message {
+            Some(Ok(batch)) => {
+                for event in &batch.events {
+                    self.seen.note(event);
+                }
+            }
+            _ => {
+                self.batches = None;
+                self.say_conflicts();
+            }
         }
         message.transpose()
     }
@@ -267,6 +290,17 @@ impl Source for Replay {
 
     fn may_repeat(&self) -> bool {
         true
+    }
+
+    fn repeated(&self) -> u64 {
+        self.seen.repeated
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        // It may be stopped before its end.
+        self.say_conflicts();
     }
 }
 

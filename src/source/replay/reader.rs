@@ -149,6 +149,7 @@ impl Reader<'_> {
                 Ok(Ok(()))
             }
             Form::Foreign(what) => Err(ReplayFault::Foreign(what)),
+            Form::ColumnTwice(column) => Err(ReplayFault::ColumnTwice(column)),
             Form::Body => self.body(input),
             Form::Events => replay_objects(self.path, input, line, self.out),
             Form::Rows(header) => replay_rows(self.path, &header, input, line, self.out),
