@@ -42,7 +42,7 @@ fn work(invocation: &Invocation, stop: &Stop) -> Exit {
         tokio::select! {
             biased;
             () = stop.interrupted() => {
-                tracing::warn!("stopped without draining; the next start finds out what was done");
+                tracing::warn!("stopped without draining; the next start checks what was written and committed, and continues from there");
                 Exit::Interrupted
             }
             exit = pipeline(invocation, stop) => exit,

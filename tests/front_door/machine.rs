@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -141,6 +142,56 @@ fn what_takes_a_files_place_meanwhile_is_called_what_it_is() {
         bench.json(&["consume", "--until-end"]);
         let proven = bench.json(&["verify", "ConsumedTrades"]);
         assert_eq!(proven["verdict"], "proven", "{proven}");
+    }
+}
+
+/// Too few threads are said at the start, or are enough; nothing in between.
+#[test]
+fn a_small_limit_of_threads_is_named_and_never_panicked_about() {
+    const NOBODY: u32 = 54_321;
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    days(&bench, 3);
+    let path = bench.directory.path();
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(path, open).expect("its directory");
+    let (mut refused, mut done) = (0, 0);
+    for threads in 1..=14 {
+        let out = format!("out-{threads}");
+        let inner = bench.command(&["consume", "--until-end", "--out", &out]);
+        let own_group = |argument| match argument == bench.group.as_str() {
+            true => out.as_ref(),
+            false => argument,
+        };
+        let mut command = Command::new("bash");
+        let limit = format!("ulimit -u {threads} && exec \"$0\" \"$@\"");
+        command
+            .args(["-c", &limit])
+            .arg(inner.get_program())
+            .args(inner.get_args().map(own_group))
+            .current_dir(path);
+        if rustix::process::geteuid().is_root() {
+            // The limit does not bind root.
+            command.uid(NOBODY);
+        }
+        let output = command.finish();
+        let said = stderr(&output);
+        assert!(!said.contains("panicked"), "{threads}: {said}");
+        if output.status.success() {
+            assert_eq!(rows(&path.join(&out)).len(), 3, "{threads}: {said}");
+            done += 1;
+            continue;
+        }
+        assert_eq!(output.status.code(), Some(1), "{threads}: {said}");
+        assert!(said.contains("ulimit -u"), "{threads}: {said}");
+        assert_eq!(said.lines().count(), 1, "{threads}: {said}");
+        refused += 1;
+    }
+    assert!(refused > 0);
+    if done == 0 {
+        say(
+            "left out: a limit of threads that is just enough, because this user has many processes",
+        );
     }
 }
 

@@ -72,10 +72,10 @@ fn a_body_of_another_symbol_is_published_as_what_it_says_and_told() {
     };
     let said = run("MSFT,AAPL");
     assert!(
-        said.contains("it is of IBM") && said.contains("MSFT, AAPL"),
+        said.contains("its symbol is IBM") && said.contains("MSFT, AAPL"),
         "{said}"
     );
-    assert!(!run("MSFT,IBM").contains("it is of"));
+    assert!(!run("MSFT,IBM").contains("its symbol is"));
 
     let csv = fixture("intraday.csv");
     let output = bench

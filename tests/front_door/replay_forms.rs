@@ -153,7 +153,7 @@ fn layouts() -> Vec<File> {
         file(
             "cut-list.json",
             cut(format!("[{list}").into(), 30),
-            Comes::Named(EVENTS - 1, "no TradeEvent"),
+            Comes::Named(EVENTS - 1, "not TradeEvents"),
         ),
         file(
             "cut-line.ndjson",
@@ -163,7 +163,7 @@ fn layouts() -> Vec<File> {
         file(
             "wrapped.json",
             format!("{{\"trades\":[{}]}}", joined(",", false)),
-            Comes::Named(0, "no TradeEvent"),
+            Comes::Named(0, "not TradeEvents"),
         ),
         file(
             "camel.ndjson",
@@ -239,22 +239,22 @@ fn packed() -> Vec<File> {
         file(
             "cut.ndjson.gz",
             half_of(gzip(lines)),
-            Comes::Short("break off"),
+            Comes::Short("end too early"),
         ),
         file(
             "cut.ndjson.zst",
             half_of(zstd(lines)),
-            Comes::Short("break off"),
+            Comes::Short("end too early"),
         ),
         file(
             "cut.ndjson.lz4",
             half_of(lz4(lines)),
-            Comes::Short("break off"),
+            Comes::Short("end too early"),
         ),
         file(
             "no-end.ndjson.lz4",
             cut(lz4(lines), 4),
-            Comes::Named(EVENTS, "break off"),
+            Comes::Named(EVENTS, "end too early"),
         ),
         file("empty.ndjson.gz", "", Comes::Named(0, "empty")),
         file(
@@ -334,7 +334,7 @@ fn bodies() -> Vec<File> {
             format!("[{body},{body}]"),
             Comes::Named(0, "list.json"),
         ),
-        file("meta.json", meta, Comes::Named(0, "no bars")),
+        file("meta.json", meta, Comes::Named(0, "but no bars")),
         file("weekly.json", weekly.clone(), Comes::Named(0, "Weekly")),
         file(
             "monthly.json",

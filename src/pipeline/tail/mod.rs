@@ -3,6 +3,7 @@
 //! Reads outside of any group and commits nothing. With a count it shows what is there at the start and ends, unless it was
 //! told to follow.
 
+mod beyond;
 mod files;
 mod show;
 
@@ -18,6 +19,7 @@ use std::{
 use chrono::{DateTime, NaiveDate};
 
 use self::{
+    beyond::beyond,
     files::LetterFiles,
     show::{Letter, Shown, Style},
 };
@@ -39,9 +41,6 @@ use crate::{
 
 /// How many are shown when nothing else is asked for.
 const LAST: u64 = 10;
-
-/// How many partitions are named at most.
-const NAMED: usize = 5;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -121,7 +120,7 @@ pub async fn tail(
             files = Some(LetterFiles::new(directory));
         } else if topic.is_none() {
             return Err(PipelineError::Setting(format!(
-                "there are no dead letters to show: {} is no directory (--out), and Output.DeadLetterTopic is not set",
+                "there are no dead letters to show: {} is not a directory (--out), and Output.DeadLetterTopic is not set",
                 directory.display()
             )));
         }
@@ -402,7 +401,7 @@ impl Topic<'_, '_> {
         };
         reader.skip(what.partition);
         if let btree_map::Entry::Vacant(new) = self.unreadable.entry(what.partition) {
-            tracing::error!("{error}; nothing from there on is shown of this partition");
+            tracing::error!("{error}; from there on this partition is not shown");
             new.insert(error);
         }
         Ok(())
@@ -474,28 +473,6 @@ impl Topic<'_, '_> {
     }
 }
 
-/// What is to be said of a place to begin at that some partitions do not reach; `ends` are where these end. An offset that
-/// is the end is where the next record goes.
-fn beyond(offset: i64, ends: &BTreeMap<i32, i64>) -> Option<String> {
-    let short: Vec<String> = ends
-        .iter()
-        .filter(|(_, end)| offset > **end)
-        .map(|(partition, end)| format!("partition {partition} ends at offset {end}"))
-        .collect();
-    if short.is_empty() {
-        return None;
-    }
-    let shown = short.get(..NAMED.min(short.len())).unwrap_or_default();
-    let more = match short.len() - shown.len() {
-        0 => String::new(),
-        more => format!(", and {more} more end before it"),
-    };
-    Some(format!(
-        "offset {offset} (--from) is beyond the end: {}{more}; there is nothing to show of these until new records come",
-        shown.join(", ")
-    ))
-}
-
 /// A record that is too large to be read, as it is shown.
 fn too_large(partition: i32, large: &TooLarge<'_>) -> Shown {
     Shown {
@@ -525,7 +502,7 @@ fn shown(partition: i32, record: &Record<'_>, letters: bool) -> Shown {
     }
     let mut letter = Letter {
         topic: "unknown".to_owned(),
-        reason: "a foreign record, without a reason".to_owned(),
+        reason: "a record of another program, without a reason".to_owned(),
     };
     let mut note = None;
     for header in record.headers.iter().flatten() {
@@ -547,27 +524,4 @@ fn shown(partition: i32, record: &Record<'_>, letters: bool) -> Shown {
     }
     shown.letter = Some(letter);
     shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_offset_beyond_the_end_is_said_with_the_ends() {
-        let ends = |ends: &[i64]| (0..).zip(ends.iter().copied()).collect();
-        assert_eq!(beyond(25, &ends(&[25, 30])), None);
-        let said = beyond(26, &ends(&[25, 30])).expect("words");
-        assert!(
-            said.starts_with(
-                "offset 26 (--from) is beyond the end: partition 0 ends at offset 25;"
-            ),
-            "{said}"
-        );
-        let said = beyond(9, &ends(&[1; 8])).expect("words");
-        assert!(
-            said.contains("partition 4 ends at offset 1, and 3 more end before it"),
-            "{said}"
-        );
-    }
 }

@@ -72,9 +72,9 @@ pub(super) fn form(bytes: &[u8], last: bool) -> Option<Form> {
     }
 }
 
-const BINARY: &str = "it is binary data, and no text";
-const UTF_16: &str = "it is text in UTF-16; make UTF-8 of it (iconv -f UTF-16 -t UTF-8)";
-const PACKED_TWICE: &str = "it is compressed twice; decompress it once and replay what comes out";
+const BINARY: &str = "it is binary data, not text";
+const UTF_16: &str = "it is text in UTF-16; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)";
+const PACKED_TWICE: &str = "it is compressed twice; decompress it once and replay the result";
 
 /// What is known by its first bytes and cannot be replayed.
 fn foreign(bytes: &[u8]) -> Option<&'static str> {
