@@ -105,7 +105,7 @@ impl AlphaVantage {
             }
             Err(error) if !self.said.key_unreadable => {
                 self.said.key_unreadable = true;
-                tracing::warn!("{error}; going on with the API key that was read last");
+                tracing::warn!("{error}; continuing with the API key that was read last");
             }
             Err(_) => {}
         }
