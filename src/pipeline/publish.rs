@@ -138,6 +138,10 @@ pub(super) async fn publish_from(
         Ok(()) => half.settle_unless(stop).await,
         failed => failed,
     };
+    // With --republish nothing is skipped.
+    progress.send_modify(|done| {
+        done.repeated_in_input = source.repeated().min(done.duplicates_skipped)
+    });
     // Whatever ended it: what was taken is sent, as far as the time allows.
     let drained = half.finish(stop.deadline(), outcome.is_ok()).await;
     if half.is_settled() {

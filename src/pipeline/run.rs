@@ -145,7 +145,7 @@ fn finish_producing(
         // A key that the service refuses is no reason to stop reading what is on the topic.
         Err(PipelineError::Source(error)) if is_about_the_key(&error) => {
             tracing::error!(
-                "{error}; nothing more is published, but what is on the topic is still written to files"
+                "{error}; publishing has stopped; what is on the topic is still written to files"
             );
             Ok(())
         }

@@ -180,7 +180,7 @@ impl Session<'_> {
             // It was not this directory that read up to there: what lies before may be in none.
             self.misled.push(format!(
                 "topic {}, partition {partition}: the offset {from} that was committed for group {} lies beyond the log's end, \
-                 and not this directory has read up to there: reading goes on at {to}",
+                 and this directory has not read up to there: reading goes on at {to}",
                 self.config.kafka.topic, self.config.kafka.group_id
             ));
         }
@@ -239,7 +239,9 @@ impl Session<'_> {
     /// Leaves the group and gives the directory up; its files are closed first when the session came to its end.
     pub(super) async fn leave(mut self, ended: bool) -> Result<(), PipelineError> {
         if let Err(error) = self.consumer.leave().await {
-            tracing::warn!("{error}; the group goes on when the session ends");
+            tracing::warn!(
+                "{error}; the group continues without this process when its session ends"
+            );
         }
         let mut finished = Ok(());
         if ended && self.held.recovered {

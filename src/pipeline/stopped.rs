@@ -47,7 +47,7 @@ impl Session<'_> {
         let mut any = false;
         for text in self.held.what_is_stopped() {
             any = true;
-            tracing::error!("still so: {text}");
+            tracing::error!("still the case: {text}");
         }
         self.say_again = any.then(|| Instant::now() + SAY_EVERY);
     }
@@ -92,13 +92,13 @@ fn sentence(topic: &str, group: &str, what: Unreadable, error: &ConsumeError) ->
         None => (
             "latest".to_owned(),
             format!(
-                "everything from offset {offset} to the end, because where it goes on cannot be told"
+                "everything from offset {offset} to the end, because it is not known where readable data begins again"
             ),
         ),
     };
     let (group, topic) = (quoted(group), quoted(topic));
     format!(
-        "{error}; this partition alone stands there, the others are read on. To go past it, giving up {gives_up}: stop the \
+        "{error}; this partition stops there, the others continue. To skip it, losing {gives_up}: stop the \
          group's members, then stockflow group reset -g {group} -t {topic} -p {partition} --to {to} --execute"
     )
 }
@@ -151,11 +151,10 @@ mod tests {
             sentence("t", "it's one", error.unreadable().unwrap(), &error)
         };
         let command = r"stockflow group reset -g 'it'\''s one' -t t -p 3 --to";
-        let wanted = format!(
-            "giving up offsets 7 to 9: stop the group's members, then {command} 10 --execute"
-        );
+        let wanted =
+            format!("losing offsets 7 to 9: stop the group's members, then {command} 10 --execute");
         assert!(text(Some(10)).ends_with(&wanted), "{}", text(Some(10)));
-        assert!(text(Some(8)).contains("giving up offset 7:"));
+        assert!(text(Some(8)).contains("losing offset 7:"));
         let unknown = text(None);
         assert!(
             unknown.contains("everything from offset 7 to the end"),

@@ -30,8 +30,10 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 /// Which bit of which answer.
 #[derive(Clone, Copy, Debug)]
-struct Flip {
+pub(crate) struct Flip {
     api: i16,
+    /// The message format that all batches say they are in, instead of one bit.
+    format: Option<u8>,
     /// Only in the base offset of a batch.
     base_offset: bool,
     /// How many answers of this kind pass before.
@@ -48,12 +50,24 @@ struct Flipped {
 
 /// A proxy that flips one bit.
 #[derive(Debug)]
-struct Flipper {
-    address: SocketAddr,
+pub(crate) struct Flipper {
+    pub(crate) address: SocketAddr,
     flipped: Arc<Flipped>,
 }
 
 impl Flipper {
+    /// Makes every batch look like one of this message format: its number stands where v2 has its own.
+    pub(crate) fn old_format(broker: &str, format: u8) -> Self {
+        let flip = Flip {
+            api: FETCH,
+            format: Some(format),
+            base_offset: false,
+            after: 0,
+            seed: 0,
+        };
+        Self::start(broker, flip)
+    }
+
     fn start(broker: &str, flip: Flip) -> Self {
         let flipped = Arc::new(Flipped::default());
         let of_proxy = Arc::clone(&flipped);
@@ -95,6 +109,12 @@ fn spoil(frame: &mut [u8], flip: Flip, flipped: &Flipped) {
     } else {
         Vec::new()
     };
+    if let Some(format) = flip.format {
+        for (at, _) in batches {
+            frame[at + 16] = format;
+        }
+        return;
+    }
     let counts = flip.api != FETCH || !batches.is_empty();
     if !counts || flipped.seen.fetch_add(1, SeqCst) != flip.after {
         return;
@@ -241,6 +261,7 @@ fn trial(stage: &Stage, seed: u64) -> Result<bool, String> {
         _ => random.random_range(0..4),
     };
     let flip = Flip {
+        format: None,
         api,
         base_offset,
         after,

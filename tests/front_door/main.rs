@@ -28,6 +28,7 @@ mod market_data;
 mod members;
 mod missing_topic;
 mod mixed_groups;
+mod old_formats;
 mod oversize;
 mod own_ca;
 mod pipeline;
