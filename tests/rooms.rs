@@ -17,14 +17,15 @@ const MAY_CALL: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
-            "pipeline", "source", "producer", "consumer", "sink", "event", "broker", "config", "wire",
-            "admin", "durable",
+            "pipeline", "source", "producer", "consumer", "sink", "event", "broker", "config",
+            "wire", "admin", "durable",
         ],
     ),
     (
         "pipeline",
         &[
-            "source", "producer", "consumer", "sink", "event", "config", "wire", "durable",
+            "source", "producer", "consumer", "sink", "event", "broker", "config", "wire", "admin",
+            "durable",
         ],
     ),
     ("producer", &["wire"]),

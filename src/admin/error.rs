@@ -25,7 +25,7 @@ pub enum AdminError {
     },
     /// The group has members.
     #[error(
-        "group {group} is active ({state}, {members} members): stop its members first, or their next commit would undo the change"
+        "group {group} is active ({state}, {members} members): its members would undo the change with their next commit. Stop them first; one that was killed leaves the group when its session ends (Kafka.SessionTimeoutMs, 45 s by default)"
     )]
     Active {
         /// The group's id.

@@ -39,6 +39,9 @@ const BEFORE: &str = "stockflow group reset, before: ";
 /// How it begins where that was another program's: the offset follows up to which that one has read.
 const PROGRAM: &str = "stockflow group reset, another program before: ";
 
+/// What stands before the list of former owners in a consumer's metadata.
+const OWNERS: &str = " owners=";
+
 /// The most bytes of metadata that brokers take by default.
 const MOST_METADATA: usize = 4_096;
 
@@ -48,11 +51,7 @@ fn note(before: &str, offset: Option<i64>) -> String {
         return before.to_owned();
     }
     let before = before.strip_prefix(BEFORE).unwrap_or(before);
-    let fits = |text: &&str| BEFORE.len() + text.len() <= MOST_METADATA;
-    // Where the list of former owners does not fit, the last one does.
-    let author = before.split(" owners=").next().unwrap_or_default();
-    let kept = [before, author].into_iter().find(fits);
-    match kept.filter(|text| text.starts_with("stockflow/")) {
+    match fitting(before, MOST_METADATA - BEFORE.len()) {
         Some(text) => format!("{BEFORE}{text}"),
         None => match offset {
             Some(offset) if !before.starts_with(NOTE) && !before.starts_with("stockflow/") => {
@@ -61,6 +60,28 @@ fn note(before: &str, offset: Option<i64>) -> String {
             _ => NOTE.to_owned(),
         },
     }
+}
+
+/// A consumer's metadata in so many bytes: of the list of former owners the latest are kept, and `+` says that there are
+/// others, as it does in the list itself. Whoever was left out without that would take itself for one that never read. Pure.
+fn fitting(text: &str, most: usize) -> Option<String> {
+    if !text.starts_with("stockflow/") {
+        return None;
+    }
+    if text.len() <= most {
+        return Some(text.to_owned());
+    }
+    let (author, owners) = text.split_once(OWNERS)?;
+    let mut kept = format!("{author}{OWNERS}");
+    for owner in owners.split(',').filter(|owner| *owner != "+") {
+        if kept.len() + owner.len() + ",+".len() > most {
+            break;
+        }
+        kept.push_str(owner);
+        kept.push(',');
+    }
+    kept.push('+');
+    (kept.len() <= most).then_some(kept)
 }
 
 /// What is to become of a partition's offset.
@@ -262,7 +283,21 @@ mod tests {
         assert_eq!(from(ours), format!("{BEFORE}{ours}"));
         assert_eq!(from(&from(ours)), from(ours), "a second reset keeps it");
         let long = format!("stockflow/1 dir=x batch=1 owners={}", "y".repeat(4_080));
-        assert_eq!(from(&long), format!("{BEFORE}stockflow/1 dir=x batch=1"));
+        let marked = format!("{BEFORE}stockflow/1 dir=x batch=1 owners=+");
+        assert_eq!(from(&long), marked, "that there are others is said");
+        let many = |count| format!("stockflow/1 dir=x batch=1 owners={}", "y/2,".repeat(count));
+        for (count, end) in [(1_000, "y/2"), (1_020, ",+")] {
+            let text = many(count);
+            let text = text.trim_end_matches(',');
+            for text in [text.to_owned(), format!("{text},+")] {
+                let said = from(&text);
+                assert!(said.len() <= MOST_METADATA, "{}", said.len());
+                let cut = count == 1_020 || text.ends_with('+');
+                assert!(said.ends_with(if cut { ",+" } else { end }), "{said}");
+                assert!(said.len() > MOST_METADATA - 60 && !said.contains("+,"));
+                assert_eq!(from(&said), said, "a second reset keeps it");
+            }
+        }
         assert_eq!(from(&format!("stockflow/{}", "y".repeat(4_090))), NOTE);
     }
 

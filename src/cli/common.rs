@@ -8,8 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::config::{AutoOffsetReset, Choice, Given, Level, LogFormat, Override, SourceKind};
-use crate::pipeline::{Format, SourceOptions};
-use crate::source::alpha_vantage::backfill::Month;
+use crate::pipeline::{Format, Month, SourceOptions};
 
 /// A flag's value, for the configuration's uppermost layer.
 pub(super) fn one(

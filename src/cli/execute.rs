@@ -4,11 +4,11 @@
 use std::io::{self, IsTerminal};
 
 use super::{Command, Exit, Invocation, logging, memory, output, panics, threads, watch};
+use crate::commands;
+use crate::commands::{Outcome, Proof};
 use crate::config::Config;
 use crate::pipeline::Format;
-use crate::commands;
 use crate::pipeline::{self, Fault, PipelineError, Report, Stop};
-use crate::sink::verify::{Outcome, Report as Proof};
 
 /// Runs a command to its end, prints its result, and says how the program is to end.
 pub fn execute(invocation: &Invocation) -> Exit {
@@ -44,7 +44,7 @@ fn work(invocation: &Invocation, stop: &Stop) -> Exit {
         tokio::select! {
             biased;
             () = stop.interrupted() => {
-                tracing::warn!("stopped without draining; the next start finds out what was done");
+                tracing::warn!("stopped without draining; the next start checks what was written and committed, and continues from there");
                 Exit::Interrupted
             }
             exit = pipeline(invocation, stop) => exit,
@@ -154,8 +154,8 @@ fn prove(proof: &Proof, format: Format) -> Exit {
 
 fn end(report: &Report, format: Format) -> Exit {
     let exit = report.error.as_ref().map_or(Exit::Done, failed);
-    // For people, nothing done is nothing to be summed up when it failed; programs count on the last line.
-    if report.error.is_some() && format == Format::Text && report.summary.is_nothing() {
+    // For people, a command that never began has nothing to sum up; programs count on the last line.
+    if exit == Exit::Configuration && format == Format::Text && report.summary.is_nothing() {
         return exit;
     }
     printed(output::print(&report.summary.render(format)), exit)

@@ -103,7 +103,7 @@ pub(super) fn place(text: &str) -> Result<ResetTo, String> {
     if let Ok(offset) = text.parse::<i64>() {
         return if offset < 0 {
             Err(
-                "an offset is not negative (group reset: --shift-by goes back from where the group is)"
+                "an offset cannot be negative (to go back from the group's position, use group reset --shift-by)"
                     .to_owned(),
             )
         } else {

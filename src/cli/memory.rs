@@ -20,7 +20,7 @@ pub(super) fn can_be_had(bytes: usize) -> Result<(), TryReserveError> {
 /// How a command ends for which there is not enough.
 pub(super) fn missing(error: &TryReserveError) -> Exit {
     tracing::error!(
-        "cannot have the {} MiB of memory that are needed: {error}. The system allows this process too little (ulimit -v)",
+        "cannot get the {} MiB of memory that this command needs: {error}. The system limits this process to less: raise ulimit -v",
         NEEDED >> 20
     );
     Exit::Failed

@@ -18,8 +18,7 @@ pub(super) fn end_the_command() {
         give_terminal_back();
         report(panicked);
         output::complain(
-            "internal error: see the line above; the command ends here, as after a crash, and the next start finds out \
-             what was done; please report it",
+            "internal error, described in the line above: the command ends now, as after a crash. The next start checks what was done and continues from there. Please report the line above",
         );
         std::process::exit(1);
     }));

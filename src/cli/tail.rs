@@ -12,6 +12,7 @@ Examples:
   stockflow tail                                   the last 10 events, then what comes
   stockflow tail -n 3                              the last 3 that are there
   stockflow tail -n 3 -p 0 -f                      the last 3 of partition 0, then what comes
+  stockflow tail -n 0 -f                           only what comes
   stockflow tail --from 2025-11-06T20:59:00Z --count 100
   stockflow tail --from earliest --format json | head
   stockflow tail --dead-letters --out trades       what was no trade, and why
@@ -27,8 +28,9 @@ pub(super) struct Arguments {
     /// Begin at earliest, latest, an offset, or a time: 2025-11-06, 2025-11-06T20:59:00Z (UTC where it has no zone)
     #[arg(long, value_name = "WHERE", value_parser = from)]
     from: Option<TailFrom>,
-    /// Show N of what is there now, or all where there are fewer, and end: the last N, or with --from the first N from there
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Show N of what is there now, or all where there are fewer, and end: the last N, or with --from the first N from
+    /// there; 0 shows nothing of it, which with --follow leaves what comes
+    #[arg(short = 'n', long, value_name = "N")]
     count: Option<u64>,
     /// Follow: go on with what comes, also after --count
     #[arg(short, long)]

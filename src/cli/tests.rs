@@ -96,7 +96,6 @@ fn wrong_usage_and_wrong_configuration_are_told_apart() {
         "stockflow consume --speed 3",
         "stockflow consume --replay-dead-letters x --count 1",
         "stockflow consume --replay-dead-letters x --until-end",
-        "stockflow tail --count 0",
         "stockflow tail --from -1",
         "stockflow tail --from yesterday",
         "stockflow tail --out x",

@@ -39,11 +39,11 @@ pub(super) fn runtime_of_one() -> io::Result<Runtime> {
 pub(super) fn missing(error: &io::Error) -> Exit {
     match Errno::from_io_error(error) {
         Some(Errno::MFILE | Errno::NFILE) => tracing::error!(
-            "cannot start: {error}; this process may have too few files open (ulimit -n), 64 are enough"
+            "cannot start: {error}. This process is allowed too few open files: raise ulimit -n, 64 is enough"
         ),
         _ => tracing::error!(
-            "cannot start the threads that are needed, {BESIDE} and one more at least: {error}. The system allows this process \
-             or this user too few (ulimit -u, pids.max of a container), or too little memory for them (ulimit -v)"
+            "cannot start enough threads: {error}. The system limits the threads of this process, user or container, or their \
+             memory: raise ulimit -u, the container's pids limit or ulimit -v"
         ),
     }
     Exit::Failed

@@ -59,7 +59,7 @@ pub(super) fn run(stop: &Stop, work: impl FnOnce() -> Exit + Send + 'static) -> 
                 give_terminal_back();
                 let said = spawn_blocking(|| {
                     tracing::error!(
-                        "ended by force: the stop did not come through, because a call of the system does not return (a disk, a lock, a pipe that nobody reads); the next start finds out what was done"
+                        "ended by force: a system call does not return (a disk or a lock that hangs, a pipe that nobody reads), so the stop could not finish. The next start checks what was done and continues from there"
                     );
                 });
                 let _ = timeout(LAST_WORDS, said).await;

@@ -106,6 +106,8 @@ async fn play(
     let publishing = PublishOptions {
         source: SourceOptions::default(),
         count: options.events,
+        // Its broker is its own, too.
+        sole: false,
         told: Told::default(),
     };
     let consuming = ConsumerTask {

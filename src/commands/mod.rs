@@ -23,3 +23,5 @@ pub use options::{
 pub use replay_dead_letters::replay_dead_letters;
 pub use tail::tail;
 pub use verify::verify;
+
+pub use crate::sink::verify::{Outcome, Report as Proof};

@@ -93,7 +93,7 @@ fn read(line: &[u8]) -> Result<Letter, String> {
         (None, Some(Some(value))) => base64("value", &value)?,
         // As it is, there is nothing in it to become a row.
         (None, Some(None)) => Vec::new(),
-        (None, None) => return Err("it has neither value nor value_text".to_owned()),
+        (None, None) => return Err("it has neither a value nor a value_text".to_owned()),
     };
     let key = line.key.map(|key| base64("key", &key)).transpose()?;
     Ok(Letter {
@@ -149,7 +149,7 @@ pub(crate) fn replay(
             action: format!("replay {}, line {number}", file.display()),
             source: std::io::Error::new(
                 std::io::ErrorKind::InvalidData,
-                format!("{problem}; what stands before it is replayed"),
+                format!("{problem}; the lines before it are replayed"),
             ),
         };
         let letter = match read(&line) {
@@ -164,7 +164,7 @@ pub(crate) fn replay(
                 break;
             }
             Err(problem) => {
-                outcome = Err(wrong(format!("no dead letter: {problem}")));
+                outcome = Err(wrong(format!("not a dead letter: {problem}")));
                 break;
             }
         };
@@ -184,12 +184,12 @@ pub(crate) fn replay(
                 tracing::warn!(
                     partition,
                     offset,
-                    "the directory has no dead letter of that place; the line is passed over"
+                    "the directory has no dead letter with that partition and offset; the line is skipped"
                 );
             }
             ReplayOutcome::Bad(reason) => {
                 done.reasons.count(reason);
-                tracing::warn!(partition, offset, %reason, "still no trade; it stays a dead letter");
+                tracing::warn!(partition, offset, %reason, "still not a trade; it stays a dead letter");
             }
         }
         if done.waiting >= FLUSH_ROWS || told.elapsed().as_secs() > 10 {

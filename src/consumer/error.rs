@@ -166,7 +166,7 @@ fn origin(error: &RecordsError) -> &'static str {
             "the log segment on the broker is damaged, or something between here and there changes bytes"
         }
         RecordsError::Contradiction { .. } => {
-            "no checksum covers that: something between here and there changes bytes, or the log is not the one that was read; start again first"
+            "no checksum covers that: something between here and there changes bytes, or the log was truncated (an unclean leader election, a disk that was put back) and is not the one that was read. Start again first; where it was truncated, `stockflow group reset --to earliest` reads anew what the log holds"
         }
         RecordsError::Magic { .. } => "the broker keeps it as it was written",
         RecordsError::UnknownCodec { .. }

@@ -51,7 +51,7 @@ pub use error::{ConsumeError, Unreadable};
 pub use membership::{Former, LostReason, fence, read_assignment};
 pub use offsets::{
     Bound, CommitOutcome, Committed, Committer, Offset, committed, committed_everywhere, glance,
-    list_offsets,
+    limits, list_offsets,
 };
 pub use reader::Reader;
 pub use settings::{GroupProtocol, Isolation, Settings};
@@ -77,6 +77,8 @@ pub enum Event {
         from: i64,
         /// Where reading goes on.
         to: i64,
+        /// Whether what was read is in the log up to there for certain: where a log became shorter, only leader epochs tell.
+        parted: bool,
     },
     /// The group lets this member read exactly these partitions, in this tenure, until it says otherwise. Within
     /// [`Settings::rebalance_timeout`] give up what is not among them, and begin what is new: see the module.
@@ -303,6 +305,7 @@ impl Consumer {
                 partition,
                 from,
                 to,
+                parted,
             } => {
                 let expected = self.expected.get_mut(&partition)?;
                 if *expected != from {
@@ -313,6 +316,7 @@ impl Consumer {
                     partition,
                     from,
                     to,
+                    parted,
                 })
             }
             Fetched::Failed(error) => match error.unreadable() {

@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -26,6 +26,10 @@ pub(crate) trait Fs: Send + Sync {
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// The length of the file, or `None` when nothing has that name. A directory counts as a file of no length.
     fn len(&self, path: &Path) -> io::Result<Option<u64>>;
+    /// What has the name that is no regular file; `None` where it is one, or nothing is there.
+    fn no_file(&self, _: &Path) -> Option<&'static str> {
+        None
+    }
     /// The names in a directory, in any order; those that are no text are left out, they cannot be ours.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
     /// Gives a file another name, in place of the file that has it.
@@ -106,6 +110,17 @@ impl Fs for Disk {
             })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    fn no_file(&self, path: &Path) -> Option<&'static str> {
+        let kind = std::fs::metadata(path).ok()?.file_type();
+        match () {
+            () if kind.is_file() => None,
+            () if kind.is_dir() => Some("a directory"),
+            () if kind.is_fifo() => Some("a named pipe"),
+            () if kind.is_socket() => Some("a socket"),
+            () => Some("a device"),
         }
     }
 

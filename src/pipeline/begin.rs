@@ -2,32 +2,35 @@
 //!
 //! What is decided here cannot be undone, so all that it rests on is asked for twice ([`consumer::agreed`]).
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use super::commits::Committed;
 use super::consume::as_sink;
 use super::error::PipelineError;
 use super::session::Session;
 use super::together::LOOK_AGAIN;
+use super::unlooked::Logs;
 use crate::{
     config::AutoOffsetReset,
     consumer::{self, Bound, Offset},
     sink::{Sink, SinkError, Start},
 };
 
-/// How long after the first look a committed offset is looked at again that lies beyond the log's end: a leader that was just
-/// elected learns of the end within less.
-const SECOND_LOOK: Duration = Duration::from_secs(1);
-
 impl Session<'_> {
     /// Finds out where each partition begins, tells the sink, and reads.
     pub(super) async fn begin(&mut self, given: &[i32]) -> Result<(), PipelineError> {
+        self.begin_in(given, None).await
+    }
+
+    /// As [`Self::begin`], of partitions whose leaders have said where their logs begin and end, or are to be asked.
+    pub(super) async fn begin_in(
+        &mut self,
+        given: &[i32],
+        logs: Option<Logs>,
+    ) -> Result<(), PipelineError> {
         self.is_same_topic().await?;
         let kafka = &self.config.kafka;
-        let committed = self.consumer.committed(given).await?;
+        let mut committed = self.consumer.committed(given).await?;
         if self.from.take().is_some()
             && committed
                 .values()
@@ -39,7 +42,14 @@ impl Session<'_> {
             );
         }
         self.say_what_is_left_out(&committed).await?;
-        let beyond = self.beyond_the_log(&committed).await;
+        let (beyond, unanswered) = self.beyond_the_log(&committed, logs).await;
+        if !unanswered.is_empty() {
+            committed.retain(|partition, _| !unanswered.contains(partition));
+            self.begin_later(&unanswered);
+        }
+        for partition in given.iter().filter(|of| !unanswered.contains(of)) {
+            self.held.is_put_off_no_more(*partition);
+        }
         let (mut starts, back) = self.start_positions(&committed, &beyond).await?;
         if !back.is_empty() {
             if self.flush_and_commit().await? == Committed::Lost {
@@ -110,7 +120,7 @@ impl Session<'_> {
     }
 
     /// Tells the sink where partitions begin of which it knows nothing.
-    async fn start_at(
+    pub(super) async fn start_at(
         &self,
         begun: BTreeMap<i32, i64>,
     ) -> Result<BTreeMap<i32, (i64, Option<i32>)>, PipelineError> {
@@ -121,82 +131,6 @@ impl Session<'_> {
                 begun.try_for_each(|(partition, offset)| sink.start_at(partition, offset))
             })
             .await??;
-        Ok(positions)
-    }
-
-    /// The partitions whose committed offset lies beyond the log's end, with where their log begins and ends. It is looked at
-    /// twice; of what nobody says, nothing is believed.
-    async fn beyond_the_log(
-        &self,
-        committed: &BTreeMap<i32, consumer::Committed>,
-    ) -> BTreeMap<i32, (i64, i64)> {
-        let offset = |partition: &i32| committed.get(partition)?.offset;
-        let mut asked: Vec<i32> = committed.keys().copied().collect();
-        asked.retain(|partition| offset(partition).is_some());
-        let mut found = BTreeMap::new();
-        for pause in [Duration::ZERO, SECOND_LOOK] {
-            if asked.is_empty() {
-                return BTreeMap::new();
-            }
-            tokio::time::sleep(pause).await;
-            found = self.consumer.extents(&asked).await;
-            found.retain(|partition, (_, end)| offset(partition) > Some(*end));
-            asked = found.keys().copied().collect();
-        }
-        found
-    }
-
-    /// Nobody has read up to where these partitions are committed, beyond the log's end: they go on where the directory ends,
-    /// or else where `Kafka.AutoOffsetReset` says.
-    async fn go_back_into_the_log(
-        &mut self,
-        misled: &[(i32, Option<i64>)],
-        committed: &BTreeMap<i32, consumer::Committed>,
-        logs: &BTreeMap<i32, (i64, i64)>,
-    ) -> Result<BTreeMap<i32, (i64, Option<i32>)>, PipelineError> {
-        let kafka = &self.config.kafka;
-        let reset = kafka.auto_offset_reset;
-        let without = misled.iter().filter(|(_, to)| to.is_none());
-        let without: Vec<i32> = without.map(|(partition, _)| *partition).collect();
-        let begun = match without.is_empty() {
-            true => BTreeMap::new(),
-            false => {
-                self.consumer
-                    .list_offsets(&without, bound_of(reset))
-                    .await?
-            }
-        };
-        let mut positions = self.start_at(begun).await?;
-        for (partition, to) in misled {
-            if let Some(to) = *to {
-                let (partition, known) = (*partition, *partition);
-                let known = move |sink: &mut Sink| sink.leader_epoch(known, to);
-                positions.insert(partition, (to, self.writer.with(known).await?));
-            }
-            let offset = committed.get(partition).and_then(|of| of.offset);
-            let (Some((to_offset, _)), Some(offset), Some((_, end))) =
-                (positions.get(partition), offset, logs.get(partition))
-            else {
-                continue;
-            };
-            let why = match to {
-                Some(_) => format!(
-                    "where the directory {} ends",
-                    self.config.output.directory.display()
-                ),
-                None => format!(
-                    "as Kafka.AutoOffsetReset ({reset:?}) says, because the directory {} has nothing of it that the log goes on from",
-                    self.config.output.directory.display()
-                ),
-            };
-            let text = format!(
-                "topic {}, partition {partition}: the offset {offset} that is committed for group {} lies beyond the log's end, {end}, \
-                 and nobody of the group has read up to there (another program set it?): reading goes on at {to_offset}, {why}",
-                kafka.topic, kafka.group_id
-            );
-            tracing::warn!("{text}");
-            self.misled.push(text);
-        }
         Ok(positions)
     }
 
@@ -327,7 +261,7 @@ impl Session<'_> {
     }
 }
 
-fn bound_of(reset: AutoOffsetReset) -> Bound {
+pub(super) fn bound_of(reset: AutoOffsetReset) -> Bound {
     match reset {
         AutoOffsetReset::Earliest => Bound::Earliest,
         AutoOffsetReset::Latest => Bound::Latest,

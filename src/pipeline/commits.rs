@@ -125,7 +125,7 @@ impl Session<'_> {
             tracing::warn!(
                 group = self.config.kafka.group_id,
                 partitions = ?again.iter().map(|offset| offset.partition).collect::<Vec<_>>(),
-                "a commit that was not answered has landed behind later ones; committing these again"
+                "an earlier commit without an answer took effect after newer ones; the newer offsets are committed again"
             );
             while !again.is_empty() {
                 if self.commit_some(&mut again).await?.1 == Some(Committed::Lost) {

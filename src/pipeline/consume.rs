@@ -25,6 +25,7 @@ use super::settings;
 use super::stop::Stop;
 use super::summary::Written;
 use super::tally::Tally;
+use super::unlooked::Unlooked;
 use super::watchdog::Watchdog;
 use super::withheld::Withheld;
 use super::writer::Writer;
@@ -97,6 +98,7 @@ pub(crate) async fn consume(
             misled: Vec::new(),
             say_again: None,
             withheld: Withheld::new(),
+            unlooked: Unlooked::default(),
         };
         let ended = tokio::select! {
             ended = session.run() => ended,
@@ -112,7 +114,7 @@ pub(crate) async fn consume(
         match ended {
             Ok(()) => return gone.and(unreadable),
             Err(PipelineError::Consumer(error @ ConsumeError::MadeAnew { .. })) => {
-                tracing::warn!("{error}; going on with the new one");
+                tracing::warn!("{error}; continuing with the new one");
             }
             Err(error) => return Err(error),
         }
@@ -138,7 +140,7 @@ async fn prepare(
         .await?;
     let cluster_id = cluster.cluster_id().ok_or_else(|| {
         PipelineError::Setting(
-            "the brokers of Kafka.BootstrapServers do not tell a cluster id; Kafka 0.10.1 or later is needed"
+            "the brokers of Kafka.BootstrapServers do not report a cluster id; Kafka 0.10.1 or later is needed"
                 .to_owned(),
         )
     })?;
@@ -222,12 +224,12 @@ pub(super) async fn recover(
     if recovery.bytes_removed > 0 {
         tracing::info!(
             bytes_removed = recovery.bytes_removed,
-            "recovered: rows whose commit did not count were taken out, and are read again"
+            "recovered: removed rows whose commit had not taken effect; they are read again"
         );
     } else if !recovery.verdicts.is_empty() && recovery.verdicts.values().all(counted) {
         tracing::debug!(
             partitions = recovery.verdicts.len(),
-            "recovered: the last commit of the process before counted, and its rows stay"
+            "recovered: the last commit of the previous process took effect; its rows stay"
         );
     }
     Ok(())

@@ -102,7 +102,7 @@ pub enum PipelineError {
     },
     /// What the topic holds already cannot be learnt.
     #[error(
-        "{source}; whether the events there were published before cannot be told, and nothing is published: --republish publishes without looking"
+        "{source}; it cannot be checked which events are on the topic already, so nothing is published; --republish publishes without checking"
     )]
     LookUp {
         /// Where it cannot be read.
@@ -144,7 +144,7 @@ pub enum PipelineError {
     },
     /// The stop took longer than it may.
     #[error(
-        "the stop was not done within {} ms (ShutdownTimeoutMs); what was not acknowledged or committed is done again at the next start",
+        "the stop did not finish within {} ms (ShutdownTimeoutMs); the next start repeats what was not acknowledged or committed",
         after.as_millis()
     )]
     StopTooSlow {
@@ -189,7 +189,7 @@ fn others(more: usize) -> String {
     match more {
         0 => String::new(),
         more => format!(
-            "{} partitions stand at data that cannot be read (see above), the first: ",
+            "{} partitions have stopped at data that cannot be read (see above); the first: ",
             more + 1
         ),
     }

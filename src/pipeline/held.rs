@@ -27,6 +27,8 @@ pub(super) struct Held {
     ends: BTreeMap<i32, i64>,
     /// The partitions that are being read and have not come to their end, or whose end is not known.
     unfinished: BTreeSet<i32>,
+    /// The partitions that are this member's, and are begun as soon as it is known where their logs begin and end.
+    put_off: BTreeSet<i32>,
     /// The partitions that were begun at their end, and where, because the group seemed to begin with them.
     pub(super) at_end: BTreeMap<i32, i64>,
     /// The partitions that stand at data that cannot be read, and what is to be said of that.
@@ -48,8 +50,25 @@ impl Held {
         }
     }
 
+    /// What this member has, whether it is being read yet or not.
     pub(super) fn partitions(&self) -> BTreeSet<i32> {
-        self.positions.keys().copied().collect()
+        let read = self.positions.keys();
+        read.chain(&self.put_off).copied().collect()
+    }
+
+    /// These partitions are begun later.
+    pub(super) fn put_off(&mut self, partitions: &BTreeSet<i32>) {
+        self.put_off.extend(partitions);
+    }
+
+    /// Those that are to be begun later.
+    pub(super) fn put_off_ones(&self) -> &BTreeSet<i32> {
+        &self.put_off
+    }
+
+    /// A partition was begun, or the group has taken it away meanwhile.
+    pub(super) fn is_put_off_no_more(&mut self, partition: i32) {
+        self.put_off.remove(&partition);
     }
 
     /// The next offset of each partition that is being read.
@@ -78,7 +97,8 @@ impl Held {
 
     /// Whether none of what this member has can be read on.
     pub(super) fn is_stopped(&self) -> bool {
-        !self.stopped.is_empty() && self.stopped.len() == self.positions.len()
+        let all = self.positions.len() + self.put_off.len();
+        !self.stopped.is_empty() && self.stopped.len() == all
     }
 
     /// The log was truncated, and is read from here: it ends elsewhere than it did.
@@ -133,7 +153,8 @@ impl Held {
 
     /// Whether everything was read to the ends that were asked for.
     pub(super) fn is_at_end(&self) -> bool {
-        let done = self.others_are_done || self.assigned && self.unfinished.is_empty();
+        let read = self.unfinished.is_empty() && self.put_off.is_empty();
+        let done = self.others_are_done || self.assigned && read;
         self.wants_ends && done
     }
 
@@ -146,6 +167,7 @@ impl Held {
     /// These partitions are not read any more.
     pub(super) fn give_up(&mut self, partitions: &BTreeSet<i32>) {
         self.positions.retain(|of, _| !partitions.contains(of));
+        self.put_off.retain(|of| !partitions.contains(of));
         self.unfinished.retain(|of| !partitions.contains(of));
         self.stopped.retain(|of, _| !partitions.contains(of));
         self.at_end.retain(|of, _| !partitions.contains(of));
@@ -155,6 +177,7 @@ impl Held {
     /// The membership is lost, and with it all partitions; what is pending is to be judged.
     pub(super) fn lose(&mut self) {
         self.positions.clear();
+        self.put_off.clear();
         self.unfinished.clear();
         self.stopped.clear();
         self.at_end.clear();
@@ -175,6 +198,8 @@ mod tests {
         FallBack(i32, i64),
         Learn(i32, i64),
         Stop(i32),
+        PutOff(i32),
+        Begin(i32),
         GiveUp(i32),
         Lose,
     }
@@ -185,7 +210,9 @@ mod tests {
             1 => (0..4_i32, 0..5_i64).prop_map(|(partition, at)| Step::FallBack(partition, at)),
             3 => (0..4_i32, 0..5_i64).prop_map(|(partition, end)| Step::Learn(partition, end)),
             1 => (0..4_i32).prop_map(Step::Stop),
-            1 => (0..4_i32).prop_map(Step::GiveUp),
+            1 => (4..6_i32).prop_map(Step::PutOff),
+            1 => (4..6_i32).prop_map(Step::Begin),
+            1 => (0..6_i32).prop_map(Step::GiveUp),
             1 => Just(Step::Lose),
         ]
     }
@@ -197,7 +224,7 @@ mod tests {
         fn the_end_is_where_all_are_at_theirs(steps in prop::collection::vec(step(), 0..40)) {
             let mut held = Held { assigned: true, ..Held::default() };
             let (mut positions, mut ends) = (BTreeMap::new(), BTreeMap::new());
-            let mut stopped = BTreeSet::new();
+            let (mut stopped, mut put_off) = (BTreeSet::new(), BTreeSet::new());
             for step in steps {
                 match step {
                     Step::Reach(partition, at) => {
@@ -219,15 +246,30 @@ mod tests {
                             stopped.insert(partition);
                         }
                     }
+                    Step::PutOff(partition) => {
+                        if !positions.contains_key(&partition) {
+                            held.put_off(&[partition].into());
+                            put_off.insert(partition);
+                        }
+                    }
+                    Step::Begin(partition) => {
+                        if put_off.remove(&partition) {
+                            held.is_put_off_no_more(partition);
+                            held.reached(partition, 2);
+                            positions.insert(partition, 2);
+                        }
+                    }
                     Step::GiveUp(partition) => {
                         held.give_up(&[partition].into());
                         positions.remove(&partition);
                         stopped.remove(&partition);
+                        put_off.remove(&partition);
                     }
                     Step::Lose => {
                         held.lose();
                         positions.clear();
                         stopped.clear();
+                        put_off.clear();
                     }
                 }
                 let endless = held.endless();
@@ -235,9 +277,9 @@ mod tests {
                 let missing: Vec<i32> = read_on().map(|(of, _)| *of).filter(|of| !ends.contains_key(of)).collect();
                 prop_assert_eq!(endless, missing);
                 let at_end = read_on().all(|(of, at)| ends.get(of).is_some_and(|end| at >= end));
-                prop_assert_eq!(held.is_at_end(), at_end);
-                prop_assert_eq!(held.is_stopped(), !stopped.is_empty() && read_on().count() == 0);
-                prop_assert_eq!(held.partitions(), positions.keys().copied().collect::<BTreeSet<_>>());
+                prop_assert_eq!(held.is_at_end(), at_end && put_off.is_empty());
+                prop_assert_eq!(held.is_stopped(), !stopped.is_empty() && read_on().count() == 0 && put_off.is_empty());
+                prop_assert_eq!(held.partitions(), positions.keys().chain(&put_off).copied().collect::<BTreeSet<_>>());
             }
         }
     }

@@ -47,7 +47,9 @@ impl Keys {
             }
         });
         if let Err(error) = waits {
-            tracing::warn!("no key stops this, but Ctrl-C does: cannot start a thread: {error}");
+            tracing::warn!(
+                "keys cannot be read, because no thread can be started: {error}; stop with Ctrl-C"
+            );
             return None;
         }
         tracing::info!("press any key to stop");

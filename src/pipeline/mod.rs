@@ -10,6 +10,7 @@
 //! and committed, the group is left; all under one deadline, `ShutdownTimeoutMs`.
 
 mod begin;
+mod beyond;
 mod commits;
 pub(crate) mod consume;
 mod error;
@@ -39,6 +40,7 @@ pub(crate) mod summary;
 mod tally;
 mod together;
 mod transaction;
+mod unlooked;
 mod watchdog;
 mod withheld;
 mod writer;

@@ -33,6 +33,8 @@ pub(crate) struct PublishOptions {
     pub(crate) source: SourceOptions,
     /// Stop after so many events.
     pub(crate) count: Option<u64>,
+    /// Whether it keeps others with its `State.Directory` from publishing to the topic.
+    pub(crate) sole: bool,
     /// What was said of brokers that cannot be reached.
     pub(crate) told: Told,
 }
@@ -107,13 +109,22 @@ pub(crate) async fn publish_from(
         &topic_now,
     ));
     let state = config.state.directory.clone();
-    let mut sole = None;
     if repeats {
         known::can_keep(&state)?;
-        if sending.transactional_id.is_none() {
-            let cluster_id = cluster.cluster_id().unwrap_or_default();
-            sole = Some(Sole::claim(&state, &cluster_id, &topic)?);
-        }
+    }
+    let mut sole = None;
+    if options.sole && sending.transactional_id.is_none() {
+        let cluster_id = cluster.cluster_id().unwrap_or_default();
+        sole = match Sole::claim(&state, &cluster_id, &topic) {
+            // What is never published twice needs nothing kept.
+            Err(error @ PipelineError::Io { .. }) if !repeats => {
+                tracing::warn!(
+                    "{error}; it goes on, and a second producer of topic {topic} is not noticed"
+                );
+                None
+            }
+            claimed => Some(claimed?),
+        };
     }
     let known = repeats.then(|| Known::new(cluster, &topic, state, look_up));
     let id = sending.transactional_id;
@@ -126,6 +137,10 @@ pub(crate) async fn publish_from(
         Ok(()) => half.settle_unless(stop).await,
         failed => failed,
     };
+    // With --republish nothing is skipped.
+    progress.send_modify(|done| {
+        done.repeated_in_input = source.repeated().min(done.duplicates_skipped)
+    });
     // Whatever ended it: what was taken is sent, as far as the time allows.
     let drained = half.finish(stop.deadline(), outcome.is_ok()).await;
     if half.is_settled() {

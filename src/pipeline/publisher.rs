@@ -150,7 +150,7 @@ impl<'a> Publisher<'a> {
             && let Some(known) = &mut self.known
             && known.is_outdated().await
         {
-            self.settle().await?;
+            self.settle_for_look().await?;
             if let Some(known) = &mut self.known {
                 known.begin_anew()?;
             }

@@ -39,11 +39,15 @@ impl Session<'_> {
         let behind = self.held.beyond(&ends);
         if !behind.is_empty() {
             let logs = self.consumer.extents(&behind).await;
-            let real = logs
+            let real: BTreeMap<i32, i64> = logs
                 .into_iter()
-                .map(|(partition, (_, end))| (partition, end));
-            let short: Vec<i32> = self.held.beyond(&real.collect());
-            ends.retain(|partition, _| !short.contains(partition));
+                .map(|(partition, (_, end))| (partition, end))
+                .collect();
+            let short = self.held.beyond(&real);
+            // Of a leader that does not say it at once, nothing is believed: it is asked again.
+            let unknown =
+                |partition: &i32| behind.contains(partition) && !real.contains_key(partition);
+            ends.retain(|partition, _| !short.contains(partition) && !unknown(partition));
         }
         self.held.learned(ends.clone());
         // Who reads to the end asks why it comes so early.

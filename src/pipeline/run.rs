@@ -22,6 +22,7 @@ pub async fn produce(config: &Config, options: &options::ProduceOptions, stop: &
     let options = PublishOptions {
         source: options.source.clone(),
         count: options.count,
+        sole: true,
         told: Told::default(),
     };
     let outcome = tokio::select! {
@@ -65,6 +66,7 @@ pub async fn run(config: &Config, options: &options::RunOptions, stop: &Stop) ->
     let publishing = PublishOptions {
         source: options.source.clone(),
         count: options.count,
+        sole: true,
         told: told.clone(),
     };
     let one_shot = publishing.one_shot() || options.until_end;
@@ -114,7 +116,7 @@ fn finish_producing(
         // A key that the service refuses is no reason to stop reading what is on the topic.
         Err(PipelineError::Source(error)) if is_about_the_key(&error) => {
             tracing::error!(
-                "{error}; nothing more is published, but what is on the topic is still written to files"
+                "{error}; publishing has stopped; what is on the topic is still written to files"
             );
             Ok(())
         }

@@ -19,6 +19,7 @@ use super::pace::Pace;
 use super::sealing::Sealing;
 use super::stop::Stop;
 use super::tally::Tally;
+use super::unlooked::Unlooked;
 use super::watchdog::Watchdog;
 use super::withheld::Withheld;
 use super::writer::Writer;
@@ -66,6 +67,8 @@ pub(super) struct Session<'a> {
     pub(super) say_again: Option<Instant>,
     /// What waits for a transaction to end.
     pub(super) withheld: Withheld,
+    /// What waits for leaders to say where logs begin and end.
+    pub(super) unlooked: Unlooked,
 }
 
 pub(super) async fn until(due: Option<Instant>) {
@@ -111,6 +114,10 @@ impl Session<'_> {
                     self.say_what_is_stopped();
                     continue;
                 }
+                logs = self.unlooked.answered() => {
+                    self.begin_put_off(logs?).await?;
+                    continue;
+                }
                 event = self.consumer.next() => Some(event),
                 () = tokio::time::sleep(LOOK_AT_OTHERS), if self.held.waits_for_others() => {
                     self.look_at_the_others().await?;
@@ -136,7 +143,8 @@ impl Session<'_> {
                     partition,
                     from,
                     to,
-                } => self.moved(partition, from, to).await?,
+                    parted,
+                } => self.moved(partition, (from, to), parted).await?,
                 Event::Unreadable(error) => match error.unreadable() {
                     Some(what) => {
                         self.stop_at(what, &error).await?;
@@ -155,7 +163,12 @@ impl Session<'_> {
     }
 
     /// The log does not hold the position any more; whoever fetches has said why.
-    async fn moved(&mut self, partition: i32, from: i64, to: i64) -> Result<(), PipelineError> {
+    async fn moved(
+        &mut self,
+        partition: i32,
+        (from, to): (i64, i64),
+        parted: bool,
+    ) -> Result<(), PipelineError> {
         if self.flush_or_judge().await? == Committed::Lost {
             return Ok(());
         }
@@ -164,6 +177,10 @@ impl Session<'_> {
             (holds, sink.has_read_beyond(partition, to))
         };
         let (holds, has_read) = self.writer.with(known).await?;
+        if to < from && has_read && !parted {
+            self.stop_at_truncation(partition, from, to);
+            return Ok(());
+        }
         if holds {
             self.supersede([(partition, to)].into()).await?;
         }
@@ -171,7 +188,7 @@ impl Session<'_> {
             // It was not this directory that read up to there: what lies before may be in none.
             self.misled.push(format!(
                 "topic {}, partition {partition}: the offset {from} that was committed for group {} lies beyond the log's end, \
-                 and not this directory has read up to there: reading goes on at {to}",
+                 and this directory has not read up to there: reading goes on at {to}",
                 self.config.kafka.topic, self.config.kafka.group_id
             ));
         }
@@ -230,7 +247,9 @@ impl Session<'_> {
     /// Leaves the group and gives the directory up; its files are closed first when the session came to its end.
     pub(super) async fn leave(mut self, ended: bool) -> Result<(), PipelineError> {
         if let Err(error) = self.consumer.leave().await {
-            tracing::warn!("{error}; the group goes on when the session ends");
+            tracing::warn!(
+                "{error}; the group continues without this process when its session ends"
+            );
         }
         let mut finished = Ok(());
         if ended && self.held.recovered {

@@ -271,7 +271,7 @@ fn flags_apply(config: &Config, options: &SourceOptions) -> Result<(), PipelineE
         ),
         (
             options.once && kind == simulated,
-            "--once ends after one poll of each symbol, and a simulated market is not polled: --count N ends after N events",
+            "--once polls each symbol once, and a simulated market is not polled; use --count N to stop after N events",
         ),
     ] {
         if wrong {

@@ -65,7 +65,7 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     }
     // What is no file may keep whoever opens it waiting.
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(io::Error::other("it is there, and no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut file = File::options()
         .write(true)
@@ -90,8 +90,8 @@ fn taken(path: &Path, state: &Path, topic: &str) -> String {
     };
     format!(
         "{who} publishes to topic {topic} with this State.Directory ({}), and two of them would publish the same events twice; \
-         stop it first, or let one process poll all of the symbols (--symbol A,B). For other symbols a State.Directory of \
-         its own keeps them apart",
+         stop it first, or let one process poll all of the symbols (--symbol A,B). To publish other symbols at the same time, \
+         give each process its own State.Directory",
         state.display()
     )
 }

@@ -3,6 +3,9 @@
 //! ```text
 //!  running ── Ctrl-C, SIGTERM, SIGHUP, key ──► stopping (drain, until the deadline) ── Ctrl-C, second SIGTERM ──► interrupted
 //! ```
+//!
+//! One stop may arrive as several signals: GNU `timeout` sends SIGTERM to its child and then to the process group, a shell
+//! that ends sends SIGHUP and SIGTERM. Signals that come together count as one.
 
 use std::{
     sync::Arc,
@@ -107,30 +110,89 @@ impl Stop {
         };
         let stop = self.clone();
         tokio::spawn(async move {
-            let mut terminated = false;
+            let mut signals = Signals::default();
             loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {
-                        if stop.is_requested() {
-                            stop.state.send_replace(State::Interrupted);
-                            return;
-                        }
-                        say("stopping; press Ctrl-C again to stop without draining").await;
+                let signal = tokio::select! {
+                    _ = interrupt.recv() => Signal::Interrupt,
+                    _ = terminate.recv() => Signal::Terminate,
+                    Some(_) = async { hangup.as_mut()?.recv().await } => Signal::Hangup,
+                };
+                match signals.hear(signal, Instant::now(), stop.is_requested()) {
+                    Heard::Stop => {
+                        say(signal.words()).await;
+                        // What came while the line was written came together with this one.
+                        signals.heard = Some(Instant::now());
+                        stop.request();
                     }
-                    _ = terminate.recv() => {
-                        if terminated {
-                            stop.state.send_replace(State::Interrupted);
-                            return;
-                        }
-                        terminated = true;
-                        say("stopping (SIGTERM); a second one stops without draining").await;
+                    Heard::Same => {}
+                    Heard::AtOnce => {
+                        stop.state.send_replace(State::Interrupted);
+                        return;
                     }
-                    Some(_) = async { hangup.as_mut()?.recv().await } => say("stopping (SIGHUP)").await,
                 }
-                stop.request();
             }
         });
         Ok(())
+    }
+}
+
+/// Signals that arrive within this time are one.
+const TOGETHER: Duration = Duration::from_millis(200);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    Interrupt,
+    Terminate,
+    Hangup,
+}
+
+impl Signal {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Interrupt => "stopping; press Ctrl-C again to stop without draining",
+            Self::Terminate => "stopping (SIGTERM); a second one stops without draining",
+            Self::Hangup => "stopping (SIGHUP)",
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// Drain and stop.
+    Stop,
+    /// Nothing: it came together with the one before.
+    Same,
+    /// Stop without draining.
+    AtOnce,
+}
+
+/// The signals so far.
+#[derive(Debug, Default)]
+struct Signals {
+    /// When the last one came that was not the same as one before.
+    heard: Option<Instant>,
+    /// Whether a SIGTERM came.
+    terminated: bool,
+}
+
+impl Signals {
+    /// What a signal asks for that comes at this time; `stopping` where a stop was asked for, in whatever way.
+    fn hear(&mut self, signal: Signal, at: Instant, stopping: bool) -> Heard {
+        let terminated = self.terminated;
+        self.terminated |= signal == Signal::Terminate;
+        if self
+            .heard
+            .is_some_and(|heard| at.saturating_duration_since(heard) < TOGETHER)
+        {
+            return Heard::Same;
+        }
+        self.heard = Some(at);
+        match signal {
+            Signal::Interrupt if stopping => Heard::AtOnce,
+            Signal::Terminate if terminated => Heard::AtOnce,
+            _ => Heard::Stop,
+        }
     }
 }
 
@@ -153,7 +215,50 @@ async fn say(what: &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn a_second_signal_stops_at_once_only_when_it_comes_later() {
+        let start = Instant::now();
+        let ms = |ms| start + Duration::from_millis(ms);
+        let mut signals = Signals::default();
+        let mut hear = |signal, at, stopping| signals.hear(signal, at, stopping);
+        assert_eq!(hear(Signal::Terminate, ms(0), false), Heard::Stop);
+        assert_eq!(hear(Signal::Terminate, ms(1), true), Heard::Same);
+        assert_eq!(hear(Signal::Interrupt, ms(199), true), Heard::Same);
+        assert_eq!(hear(Signal::Terminate, ms(200), true), Heard::AtOnce);
+        // A stop that a key asked for: one Ctrl-C is the second.
+        let mut signals = Signals::default();
+        assert_eq!(signals.hear(Signal::Interrupt, ms(0), true), Heard::AtOnce);
+    }
+
+    proptest! {
+        #[test]
+        fn signals_that_come_together_are_one(
+            kinds in prop::collection::vec(
+                prop::sample::select(vec![Signal::Interrupt, Signal::Terminate, Signal::Hangup]), 1..8),
+            within in prop::collection::vec(0_u64..200, 8),
+            later in 200_u64..10_000,
+        ) {
+            let start = Instant::now();
+            let mut within = within;
+            within.sort_unstable();
+            within[0] = 0;
+            let mut signals = Signals::default();
+            let heard: Vec<Heard> = kinds
+                .iter()
+                .zip(&within)
+                .enumerate()
+                .map(|(index, (kind, ms))| signals.hear(*kind, start + Duration::from_millis(*ms), index > 0))
+                .collect();
+            prop_assert_eq!(heard[0], Heard::Stop);
+            prop_assert!(heard[1..].iter().all(|heard| *heard == Heard::Same));
+            let later = start + Duration::from_millis(later);
+            prop_assert_eq!(signals.hear(Signal::Interrupt, later, true), Heard::AtOnce);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_has_one_deadline() {

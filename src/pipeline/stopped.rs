@@ -24,11 +24,24 @@ impl Session<'_> {
             what,
             error,
         );
-        tracing::error!("{text}");
-        self.consumer.stop(&[what.partition].into());
-        self.held.stopped(what.partition, text);
-        self.say_again = Some(Instant::now() + SAY_EVERY);
+        self.stop_saying(what.partition, text);
         self.flush_or_judge().await
+    }
+
+    /// Stops a partition whose log has become shorter than what this directory has read, by a broker that does not say where the
+    /// branches part: going on, whether at the log's end or before, would leave rows that are not in the log, or none of some
+    /// that are. What was read before is durable.
+    pub(super) fn stop_at_truncation(&mut self, partition: i32, from: i64, to: i64) {
+        let kafka = &self.config.kafka;
+        let text = truncated(&kafka.topic, &kafka.group_id, partition, (from, to));
+        self.stop_saying(partition, text);
+    }
+
+    fn stop_saying(&mut self, partition: i32, text: String) {
+        tracing::error!("{text}");
+        self.consumer.stop(&[partition].into());
+        self.held.stopped(partition, text);
+        self.say_again = Some(Instant::now() + SAY_EVERY);
     }
 
     /// Says again what is stopped, if anything still is.
@@ -36,7 +49,7 @@ impl Session<'_> {
         let mut any = false;
         for text in self.held.what_is_stopped() {
             any = true;
-            tracing::error!("still so: {text}");
+            tracing::error!("still the case: {text}");
         }
         self.say_again = any.then(|| Instant::now() + SAY_EVERY);
     }
@@ -81,14 +94,30 @@ fn sentence(topic: &str, group: &str, what: Unreadable, error: &ConsumeError) ->
         None => (
             "latest".to_owned(),
             format!(
-                "everything from offset {offset} to the end, because where it goes on cannot be told"
+                "everything from offset {offset} to the end, because it is not known where readable data begins again"
             ),
         ),
     };
     let (group, topic) = (quoted(group), quoted(topic));
     format!(
-        "{error}; this partition alone stands there, the others are read on. To go past it, giving up {gives_up}: stop the \
+        "{error}; this partition stops there, the others continue. To skip it, losing {gives_up}: stop the \
          group's members, then stockflow group reset -g {group} -t {topic} -p {partition} --to {to} --execute"
+    )
+}
+
+/// What happened to a log that was truncated, nobody knows where, and the command that goes on. Pure.
+fn truncated(topic: &str, group: &str, partition: i32, (from, to): (i64, i64)) -> String {
+    let command = format!(
+        "stockflow group reset -g {} -t {} -p {partition} --to earliest --execute",
+        quoted(group),
+        quoted(topic)
+    );
+    format!(
+        "topic {topic}, partition {partition}: the log ends at {to}, and this directory has read it up to {from}: it was truncated (an \
+         unclean leader election, or a disk that was put back). Which rows before {to} are still in it cannot be told, because the \
+         leader epoch of the last one is not known, or the broker does not say where it ended (OffsetForLeaderEpoch, Kafka 2.1); \
+         this partition alone stands there, the others are read on. To read anew what the log holds, and move the rows of it to \
+         .stockflow/superseded: stop the group's members, then {command}"
     )
 }
 
@@ -124,17 +153,29 @@ mod tests {
             sentence("t", "it's one", error.unreadable().unwrap(), &error)
         };
         let command = r"stockflow group reset -g 'it'\''s one' -t t -p 3 --to";
-        let wanted = format!(
-            "giving up offsets 7 to 9: stop the group's members, then {command} 10 --execute"
-        );
+        let wanted =
+            format!("losing offsets 7 to 9: stop the group's members, then {command} 10 --execute");
         assert!(text(Some(10)).ends_with(&wanted), "{}", text(Some(10)));
-        assert!(text(Some(8)).contains("giving up offset 7:"));
+        assert!(text(Some(8)).contains("losing offset 7:"));
         let unknown = text(None);
         assert!(
             unknown.contains("everything from offset 7 to the end"),
             "{unknown}"
         );
         assert!(unknown.ends_with("--to latest --execute"), "{unknown}");
+    }
+
+    #[test]
+    fn a_log_that_was_truncated_nobody_knows_where_is_named() {
+        let text = truncated("t", "a group", 3, (700, 450));
+        for part in [
+            "topic t, partition 3: the log ends at 450",
+            "read it up to 700",
+            "truncated",
+            "then stockflow group reset -g 'a group' -t t -p 3 --to earliest --execute",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     /// No setting helps against a length that is damaged.

@@ -25,8 +25,10 @@ pub struct Summary {
 pub struct Published {
     /// Events that the brokers acknowledged.
     pub events: u64,
-    /// Events that were on the topic already.
+    /// Events that were on the topic already, or on their way there.
     pub duplicates_skipped: u64,
+    /// Of these, the ones that repeat an earlier event of the same replay.
+    pub repeated_in_input: u64,
     /// Bars or lines of which no event could be made.
     pub bad_bars: u64,
 }
@@ -90,6 +92,10 @@ impl Summary {
                 "duplicates_skipped".into(),
                 published.duplicates_skipped.into(),
             );
+            object.insert(
+                "repeated_in_input".into(),
+                published.repeated_in_input.into(),
+            );
             object.insert("bad_bars".into(), published.bad_bars.into());
         }
         if let Some(written) = self.written {
@@ -134,12 +140,14 @@ impl Summary {
         };
         if let Some(published) = self.published {
             count(published.events, "published", true);
+            let repeated = published.repeated_in_input;
             count(
-                published.duplicates_skipped,
+                published.duplicates_skipped.saturating_sub(repeated),
                 "skipped as already published",
                 true,
             );
-            count(published.bad_bars, "bad bars passed over", false);
+            count(repeated, "skipped as repeated in the input", false);
+            count(published.bad_bars, "bad bars skipped", false);
         }
         if let Some(written) = self.written {
             count(written.rows, "rows written", true);
@@ -152,7 +160,7 @@ impl Summary {
             );
             count(
                 written.skipped,
-                &format!("bad records passed over{}", of(written.skipped)),
+                &format!("bad records skipped{}", of(written.skipped)),
                 false,
             );
             count(written.tombstones, "records without a value", false);
@@ -205,6 +213,7 @@ mod tests {
             published: Some(Published {
                 events: 960,
                 duplicates_skipped: 0,
+                repeated_in_input: 0,
                 bad_bars: 0,
             }),
             written: None,
@@ -217,7 +226,7 @@ mod tests {
         );
         assert_eq!(
             summary.render(Format::Json),
-            "{\"bad_bars\":0,\"duplicates_skipped\":0,\"published\":960,\"seconds\":1.234}\n"
+            "{\"bad_bars\":0,\"duplicates_skipped\":0,\"published\":960,\"repeated_in_input\":0,\"seconds\":1.234}\n"
         );
     }
 }

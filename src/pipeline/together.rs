@@ -67,9 +67,7 @@ impl Session<'_> {
                     topic = self.config.kafka.topic,
                     partition,
                     offset,
-                    "the partition appeared after the group had begun, but a member that started at the same time began it at \
-                     its end: what it held by then was not read. For all records of it set it back while nobody is in the \
-                     group: stockflow group reset -p {partition} --to earliest --execute"
+                    "this partition was added after the group had started, but a member that started at the same time began it at its end, so the records from before were not read. To read them, stop the group's members and run: stockflow group reset -p {partition} --to earliest --execute"
                 );
             }
         }
@@ -99,7 +97,7 @@ impl Session<'_> {
                 from = at.get(&partition),
                 to = first,
                 superseded = superseded.rows,
-                "the partition appeared after another member of the group had begun, so it is read from its beginning"
+                "this partition was added after the group had started, so it is read from its beginning"
             );
             positions.insert(partition, (first, None));
         }

@@ -44,8 +44,7 @@ impl Watchdog {
             {
                 told = busy;
                 tracing::warn!(
-                    "rows have been on their way to the disk and their commit for {:.1} s; if the group is rebalanced now it goes on \
-                     without this member after {:.1} s (Kafka.MaxPollIntervalMs): is the disk of Output.Directory too slow, or the \
+                    "rows have been on their way to the disk and their commit for {:.1} s; if the group rebalances now, it continues without this member after {:.1} s (Kafka.MaxPollIntervalMs): is the disk of Output.Directory too slow, or the \
                      coordinator away?",
                     since.elapsed().as_secs_f64(),
                     limit.as_secs_f64(),

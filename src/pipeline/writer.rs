@@ -8,7 +8,7 @@ use super::error::PipelineError;
 use crate::sink::{Binding, Settings, Sink};
 
 /// What is said to who comes too late.
-const GIVEN_UP: &str = "the output directory was given up";
+const GIVEN_UP: &str = "writing to the output directory has ended";
 
 /// A sink whose calls run on threads that may block.
 #[derive(Clone)]

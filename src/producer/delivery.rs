@@ -187,6 +187,20 @@ impl Delivery {
         self.batch.decided.get().copied()
     }
 
+    /// Of a record that is a batch of its own.
+    #[cfg(test)]
+    pub(crate) fn promised(partition: i32) -> Self {
+        Self {
+            batch: BatchOutcome::new(partition),
+            index: 0,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn decide(&self, result: PartResult) {
+        self.batch.resolve(0, true, result);
+    }
+
     fn of(&self, parts: &[Part]) -> Result<Acknowledged, DeliveryError> {
         // Parts are resolved in order.
         let behind = parts.partition_point(|(first, _)| *first <= self.index);

@@ -30,6 +30,9 @@ pub(super) struct Checkpoint {
     pub(super) group: String,
     /// Counts the topics of that name that the directory has rows of, from 0.
     pub(super) identity: u32,
+    /// The ids of the topics before, by their identity. A batch of the index names one, too, but can be abandoned.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) former_ids: BTreeMap<u32, Uuid>,
     /// The first batch of this identity: commits of earlier ones say nothing about this topic.
     pub(super) born: u64,
     /// How many partitions the topic had when the group met it, where that is known: see [`metadata`](super::metadata).

@@ -64,6 +64,18 @@ pub enum SinkError {
         /// What is different.
         found: String,
     },
+    /// Something that holds no rows stands in place of a file.
+    #[error(
+        "{} is {what} now, no regular file: someone put that there instead of the file of rows. Move it away and put the \
+         file back, or start a new directory with --out (nothing was changed)",
+        path.display()
+    )]
+    Replaced {
+        /// Where the file was.
+        path: PathBuf,
+        /// `a directory`, say.
+        what: &'static str,
+    },
     /// Somebody has made a file under the name that one of ours is about to get.
     #[error(
         "{} is there, and is not of stockflow, which has rows to publish under that name; move it away (nothing was changed)",

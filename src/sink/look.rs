@@ -34,6 +34,9 @@ pub(super) fn look(
                 published.push(name.clone());
             }
         }
+        if let Some(what) = fs.no_file(&path) {
+            return Err(SinkError::Replaced { path, what });
+        }
         let Some(len) = len else {
             let pending = checkpoint.pending.as_ref();
             if pending.is_some_and(|pending| pending.files.contains_key(name)) {
@@ -49,9 +52,6 @@ pub(super) fn look(
         if let Some(left) = disturbed.remove(&place).filter(|_| len != state.len) {
             look_at_disturbed(fs, &path, left)?;
         } else if len < state.len || (checkpoint.clean && len > state.len) {
-            // A pipe in its place has no length.
-            fs.open_to_read(&path)
-                .map_err(SinkError::io("read", &path))?;
             return Err(SinkError::edited_length(&path, len, state.len));
         }
         look_into(fs, &path, state)?;

@@ -268,7 +268,7 @@ impl Sink {
     /// Passes a result on; after a failure nothing more is accepted, because nobody knows how far it came.
     fn guard<T>(&mut self, result: Result<T, SinkError>) -> Result<T, SinkError> {
         self.failed |= result.is_err();
-        if let Err(SinkError::Edited { path, .. }) = &result {
+        if let Err(SinkError::Edited { path, .. } | SinkError::Replaced { path, .. }) = &result {
             self.remember_disturbed(&path.clone());
         }
         result

@@ -196,6 +196,7 @@ fn load(
         topic_id: binding.topic_id,
         group: binding.group.clone(),
         identity: 0,
+        former_ids: BTreeMap::new(),
         born: 0,
         met: None,
         member: None,
@@ -270,6 +271,7 @@ fn bind(
             checkpoint.counting.partitions.clear();
             checkpoint.made.clear();
             checkpoint.begins.clear();
+            checkpoint.former_ids.insert(checkpoint.identity, old);
             checkpoint.identity = checkpoint.identity.saturating_add(1);
             checkpoint.born = checkpoint.next_batch;
             // All of its partitions appeared after the group had begun.

@@ -221,7 +221,10 @@ impl Outputs {
         output.sync(&path)?;
         match fs.len(&path).map_err(SinkError::io("read", &path))? {
             Some(len) if len == output.len => Ok(()),
-            Some(len) => Err(SinkError::edited_length(&path, len, output.len)),
+            Some(len) => Err(match fs.no_file(&path) {
+                Some(what) => SinkError::Replaced { path, what },
+                None => SinkError::edited_length(&path, len, output.len),
+            }),
             None => Err(SinkError::edited(&path, "it is gone")),
         }
     }

@@ -34,11 +34,11 @@ pub enum SourceError {
         class: ErrorClass,
     },
     /// Every symbol was refused for good.
-    #[error("none of the symbols is left to poll: each was refused; see AlphaVantage.Symbols")]
+    #[error("no symbol is left to poll: the service refused each one; see AlphaVantage.Symbols")]
     NoSymbolLeft,
     /// Some of what was asked for once could not be had.
     #[error(
-        "{given_up} of the requests brought nothing or not all, for the reasons above; the same command again asks for what is missing"
+        "{given_up} requests brought nothing or not everything, for the reasons above; run the same command again to ask for what is missing"
     )]
     Incomplete {
         /// How many.
@@ -54,7 +54,7 @@ pub enum SourceError {
     },
     /// Of several files to be replayed, some could not be.
     #[error(
-        "{lost} of {of} files were not replayed, or not as a whole, for the reasons above{}",
+        "{lost} of {of} files were not replayed, or only in part, for the reasons above{}",
         if lost < of { "; the others were" } else { "" }
     )]
     NotReplayed {

@@ -51,6 +51,11 @@ pub trait Source: Send {
     /// to look them up by TradeId.
     fn may_repeat(&self) -> bool;
 
+    /// How many of the events so far repeat one that this source gave before, where it counts these.
+    fn repeated(&self) -> u64 {
+        0
+    }
+
     /// Whether no event is ever given before its own time, by this or a former process.
     fn is_after_the_fact(&self) -> bool {
         false

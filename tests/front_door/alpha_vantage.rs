@@ -174,7 +174,11 @@ fn a_free_key_needs_nothing_but_a_symbol() {
         stderr(&output)
     );
     assert_eq!(requests.load(Ordering::SeqCst), 3);
-    assert!(stderr(&output).contains("learnt on"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("found out on"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! A committed offset beyond the end of its log, as a tool can set it: reading goes on where the directory ends, or else
 //! where `Kafka.AutoOffsetReset` says, both offsets are said, and a run that ends by itself does not end well.
 
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    thread,
+    time::Duration,
+};
+
 use stockflow::wire::messages;
 
-use crate::support::*;
+use crate::{framed::Framed, support::*};
 
 const BEYOND: i64 = 5_000;
 
@@ -105,6 +111,47 @@ fn an_offset_beyond_the_end_goes_back_to_where_the_directory_ends() {
         assert_eq!(verified["verdict"], "proven", "{of}: {verified}");
         assert_eq!(verified["rows"], 160, "{of}: {verified}");
     });
+}
+
+/// A leader that takes longer than a look waits for is asked until it answers: what it was not asked is not taken for right.
+#[test]
+fn a_leader_that_answers_late_is_waited_for() {
+    const LIST_OFFSETS: i16 = 2;
+    const LATE: Duration = Duration::from_secs(11);
+    for cluster in &clusters() {
+        let bench = Bench::new(cluster);
+        make(&bench, 2);
+        produce(&bench, 100);
+        assert_eq!(to_the_end(&bench, &[]).0, Some(0));
+        let described = bench.json(&["group", "describe"]);
+        let durable = described["partitions"][1]["committed"].as_i64();
+        let durable = durable.expect("an offset");
+        set_offset(&bench, 1, BEYOND);
+        produce(&bench, 60);
+        // The answers to the first look at where the logs begin and end.
+        let late = AtomicUsize::new(2);
+        let less = |left: usize| left.checked_sub(1);
+        let proxy = Framed::start("127.0.0.1:0", &cluster.address, move |api, _| {
+            if api == LIST_OFFSETS && late.fetch_update(SeqCst, SeqCst, less).is_ok() {
+                thread::sleep(LATE);
+            }
+        });
+        let consume = ["consume", "--until-end", "--format", "json"];
+        let mut command = bench.command_at(&proxy.address.to_string(), &consume);
+        let output = command.finish();
+        let said = stderr(&output);
+        let of = format!("{}: {said}", cluster.name);
+        assert_eq!(output.status.code(), Some(1), "{of}");
+        assert_eq!(last_json(&output)["rows_written"], 60, "{of}");
+        assert!(
+            said.contains("do not say yet where their logs begin"),
+            "{of}"
+        );
+        let goes_on = format!("reading goes on at {durable},");
+        assert!(said.contains(&goes_on), "{goes_on}: {of}");
+        assert_eq!(rows(&bench.out()).len(), 160, "{of}");
+        assert_eq!(bench.json(&["group", "describe"])["lag"], 0, "{of}");
+    }
 }
 
 #[test]

@@ -2,10 +2,9 @@
 //! that it failed, and `verify` proves nothing that is wrong. `scripts/bitflips` runs many trials; a few always run.
 
 use std::{
-    collections::HashMap,
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::Write,
+    net::SocketAddr,
     process::{Command, Output},
     sync::{
         Arc, Mutex,
@@ -17,13 +16,12 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::{raw::*, support::*};
+use crate::{framed::Framed, raw::*, support::*};
 
 const FETCH: i16 = 1;
 const LIST_OFFSETS: i16 = 2;
 const METADATA: i16 = 3;
 const OFFSET_FETCH: i16 = 9;
-const FIND_COORDINATOR: i16 = 10;
 
 const EVENTS: usize = 2_000;
 
@@ -32,8 +30,10 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 /// Which bit of which answer.
 #[derive(Clone, Copy, Debug)]
-struct Flip {
+pub(crate) struct Flip {
     api: i16,
+    /// The message format that all batches say they are in, instead of one bit.
+    format: Option<u8>,
     /// Only in the base offset of a batch.
     base_offset: bool,
     /// How many answers of this kind pass before.
@@ -48,114 +48,40 @@ struct Flipped {
     done: Mutex<Option<String>>,
 }
 
-/// Forwards connections to one broker, whose address it takes the place of, and flips one bit.
+/// A proxy that flips one bit.
 #[derive(Debug)]
-struct Flipper {
-    address: SocketAddr,
+pub(crate) struct Flipper {
+    pub(crate) address: SocketAddr,
     flipped: Arc<Flipped>,
 }
 
 impl Flipper {
+    /// Makes every batch look like one of this message format: its number stands where v2 has its own.
+    pub(crate) fn old_format(broker: &str, format: u8) -> Self {
+        let flip = Flip {
+            api: FETCH,
+            format: Some(format),
+            base_offset: false,
+            after: 0,
+            seed: 0,
+        };
+        Self::start(broker, flip)
+    }
+
     fn start(broker: &str, flip: Flip) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port for the proxy");
-        let address = listener.local_addr().expect("its address");
         let flipped = Arc::new(Flipped::default());
-        let (broker, of_thread) = (broker.to_owned(), Arc::clone(&flipped));
-        thread::spawn(move || {
-            // It is left behind when the trial ends, with a connection or two that are closed.
-            for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(&broker) else {
-                    continue;
-                };
-                forward(client, server, &broker, address, flip, &of_thread);
+        let of_proxy = Arc::clone(&flipped);
+        let proxy = Framed::start("127.0.0.1:0", broker, move |api, frame| {
+            if api == flip.api {
+                spoil(frame, flip, &of_proxy);
             }
         });
+        let address = proxy.address;
         Self { address, flipped }
     }
 
     fn done(&self) -> Option<String> {
         self.flipped.done.lock().expect("no panic").clone()
-    }
-}
-
-fn forward(
-    client: TcpStream,
-    server: TcpStream,
-    broker: &str,
-    own: SocketAddr,
-    flip: Flip,
-    flipped: &Arc<Flipped>,
-) {
-    for stream in [&client, &server] {
-        let _ = stream.set_nodelay(true);
-    }
-    let asked: Arc<Mutex<HashMap<[u8; 4], i16>>> = Arc::default();
-    let (mut from, mut to) = (
-        client.try_clone().expect("it"),
-        server.try_clone().expect("it"),
-    );
-    let requests = Arc::clone(&asked);
-    thread::spawn(move || {
-        while let Some(frame) = frame(&mut from) {
-            let (Some(&[k0, k1]), Some(correlation)) = (
-                frame.first_chunk(),
-                frame.get(4..).and_then(<[u8]>::first_chunk),
-            ) else {
-                break;
-            };
-            let mut requests = requests.lock().expect("no panic");
-            requests.insert(*correlation, i16::from_be_bytes([k0, k1]));
-            drop(requests);
-            if send(&mut to, &frame).is_err() {
-                break;
-            }
-        }
-        let _ = to.shutdown(std::net::Shutdown::Both);
-    });
-    let (mut from, mut to) = (server, client);
-    let broker: SocketAddr = broker.parse().expect("an address with a port");
-    let flipped = Arc::clone(flipped);
-    thread::spawn(move || {
-        while let Some(mut frame) = frame(&mut from) {
-            let api = frame
-                .first_chunk::<4>()
-                .and_then(|correlation| asked.lock().expect("no panic").remove(correlation));
-            if matches!(api, Some(METADATA | FIND_COORDINATOR)) {
-                stand_in(&mut frame, broker, own);
-            }
-            if api == Some(flip.api) {
-                spoil(&mut frame, flip, &flipped);
-            }
-            if send(&mut to, &frame).is_err() {
-                break;
-            }
-        }
-        let _ = to.shutdown(std::net::Shutdown::Both);
-    });
-}
-
-fn frame(from: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut length = [0; 4];
-    from.read_exact(&mut length).ok()?;
-    let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-    from.read_exact(&mut frame).ok()?;
-    Some(frame)
-}
-
-fn send(to: &mut TcpStream, frame: &[u8]) -> std::io::Result<()> {
-    let length = u32::try_from(frame.len()).expect("a frame");
-    to.write_all(&[&length.to_be_bytes()[..], frame].concat())
-}
-
-/// The broker's own address, wherever it stands, becomes the proxy's.
-fn stand_in(frame: &mut [u8], broker: SocketAddr, own: SocketAddr) {
-    for host in [broker.ip().to_string(), "localhost".to_owned()] {
-        let place = |port: u16| [host.as_bytes(), &u32::from(port).to_be_bytes()].concat();
-        let (there, here) = (place(broker.port()), place(own.port()));
-        let found: Vec<_> = memchr::memmem::find_iter(frame, &there).collect();
-        for at in found {
-            frame[at..at + here.len()].copy_from_slice(&here);
-        }
     }
 }
 
@@ -183,6 +109,12 @@ fn spoil(frame: &mut [u8], flip: Flip, flipped: &Flipped) {
     } else {
         Vec::new()
     };
+    if let Some(format) = flip.format {
+        for (at, _) in batches {
+            frame[at + 16] = format;
+        }
+        return;
+    }
     let counts = flip.api != FETCH || !batches.is_empty();
     if !counts || flipped.seen.fetch_add(1, SeqCst) != flip.after {
         return;
@@ -329,6 +261,7 @@ fn trial(stage: &Stage, seed: u64) -> Result<bool, String> {
         _ => random.random_range(0..4),
     };
     let flip = Flip {
+        format: None,
         api,
         base_offset,
         after,

@@ -413,7 +413,7 @@ fn repaired_letters_become_rows_once_and_the_proof_holds() {
     assert_eq!(refused.status.code(), Some(1));
     let said = stderr(&refused);
     assert!(
-        said.contains("repaired.ndjson, line 1: no dead letter"),
+        said.contains("repaired.ndjson, line 1: not a dead letter"),
         "{said}"
     );
     let elsewhere = Bench::new(&cluster);

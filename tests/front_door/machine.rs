@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -97,6 +98,99 @@ fn a_named_pipe_in_a_files_place_is_refused_and_not_waited_for() {
         assert!(
             said.contains(name) && said.contains("no regular file"),
             "{place}: {said}"
+        );
+    }
+}
+
+/// It runs, and somebody puts something else in place of a file of rows: it says what that is, and writes nothing to it.
+#[test]
+fn what_takes_a_files_place_meanwhile_is_called_what_it_is() {
+    let cluster = embedded();
+    for (make, what) in [("mkfifo", "a named pipe"), ("mkdir", "a directory")] {
+        let bench = Bench::new(&cluster);
+        days(&bench, 1);
+        let log = bench.directory.path().join("log");
+        let mut consume = Running::start(bench.command(&["consume"]), log);
+        until("the row is there", || rows_so_far(&bench.out()) == 1);
+        until("it is committed", || {
+            bench.json(&["group", "describe"])["lag"] == 0
+        });
+        let path = bench.out().join("consumed_trades_2024-01-01.csv");
+        let away = bench.directory.path().join("away.csv");
+        fs::rename(&path, &away).expect("moved");
+        let made = Command::new(make).arg(&path).status();
+        assert!(made.is_ok_and(|status| status.success()), "{make}");
+        let again = [
+            "--source",
+            "replay",
+            "--input",
+            "days.ndjson",
+            "--republish",
+        ];
+        bench.json(&[&["produce"], &again[..]].concat());
+        let ended = wait(&mut consume.process, LIMIT);
+        let said = consume.said();
+        assert_eq!(ended.and_then(|it| it.code()), Some(1), "{said}");
+        let words = format!("consumed_trades_2024-01-01.csv is {what} now, no regular file");
+        assert!(said.contains(&words), "{said}");
+        // So does the next start.
+        let next = bench.command(&["consume", "--until-end"]).finish();
+        let said = stderr(&next);
+        assert!(!next.status.success() && said.contains(&words), "{said}");
+        assert!(fs::remove_file(&path).is_ok() || fs::remove_dir(&path).is_ok());
+        fs::rename(&away, &path).expect("put back");
+        bench.json(&["consume", "--until-end"]);
+        let proven = bench.json(&["verify", "ConsumedTrades"]);
+        assert_eq!(proven["verdict"], "proven", "{proven}");
+    }
+}
+
+/// Too few threads are said at the start, or are enough; nothing in between.
+#[test]
+fn a_small_limit_of_threads_is_named_and_never_panicked_about() {
+    const NOBODY: u32 = 54_321;
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    days(&bench, 3);
+    let path = bench.directory.path();
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(path, open).expect("its directory");
+    let (mut refused, mut done) = (0, 0);
+    for threads in 1..=14 {
+        let out = format!("out-{threads}");
+        let inner = bench.command(&["consume", "--until-end", "--out", &out]);
+        let own_group = |argument| match argument == bench.group.as_str() {
+            true => out.as_ref(),
+            false => argument,
+        };
+        let mut command = Command::new("bash");
+        let limit = format!("ulimit -u {threads} && exec \"$0\" \"$@\"");
+        command
+            .args(["-c", &limit])
+            .arg(inner.get_program())
+            .args(inner.get_args().map(own_group))
+            .current_dir(path);
+        if rustix::process::geteuid().is_root() {
+            // The limit does not bind root.
+            command.uid(NOBODY);
+        }
+        let output = command.finish();
+        let said = stderr(&output);
+        assert!(!said.contains("panicked"), "{threads}: {said}");
+        if output.status.success() {
+            assert_eq!(rows(&path.join(&out)).len(), 3, "{threads}: {said}");
+            done += 1;
+            continue;
+        }
+        assert_eq!(output.status.code(), Some(1), "{threads}: {said}");
+        assert!(said.contains("ulimit -u"), "{threads}: {said}");
+        assert_eq!(said.lines().count(), 1, "{threads}: {said}");
+        refused += 1;
+    }
+    assert!(refused > 0);
+    if done == 0 {
+        say(
+            "left out: a limit of threads that is just enough, because this user has many processes",
         );
     }
 }

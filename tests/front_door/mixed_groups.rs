@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::{foreign_clients::kcat, support::*};
+use crate::{foreign_clients::kcat, raw::block_on, support::*};
 
 type Records = BTreeSet<(i32, i64)>;
 
@@ -147,5 +147,48 @@ fn librdkafka_and_we_share_a_group() {
                 .args(["-G", &bench.group, &bench.topic]);
             command
         });
+    }
+}
+
+/// A share group (KIP-932) takes no members of other kinds: one sentence says that it may be one, and what to do.
+#[test]
+fn the_name_of_a_share_group_is_refused_in_one_sentence() {
+    let left_out = "left out: share groups, because STOCKFLOW_TEST_KAFKA names no broker";
+    let Some(cluster) = Cluster::kafka(left_out) else {
+        return;
+    };
+    let bench = Bench::new(&cluster);
+    block_on(make_topic(&cluster.address, &bench.topic, 1, &[]));
+    let group = ["--group", &bench.group];
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka");
+    // It ends when nothing came for so long; the group stays.
+    Command::new(script)
+        .args([
+            "tool",
+            "org.apache.kafka.tools.consumer.ConsoleShareConsumer",
+        ])
+        .args(["--bootstrap-server", &cluster.address])
+        .args(["--topic", &bench.topic, "--timeout-ms", "3000"])
+        .args(group)
+        .finish();
+    let list = cluster.tool(
+        "org.apache.kafka.tools.consumer.group.ShareGroupCommand",
+        &["--list"],
+    );
+    if !list.lines().any(|line| line.trim() == bench.group) {
+        say("left out: share groups, which this Kafka does not have");
+        return;
+    }
+    for protocol in ["auto", "classic", "consumer"] {
+        let setting = format!("Kafka.GroupProtocol={protocol}");
+        let output = bench
+            .command(&["consume", "--until-end", "--set", &setting])
+            .finish();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{protocol}: {said}");
+        assert_eq!(said.lines().count(), 1, "{protocol}: {said}");
+        for part in [&bench.group, "share group", "Kafka.GroupId (-g)"] {
+            assert!(said.contains(part), "{protocol}: {part} is not in: {said}");
+        }
     }
 }

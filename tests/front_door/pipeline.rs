@@ -186,6 +186,8 @@ fn demo_needs_nothing() {
     assert_eq!(done["published"], 2000, "{done}");
     assert_eq!(done["rows_written"], 2000, "{done}");
     assert_eq!(rows(&directory.path().join("trades")).len(), 2000);
+    let state = directory.path().join(".stockflow");
+    assert!(!state.exists(), "it keeps nothing from publishing");
 }
 
 #[test]

@@ -72,10 +72,10 @@ fn a_body_of_another_symbol_is_published_as_what_it_says_and_told() {
     };
     let said = run("MSFT,AAPL");
     assert!(
-        said.contains("it is of IBM") && said.contains("MSFT, AAPL"),
+        said.contains("its symbol is IBM") && said.contains("MSFT, AAPL"),
         "{said}"
     );
-    assert!(!run("MSFT,IBM").contains("it is of"));
+    assert!(!run("MSFT,IBM").contains("its symbol is"));
 
     let csv = fixture("intraday.csv");
     let output = bench
@@ -88,10 +88,57 @@ fn a_body_of_another_symbol_is_published_as_what_it_says_and_told() {
         said.contains("2 are given") && said.contains("--symbol"),
         "{said}"
     );
-    assert_eq!(
-        output.stdout, b"",
-        "nothing was done, and nothing is summed up"
+    let summary = String::from_utf8_lossy(&output.stdout);
+    assert!(summary.starts_with("0 published, "), "{summary}");
+}
+
+/// Of events with one TradeId the first is published: that the others are in the input too is said, and louder where they
+/// say something else.
+#[test]
+fn what_is_in_the_input_twice_is_told_from_what_was_published_before() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    let bar = |id: u32, price: &str| {
+        format!(
+            "{{\"TradeId\":\"{id}\",\"Symbol\":\"IBM\",\"Side\":\"Buy\",\"Quantity\":1,\"Price\":{price},\"Timestamp\":\"2025-11-06T21:00:00Z\"}}\n"
+        )
+    };
+    let file = |name: &str, bars: &[(u32, &str)]| {
+        let text: String = bars.iter().map(|(id, price)| bar(*id, price)).collect();
+        fs::write(bench.directory.path().join(name), text).expect("a file");
+    };
+    file("a.ndjson", &[(1, "1.5"), (2, "1.5"), (1, "1.50")]);
+    file("b.ndjson", &[(2, "1.6"), (3, "1.5"), (2, "1.7")]);
+    let run = |more: &[&str]| {
+        let output = bench
+            .command(&["produce", "--source", "replay"])
+            .args(["--input", "a.ndjson", "b.ndjson"])
+            .args(more)
+            .finish();
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), said)
+    };
+    let (summary, said) = run(&[]);
+    assert!(
+        summary.starts_with(
+            "3 published, 0 skipped as already published, 3 skipped as repeated in the input in "
+        ),
+        "{summary}"
     );
+    let told: Vec<&str> = said.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(told.len(), 1, "{said}");
+    for part in ["2 events of the input", "TradeId 2", "1.6", "--republish"] {
+        assert!(told[0].contains(part), "{part} is not in: {said}");
+    }
+    let (summary, _) = run(&["--format", "json"]);
+    let summary: serde_json::Value = serde_json::from_str(summary.trim()).expect("JSON");
+    assert_eq!(summary["duplicates_skipped"], 6, "{summary}");
+    assert_eq!(summary["repeated_in_input"], 3, "{summary}");
+    let (summary, _) = run(&["--republish", "--format", "json"]);
+    let summary: serde_json::Value = serde_json::from_str(summary.trim()).expect("JSON");
+    assert_eq!(summary["published"], 6, "{summary}");
+    assert_eq!(summary["repeated_in_input"], 0, "{summary}");
 }
 
 /// What cannot be replayed does not stand in the way of the rest, and nobody takes the run for a whole one.

@@ -153,7 +153,7 @@ fn layouts() -> Vec<File> {
         file(
             "cut-list.json",
             cut(format!("[{list}").into(), 30),
-            Comes::Named(EVENTS - 1, "no TradeEvent"),
+            Comes::Named(EVENTS - 1, "not TradeEvents"),
         ),
         file(
             "cut-line.ndjson",
@@ -163,7 +163,7 @@ fn layouts() -> Vec<File> {
         file(
             "wrapped.json",
             format!("{{\"trades\":[{}]}}", joined(",", false)),
-            Comes::Named(0, "no TradeEvent"),
+            Comes::Named(0, "not TradeEvents"),
         ),
         file(
             "camel.ndjson",
@@ -185,6 +185,16 @@ fn layouts() -> Vec<File> {
             "own-cut.csv",
             cut(rows(",", "\n", false).into(), 12),
             Comes::Named(EVENTS - 1, "line 101"),
+        ),
+        file(
+            "own-twice.csv",
+            rows(",", "\n", true).replacen("Offset", "price", 1),
+            Comes::Named(0, "its header has the column Price twice"),
+        ),
+        file(
+            "body-twice.csv",
+            alpha_vantage("intraday.csv").replacen("high", "open", 1),
+            Comes::Named(0, "two columns \"open\""),
         ),
         file(
             "own-commas.csv",
@@ -229,22 +239,22 @@ fn packed() -> Vec<File> {
         file(
             "cut.ndjson.gz",
             half_of(gzip(lines)),
-            Comes::Short("break off"),
+            Comes::Short("end too early"),
         ),
         file(
             "cut.ndjson.zst",
             half_of(zstd(lines)),
-            Comes::Short("break off"),
+            Comes::Short("end too early"),
         ),
         file(
             "cut.ndjson.lz4",
             half_of(lz4(lines)),
-            Comes::Short("break off"),
+            Comes::Short("end too early"),
         ),
         file(
             "no-end.ndjson.lz4",
             cut(lz4(lines), 4),
-            Comes::Named(EVENTS, "break off"),
+            Comes::Named(EVENTS, "end too early"),
         ),
         file("empty.ndjson.gz", "", Comes::Named(0, "empty")),
         file(
@@ -324,7 +334,7 @@ fn bodies() -> Vec<File> {
             format!("[{body},{body}]"),
             Comes::Named(0, "list.json"),
         ),
-        file("meta.json", meta, Comes::Named(0, "no bars")),
+        file("meta.json", meta, Comes::Named(0, "but no bars")),
         file("weekly.json", weekly.clone(), Comes::Named(0, "Weekly")),
         file(
             "monthly.json",

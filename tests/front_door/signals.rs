@@ -3,8 +3,10 @@
 use std::{
     os::unix::process::ExitStatusExt,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::*;
 
@@ -47,6 +49,36 @@ fn a_hangup_that_was_ignored_stays_ignored() {
     let (code, said) = broker.stop();
     assert_eq!(code, Some(0), "{said}");
     assert!(!said.contains("SIGHUP"), "{said}");
+}
+
+/// GNU `timeout` sends SIGTERM to its child and then to the process group, which holds the child too.
+#[test]
+fn two_signals_at_once_are_one_stop_that_drains() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    bench.json(&["produce", "--source", "simulated", "--count", "1000"]);
+    let out = bench.directory.path().join("out");
+    loop {
+        let log = bench.directory.path().join("log");
+        let mut consume = Running::start(bench.command(&["consume", "--out", "out"]), log);
+        until("the rows are there", || rows_so_far(&out) == 1000);
+        let child = i32::try_from(consume.process.id()).expect("a process");
+        let child = Pid::from_raw(child).expect("a process");
+        let begin = Instant::now();
+        kill_process(child, Signal::TERM).expect("sent");
+        std::thread::sleep(Duration::from_millis(2));
+        kill_process(child, Signal::TERM).expect("sent");
+        let took = begin.elapsed();
+        let status = wait(&mut consume.process, LIMIT).expect("it stops");
+        if took > Duration::from_millis(50) {
+            // The machine was busy in between: these were two.
+            continue;
+        }
+        assert_eq!(status.code(), Some(0), "{}", consume.said());
+        break;
+    }
+    let proven = bench.json(&["verify", "out"]);
+    assert_eq!(proven["verdict"], "proven", "{proven}");
 }
 
 /// Whether a program that dies of a signal leaves a core file (or would, where a pipe takes it).

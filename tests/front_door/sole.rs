@@ -92,6 +92,47 @@ fn a_second_producer_of_a_topic_is_refused_and_told_of_the_first() {
     }
 }
 
+/// Also where none of its events can ever be there twice, such as those of a market of its own.
+#[test]
+fn a_second_producer_is_refused_whatever_it_publishes() {
+    const MARKET: [&str; 3] = ["produce", "--source", "simulated"];
+    for cluster in clusters() {
+        let bench = Bench::new(&cluster);
+        let mut command = bench.command(&MARKET);
+        command.args(["--rate", "20"]);
+        let first = Running::start(command, bench.directory.path().join("log"));
+        until("the market is open", || {
+            let tail = ["tail", "--from", "earliest", "-n", "1", "--format", "json"];
+            !bench.command(&tail).finish().stdout.is_empty()
+        });
+        let one_more = [&MARKET[..], &["--count", "1", "--format", "json"]].concat();
+        fs::write(bench.directory.path().join("more.ndjson"), line(2)).expect("a file");
+        let replay = ["produce", "--source", "replay", "--input", "more.ndjson"];
+        for second in [&one_more[..], &replay] {
+            let second = bench.command(second).finish();
+            let said = stderr(&second);
+            assert_eq!(second.status.code(), Some(78), "{said}");
+            for part in [&*first.process.id().to_string(), &bench.topic] {
+                assert!(said.contains(part), "{part} is not in: {said}");
+            }
+        }
+        // Where nothing can be kept it goes on, and says what is not noticed then.
+        fs::write(bench.directory.path().join("taken"), "").expect("a file");
+        let nowhere = ["--set", "State.Directory=taken/state"];
+        let unkept = bench.command(&one_more).args(nowhere).finish();
+        let said = stderr(&unkept);
+        assert!(unkept.status.success(), "{said}");
+        assert_eq!(last_json(&unkept)["published"], 1, "{said}");
+        for part in ["WARN", "State.Directory", "taken/state", "is not noticed"] {
+            assert!(said.contains(part), "{part} is not in: {said}");
+        }
+        let (code, said) = first.stop();
+        assert_eq!(code, Some(0), "{said}");
+        let after = bench.command(&one_more).finish();
+        assert!(after.status.success(), "{}", stderr(&after));
+    }
+}
+
 /// With one the brokers see to it.
 #[test]
 fn producers_with_transactional_ids_may_share_a_directory() {

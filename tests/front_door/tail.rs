@@ -57,6 +57,14 @@ fn the_last_ones_are_shown_from_wherever_it_is_asked_for() {
         assert_eq!(numbers(&bench, &["-n", "100"]), all);
         assert_eq!(numbers(&bench, &["--from", "24", "-n", "100"]), [24]);
         assert_eq!(numbers(&bench, &["--from", "latest", "-n", "1"]), [0; 0]);
+        // Beyond the end there is nothing, and that is said.
+        let output = bench.command(&["tail", "--from", "99", "-n", "1"]).finish();
+        assert!(output.status.success() && output.stdout.is_empty());
+        let said = stderr(&output);
+        assert!(said.contains("partition 0 ends at offset 25"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert_eq!(numbers(&bench, &["-n", "0"]), [0; 0]);
+        assert_eq!(numbers(&bench, &["-n", "0", "--from", "3"]), [0; 0]);
         let time = ["--from", "2020-01-01", "--count", "1"];
         assert_eq!(numbers(&bench, &time), [0]);
         let text = lines(&bench, &["--count", "1"]);
@@ -146,6 +154,33 @@ fn one_partition_is_shown_and_followed_behind_a_count() {
 }
 
 #[test]
+fn a_count_of_0_shows_nothing_of_what_is_there_and_then_what_comes() {
+    for cluster in &clusters() {
+        let bench = Bench::new(cluster);
+        let address = &cluster.address;
+        block_on(async {
+            make_topic(address, &bench.topic, 1, &[]).await;
+            publish(address, &bench.topic, None, events(0..3)).await;
+        });
+        let log = bench.directory.path().join("log");
+        let command = bench.command(&["tail", "-n", "0", "-f", "--format", "json"]);
+        let tail = Running::start(command, log);
+        // When it has found the end cannot be seen: what comes before that is not shown.
+        let mut next = 3;
+        until("something is shown", || {
+            block_on(publish(address, &bench.topic, None, events(next..next + 1)));
+            next += 1;
+            tail.said().contains("Quantity")
+        });
+        let (code, said) = tail.stop();
+        assert_eq!(code, Some(0), "{said}");
+        for old in 0..3 {
+            assert!(!said.contains(&format!("\"Quantity\":{old},")), "{said}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_trade_is_shown_as_such_and_cannot_harm_the_terminal() {
     let cluster = embedded();
     let bench = Bench::new(&cluster);
@@ -188,6 +223,7 @@ fn what_is_no_trade_is_shown_as_such_and_cannot_harm_the_terminal() {
         (&json["offset"], &json["reason"]),
         (&1.into(), &"the value is not JSON".into())
     );
+    assert_eq!(lines(&bench, &["--dead-letters", "-n", "0"]), [""; 0]);
     let nothing = bench
         .command(&["tail", "--dead-letters", "--out", "nowhere"])
         .finish();

@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    io::Write as _,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -190,4 +191,148 @@ fn a_tail_that_is_not_replicated_is_waited_for() {
     assert_eq!(known + published, COUNT, "{done}");
     storm::check(&storm::on_topic(&bench), COUNT, 0);
     println!("an unreplicated tail in {tail} bytes: {known} events found, {published} published");
+}
+
+/// Events whose ids begin with the word, one of each of so many symbols.
+fn lines(word: &str) -> String {
+    let line = |number: u32| {
+        format!(
+            "{{\"TradeId\":\"{word}-{number}\",\"Symbol\":\"S{number}\",\"Side\":\"Buy\",\"Quantity\":1,\"Price\":2.5,\"Timestamp\":\"2025-11-06T20:59:00Z\"}}\n"
+        )
+    };
+    (0..SYMBOLS).map(line).collect()
+}
+
+const SYMBOLS: u32 = 48;
+
+/// The TradeIds that are on these partitions, in order.
+fn ids(bench: &Bench<'_>, partitions: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for partition in partitions {
+        let tail = [
+            "tail", "--from", "earliest", "-n", "100000", "-p", partition,
+        ];
+        let mut lines = String::new();
+        until("the partition can be read", || {
+            let read = bench.command(&tail).args(["--format", "json"]).finish();
+            lines = String::from_utf8(read.stdout).expect("UTF-8");
+            read.status.success()
+        });
+        for line in lines.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            found.push(line["event"]["TradeId"].as_str().expect("an id").to_owned());
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+/// A partition whose only broker is dead holds up no other, also when one of these gets another leader: what is on its way
+/// to the dead one waits, what goes to the others is published, and each event is there once in the end.
+#[test]
+#[ignore = "needs three real brokers of its own: scripts/storm"]
+fn a_partition_without_a_leader_holds_up_no_other() {
+    const DEAD: &str = "3";
+    const LIVING: [&str; 2] = ["1", "2"];
+    const ALL: [&str; 3] = ["0", "1", "2"];
+    let (_proxies, cluster) = proxies();
+    let bench = Bench::new(&cluster);
+    let bootstrap = format!("127.0.0.1:{}", port());
+    let topics = ["topics", "--bootstrap-server", &bootstrap, "--topic"];
+    // The second gets another leader, the third keeps its own, the first is there alone, which no topic is made with.
+    let on = ["--create", "--replica-assignment", "3:1,3:1,1:2"];
+    let in_sync = ["--config", "min.insync.replicas=1"];
+    kafka_script(&[&topics[..], &[&*bench.topic], &on[..], &in_sync[..]].concat());
+    let alone = bench.directory.path().join("alone.json");
+    let json = format!(
+        "{{\"version\":1,\"partitions\":[{{\"topic\":\"{}\",\"partition\":0,\"replicas\":[{DEAD}]}}]}}",
+        bench.topic
+    );
+    fs::write(&alone, json).expect("a file");
+    let class = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
+    let reassign = ["tool", class, "--bootstrap-server", &bootstrap, "--execute"];
+    let by = ["--reassignment-json-file", alone.to_str().expect("UTF-8")];
+    kafka_script(&[&reassign[..], &by[..]].concat());
+    let described = || kafka_script(&[&topics[..], &[&*bench.topic, "--describe"]].concat());
+    until("the first partition is there alone", || {
+        described().contains(&format!("Partition: 0\tLeader: {DEAD}\tReplicas: {DEAD}\t"))
+    });
+    let log = bench.directory.path().join("log");
+    let file = fs::File::create(&log).expect("a log");
+    let mut child = bench
+        .command(&["produce", "--source", "replay", "--input", "-"])
+        .args(["--format", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(file)
+        .spawn()
+        .expect("the binary runs");
+    let said = || fs::read_to_string(&log).unwrap_or_default();
+    let mut input = child.stdin.take().expect("its input");
+    let mut poll = |words: &[&str]| {
+        let text: String = words.iter().map(|word| lines(word)).collect();
+        input.write_all(text.as_bytes()).expect("a reader");
+    };
+    poll(&["a"]);
+    until("the first poll is on the topic", || {
+        ids(&bench, &ALL).len() == SYMBOLS as usize
+    });
+    let living: Vec<String> = ids(&bench, &LIVING)
+        .iter()
+        .map(|id| id.trim_start_matches("a-").to_owned())
+        .collect();
+    assert!((1..SYMBOLS as usize).contains(&living.len()), "{living:?}");
+    let of_living = |words: &[&str]| {
+        let mut ids = Vec::new();
+        for word in words {
+            ids.extend(living.iter().map(|of| format!("{word}-{of}")));
+        }
+        ids.sort_unstable();
+        ids
+    };
+    kafka_script(&["kill", DEAD]);
+    // On their way while nobody leads anything.
+    poll(&["a", "b"]);
+    until("another broker leads the second partition", || {
+        let described = described();
+        let leads = |partition: &str, leader: &str| {
+            let of = format!("Partition: {partition}\tLeader: {leader}");
+            described.contains(&of)
+        };
+        leads("0", "none") && leads("1", "1")
+    });
+    let mut sent = vec!["a", "b"];
+    for word in ["c", "d", "e"] {
+        // Longer than between two looks at who leads.
+        thread::sleep(Duration::from_secs(2));
+        poll(&[&sent[..], &[word]].concat());
+        sent.push(word);
+        let wanted = of_living(&sent);
+        until(&format!("{word} is on the others; {}", said()), || {
+            ids(&bench, &LIVING) == wanted
+        });
+    }
+    kafka_script(&["revive", DEAD]);
+    poll(&[&sent[..], &["f"]].concat());
+    sent.push("f");
+    drop(input);
+    let status = wait(&mut child, Duration::from_secs(120));
+    let output = child.finish();
+    let text = said();
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "{text}");
+    let mut wanted = Vec::new();
+    for word in &sent {
+        wanted.extend((0..SYMBOLS).map(|number| format!("{word}-{number}")));
+    }
+    wanted.sort_unstable();
+    assert_eq!(ids(&bench, &ALL), wanted, "{text}");
+    let done = last_json(&output);
+    let polled = SYMBOLS * (1 + 2 + 3 + 4 + 5 + 6);
+    let published = SYMBOLS * sent.len() as u32;
+    assert_eq!(done["published"], published, "{done}");
+    assert_eq!(done["duplicates_skipped"], polled - published, "{done}");
+    println!(
+        "a dead partition: {} of {SYMBOLS} symbols went on, {published} events once each",
+        living.len()
+    );
 }

@@ -17,7 +17,7 @@ use crate::support::*;
 pub(crate) const LEADER: &str = "1";
 pub(crate) const FOLLOWER: &str = "2";
 
-const COLUMNS: &str =
+pub(crate) const COLUMNS: &str =
     "Output.Columns=Symbol,Side,Quantity,Price,Timestamp,TradeId,Partition,Offset";
 
 fn brokers() -> Cluster {
@@ -35,7 +35,7 @@ pub(crate) fn make(bench: &Bench<'_>) {
 }
 
 /// Publishes events that are later than those of all phases before; their ids begin with the phase.
-fn publish(bench: &Bench<'_>, phase: char, count: u32) {
+pub(crate) fn publish(bench: &Bench<'_>, phase: char, count: u32) {
     let start = chrono::DateTime::from_timestamp(1_700_000_000, 0).expect("a time")
         + chrono::TimeDelta::hours(i64::from(u32::from(phase) - u32::from('a')));
     let events: Vec<String> = (0..count)
@@ -62,7 +62,7 @@ fn start(bench: &Bench<'_>, name: &str) -> Running {
 
 /// A row of the columns above.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Row {
+pub(crate) struct Row {
     partition: u32,
     offset: u64,
     id: String,
@@ -83,14 +83,14 @@ fn row(line: &str) -> Row {
     }
 }
 
-fn read(directory: &Path) -> Vec<Row> {
+pub(crate) fn read(directory: &Path) -> Vec<Row> {
     let mut read: Vec<Row> = rows(directory).iter().map(|line| row(line)).collect();
     read.sort_unstable();
     read
 }
 
 /// What the log holds now.
-fn in_the_log(bench: &Bench<'_>) -> Vec<Row> {
+pub(crate) fn in_the_log(bench: &Bench<'_>) -> Vec<Row> {
     let mut other = Bench::new(bench.cluster);
     other.topic.clone_from(&bench.topic);
     other.json(&["consume", "--until-end", "--set", COLUMNS]);

@@ -100,7 +100,7 @@ fn offsets_out_of_order_stop_their_partition_alone() {
             said.contains("its offset is not the next one of the batch"),
             "{said}"
         );
-        assert!(said.contains("giving up offsets 5 to 7"), "{said}");
+        assert!(said.contains("losing offsets 5 to 7"), "{said}");
         obey(&bench, &said);
         let done = bench.json(&["consume", "--until-end"]);
         assert_eq!(done["rows_written"], 10, "{done}");
@@ -157,7 +157,7 @@ fn what_cannot_be_unpacked_stops_no_other_partition_of_any_command() {
     let said = stderr(&done);
     assert_eq!(done.status.code(), Some(1), "{said}");
     assert_eq!(numbers(&bench), (0..15).collect::<Vec<_>>(), "{said}");
-    assert!(said.contains("giving up offset 5:"), "{said}");
+    assert!(said.contains("losing offset 5:"), "{said}");
     // How much waits can be told, though not for how long.
     assert_eq!(committed(&bench, 1), 5);
 }
@@ -196,7 +196,7 @@ fn damage_stops_its_partition_and_the_others_go_on() {
     assert_eq!(code, Some(1), "{said}");
     let wanted: Vec<u64> = (0..3).chain(10..20).collect();
     assert_eq!(numbers(&bench), wanted, "{said}");
-    assert!(said.contains("giving up offsets 3 to 5"), "{said}");
+    assert!(said.contains("losing offsets 3 to 5"), "{said}");
     assert_eq!((committed(&bench, 0), committed(&bench, 1)), (10, 3));
     obey(&bench, &said);
     bench.json(&["consume", "--until-end"]);

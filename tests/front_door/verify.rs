@@ -1,7 +1,7 @@
 //! `stockflow verify`: what a consumer wrote is proven, also after it was killed again and again; what somebody changed
 //! is found, and where.
 
-use std::{fs, process::Stdio, time::Duration};
+use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
 use crate::support::*;
 
@@ -29,6 +29,14 @@ fn produce(bench: &Bench<'_>, count: &str) {
     assert_eq!(made["published"].to_string(), count);
 }
 
+/// A file with rows.
+fn rows_file(bench: &Bench<'_>) -> PathBuf {
+    let paths = fs::read_dir(bench.out()).expect("a directory");
+    let mut paths = paths.map(|entry| entry.expect("an entry").path());
+    let file = paths.find(|path| path.extension().is_some_and(|is| is == "csv"));
+    file.expect("a file")
+}
+
 #[test]
 fn changes_are_found_and_located() {
     let cluster = embedded();
@@ -38,11 +46,7 @@ fn changes_are_found_and_located() {
     let (code, report) = verify(&bench);
     assert_eq!((code, &report["rows"]), (0, &5000.into()), "{report}");
 
-    let path = fs::read_dir(bench.out())
-        .expect("a directory")
-        .map(|entry| entry.expect("an entry").path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "csv"))
-        .expect("a file");
+    let path = rows_file(&bench);
     let good = fs::read(&path).expect("its bytes");
     let half = good.len() / 2;
     let row = half
@@ -92,13 +96,42 @@ fn changes_are_found_and_located() {
     );
     fs::write(&path, good).expect("put back");
     assert_eq!(verify(&bench).0, 0);
-    let nothing = bench.command(&["verify", "."]).finish();
-    assert_eq!(nothing.status.code(), Some(1));
-    assert!(
-        stderr(&nothing).contains("no directory of stockflow"),
-        "{}",
-        stderr(&nothing)
-    );
+}
+
+/// A name that was mistyped is no damage: nothing was looked at. What is found in the others decides.
+#[test]
+fn a_directory_that_is_none_of_ours_is_not_looked_at() {
+    let cluster = embedded();
+    let bench = Bench::new(&cluster);
+    produce(&bench, "50");
+    bench.json(&["consume", "--until-end"]);
+    let out = bench.out();
+    let out = out.to_str().expect("UTF-8");
+    fs::create_dir(bench.directory.path().join("empty")).expect("a directory");
+    fs::write(bench.directory.path().join("a-file"), "x").expect("a file");
+    let check = |directories: &[&str], code: i32, named: &[&str]| {
+        let verify = [&["verify", "--format", "json"], directories].concat();
+        let output = bench.command(&verify).finish();
+        let (said, report) = (stderr(&output), last_json(&output));
+        assert_eq!(output.status.code(), Some(code), "{report} {said}");
+        let doubts = report["doubts"].to_string();
+        for named in named {
+            assert!(doubts.contains(named), "{named}: {report}");
+        }
+        report
+    };
+    let gone = "mistyped: there is no such directory";
+    let empty = "empty: no directory of stockflow";
+    check(&["mistyped"], 3, &[gone]);
+    check(&["empty", "a-file"], 3, &[empty, "a-file"]);
+    let report = check(&[out, "mistyped", "empty"], 3, &[gone, empty]);
+    assert_eq!(report["rows"], 50, "{report}");
+    let csv = rows_file(&bench);
+    let text = fs::read_to_string(&csv).expect("UTF-8");
+    fs::write(&csv, &text[..text.len() - 20]).expect("written");
+    check(&[out, "mistyped"], 1, &[gone]);
+    let without = bench.command(&["verify"]).finish();
+    assert_eq!(without.status.code(), Some(2), "{}", stderr(&without));
 }
 
 /// Kills a consumer so often while it works, then lets it finish.

@@ -35,7 +35,7 @@ impl Drop for Scratch {
         if let Err(error) = std::fs::remove_dir_all(&self.0)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            tracing::warn!(directory = %self.0.display(), %error, "the files of the load test are left behind");
+            tracing::warn!(directory = %self.0.display(), %error, "cannot delete the files of the load test; delete them yourself");
         }
     }
 }
@@ -71,7 +71,7 @@ pub(super) async fn consume(
     let took = started.elapsed();
     let bytes = csv_bytes(&scratch.0);
     if let Err(error) = admin::delete(cluster, &name).await {
-        tracing::debug!(group = name, %error, "the group of the load test is left behind");
+        tracing::debug!(group = name, %error, "cannot delete the group of the load test; delete it with stockflow group delete");
     }
     done?;
     let written = *progress.borrow();

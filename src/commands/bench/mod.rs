@@ -96,7 +96,7 @@ pub async fn bench(
     if !options.keep_topic
         && let Err(error) = delete(&cluster, &topic).await
     {
-        tracing::warn!(topic = &*topic, %error, "the topic of the load test is left behind");
+        tracing::warn!(topic = &*topic, %error, "cannot delete the topic of the load test; delete it yourself");
     }
     measured
 }

@@ -284,7 +284,7 @@ fn directory(check: &'static str, setting: &str, path: &Path, report: &mut Check
         check,
         match result {
             Ok(()) if there => Ok(format!("{shown} can be written")),
-            Ok(()) => Ok(format!("{shown} is not there yet and can be made")),
+            Ok(()) => Ok(format!("{shown} does not exist yet and can be created")),
             Err(error) => Err(format!("{}: {error} ({setting})", existing.display())),
         },
     );
@@ -292,7 +292,7 @@ fn directory(check: &'static str, setting: &str, path: &Path, report: &mut Check
 
 fn try_directory(path: &Path) -> std::io::Result<()> {
     if !path.is_dir() {
-        return Err(std::io::Error::other("it is no directory"));
+        return Err(std::io::Error::other("it is not a directory"));
     }
     let name = format!(".stockflow-check-{}", std::process::id());
     let probe: PathBuf = path.join(name);
@@ -311,7 +311,7 @@ async fn source(config: &Config, report: &mut CheckReport) {
     if outlook.left() == Some(0) {
         let until = outlook.blocked_until.unwrap_or(outlook.renewed);
         let detail = format!(
-            "not tried, nothing was sent: no request is left before {}",
+            "not tried, and nothing was sent: no request can be sent before {}",
             until.to_rfc3339()
         );
         return report.add("API key", Outcome::Skipped, detail);

@@ -148,7 +148,7 @@ impl CheckReport {
         self.findings.retain(|finding| finding.check != BUDGET);
         let blocked = outlook.blocked_until.map(|until| {
             format!(
-                "nothing is asked before {}: the service said that it answers this key no more before ({} requests were counted here today)",
+                "the service said that it will not answer this key before {} ({} requests were counted here today)",
                 until.to_rfc3339(),
                 outlook.day.used
             )
@@ -179,7 +179,7 @@ impl CheckReport {
             None => "no limit a minute".to_owned(),
         };
         let plan = match (outlook.paid, outlook.no_intraday_since) {
-            (true, _) => "; the key is one of a paid plan",
+            (true, _) => "; the key has a paid plan",
             (false, Some(_)) => "; the key has no intraday data",
             (false, None) => "",
         };

@@ -124,7 +124,7 @@ impl LetterFiles {
                 }
                 *at += line.len() as u64;
                 let Some(letter) = letter(&line) else {
-                    tracing::warn!(file = name, "a line is no dead letter; it is passed over");
+                    tracing::warn!(file = name, "a line is not a dead letter; it is skipped");
                     continue;
                 };
                 if !take(letter) {

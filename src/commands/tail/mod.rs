@@ -3,6 +3,7 @@
 //! Reads outside of any group and commits nothing. With a count it shows what is there at the start and ends, unless it was
 //! told to follow.
 
+mod beyond;
 mod files;
 mod show;
 
@@ -17,6 +18,11 @@ use std::{
 
 use chrono::{DateTime, NaiveDate};
 
+use self::{
+    beyond::beyond,
+    files::LetterFiles,
+    show::{Letter, Shown, Style},
+};
 use super::options::{TailFrom, TailOptions};
 use crate::pipeline::letters::{self};
 use crate::pipeline::{
@@ -30,8 +36,6 @@ use crate::{
         records::{Entry, Record, Scratch, TooLarge},
     },
 };
-use files::LetterFiles;
-use show::{Letter, Shown, Style};
 
 /// How many are shown when nothing else is asked for.
 const LAST: u64 = 10;
@@ -114,7 +118,7 @@ pub async fn tail(
             files = Some(LetterFiles::new(directory));
         } else if topic.is_none() {
             return Err(PipelineError::Setting(format!(
-                "there are no dead letters to show: {} is no directory (--out), and Output.DeadLetterTopic is not set",
+                "there are no dead letters to show: {} is not a directory (--out), and Output.DeadLetterTopic is not set",
                 directory.display()
             )));
         }
@@ -180,6 +184,9 @@ fn first(
     options: &TailOptions,
     printer: &mut Printer<'_>,
 ) -> std::io::Result<bool> {
+    if !printer.wants_more() {
+        return files.poll(None, |_| true);
+    }
     let everything = |_: &Shown| true;
     let (since, wanted): (Option<NaiveDate>, Wanted) = match options.from {
         Some(TailFrom::Earliest) => (None, Box::new(everything)),
@@ -277,6 +284,9 @@ impl Topic<'_, '_> {
             Some(TailFrom::Earliest) => starts,
             Some(TailFrom::Latest) => ends.clone(),
             Some(TailFrom::Offset(offset)) => {
+                if let Some(said) = beyond(offset, &ends) {
+                    tracing::warn!("topic {topic}: {said}");
+                }
                 let at = |(partition, start): (&i32, &i64)| {
                     let end = ends.get(partition).copied().unwrap_or(*start);
                     (*partition, offset.clamp(*start, end.max(*start)))
@@ -389,7 +399,7 @@ impl Topic<'_, '_> {
         };
         reader.skip(what.partition);
         if let btree_map::Entry::Vacant(new) = self.unreadable.entry(what.partition) {
-            tracing::error!("{error}; nothing from there on is shown of this partition");
+            tracing::error!("{error}; from there on this partition is not shown");
             new.insert(error);
         }
         Ok(())
@@ -490,7 +500,7 @@ fn shown(partition: i32, record: &Record<'_>, letters: bool) -> Shown {
     }
     let mut letter = Letter {
         topic: "unknown".to_owned(),
-        reason: "a foreign record, without a reason".to_owned(),
+        reason: "a record of another program, without a reason".to_owned(),
     };
     let mut note = None;
     for header in record.headers.iter().flatten() {

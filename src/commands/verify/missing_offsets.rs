@@ -58,7 +58,7 @@ pub(crate) async fn ask(
                 let count = count(&key, &examination.ledger);
                 if count > 0 {
                     examination.doubts.push(format!(
-                        "topic {}: it was deleted and made anew, so nobody can be asked about {count} offsets without a row",
+                        "topic {}: it was deleted and recreated, so no broker can say what {count} offsets without a row were",
                         key.topic
                     ));
                 }
@@ -72,8 +72,7 @@ pub(crate) async fn ask(
                     ),
                 };
                 examination.doubts.push(format!(
-                    "topic {}: the brokers of Kafka.BootstrapServers cannot be asked {about}: {why}; with --offline the files \
-                     alone are looked at",
+                    "topic {}: the brokers of Kafka.BootstrapServers cannot be asked {about}: {why}; --offline checks the files alone",
                     key.topic
                 ));
                 continue;

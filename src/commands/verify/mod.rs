@@ -19,7 +19,7 @@ const ASK: Duration = Duration::from_secs(10);
 /// Looks into the directories.
 ///
 /// # Errors
-/// When a directory is none of ours, is of another topic or group than was named, or cannot be read.
+/// When a directory is of another topic or group than was named, or its state is damaged or cannot be read.
 pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Report, PipelineError> {
     let directories = each_once(&options.directories);
     let looked = tokio::task::spawn_blocking(move || verify::examine(&directories)).await;
@@ -47,8 +47,7 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Report, 
         let isolation = settings::isolation(config.kafka.isolation_level);
         missing_offsets::ask(&settings::connect(config), isolation, &mut examination).await;
     } else {
-        let unseen = "no broker was asked (-b names them): what lies beyond these ranges, and whether there is really no record \
-                      where the index says so";
+        let unseen = "no broker was asked (name them with -b), so it was not checked what lies beyond these ranges, nor whether there is really no record where the index says so";
         examination.unseen.push(unseen.to_owned());
     }
     Ok(Report::new(&examination))
@@ -120,6 +119,6 @@ async fn doubt(
 fn said(directory: Option<&PathBuf>, why: &str) -> String {
     let directory = directory.map_or_else(String::new, |path| format!("{}: ", path.display()));
     format!(
-        "{directory}whether the last batch counts is not known: {why}; start `stockflow consume` once, which finds out"
+        "{directory}it is not known whether the last batch took effect: {why}; run `stockflow consume` once, which finds out"
     )
 }

@@ -66,6 +66,8 @@ struct Slot {
     /// In a row, without data that brought it forward in between.
     faults: u32,
     told: bool,
+    /// The epoch of the leader that has said that its log holds what was read before.
+    proven: Option<i32>,
     /// The lower, the earlier in its leader's queue.
     turn: u64,
 }
@@ -78,6 +80,8 @@ pub(super) struct Ask {
     pub(super) leader_epoch: i32,
     /// Whether it is asked of a replica that does not lead.
     pub(super) near: bool,
+    /// Whether this leader has not said yet that its log holds what was read before.
+    pub(super) unproven: bool,
 }
 
 /// Where to read partitions from: the next offset, and the leader epoch of the record before it, where known.
@@ -109,6 +113,7 @@ impl Board {
                 failures: 0,
                 faults: 0,
                 told: false,
+                proven: None,
                 turn: 0,
             };
             self.slots.insert(partition, slot);
@@ -219,6 +224,8 @@ impl Board {
                         cursor: slot.cursor,
                         leader_epoch: home.leader_epoch,
                         near: home.near.is_some(),
+                        unproven: slot.cursor.leader_epoch().is_some()
+                            && slot.proven != Some(home.leader_epoch),
                     },
                 )),
                 _ => None,
@@ -276,6 +283,13 @@ impl Board {
         if let Some(slot) = self.asked(node, ask) {
             slot.place = Place::Homeless;
             slot.failures = slot.failures.saturating_add(1);
+        }
+    }
+
+    /// The leader's log holds what was read before the position: it is not asked again, for as long as it leads.
+    pub(super) fn proven(&mut self, node: i32, ask: &Ask) {
+        if let Some(slot) = self.asked(node, ask) {
+            slot.proven = Some(ask.leader_epoch);
         }
     }
 

@@ -42,6 +42,14 @@ pub(super) async fn serve(shared: Arc<Shared>, node: i32) {
             };
             (asks, board.leaders())
         };
+        let unproven: Vec<Ask> = asks.iter().filter(|ask| ask.unproven).copied().collect();
+        if !unproven.is_empty() {
+            shared.look_for_branches(node, &unproven).await;
+            if shared.board.lock().has_trouble() {
+                shared.trouble.notify_one();
+            }
+            continue;
+        }
         match fetch(&shared, node, session.say(&asks), leaders).await {
             Ok((topic, answer)) => match ErrorCode::check(answer.error_code) {
                 Ok(()) => {
@@ -166,7 +174,7 @@ async fn fetch(
 }
 
 impl Shared {
-    fn displace(&self, node: i32, asks: &[Ask]) {
+    pub(super) fn displace(&self, node: i32, asks: &[Ask]) {
         let mut board = self.board.lock();
         for ask in asks {
             board.displace(node, ask);
@@ -275,7 +283,7 @@ impl Shared {
     }
 
     /// The leader's log and what we read of it have parted: it has lost records that we had (KIP-320).
-    fn go_back(&self, node: i32, ask: &Ask, parted: &EpochEndOffset) -> Option<Fetched> {
+    pub(super) fn go_back(&self, node: i32, ask: &Ask, parted: &EpochEndOffset) -> Option<Fetched> {
         let (from, to) = (
             ask.cursor.position(),
             parted.end_offset.min(ask.cursor.position()),
@@ -291,6 +299,7 @@ impl Shared {
             partition: ask.partition,
             from,
             to,
+            parted: true,
         })
     }
 

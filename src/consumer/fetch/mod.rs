@@ -8,6 +8,7 @@
 //! asked for more than the other half.
 
 mod board;
+mod branch;
 mod broker;
 mod gate;
 mod session;
@@ -66,6 +67,8 @@ pub(super) enum Fetched {
         partition: i32,
         from: i64,
         to: i64,
+        /// Whether the log and what was read part there for certain.
+        parted: bool,
     },
     Failed(ConsumeError),
 }
@@ -258,6 +261,7 @@ async fn find_positions(shared: Arc<Shared>, (partition, from): (i32, i64)) {
                     partition,
                     from,
                     to,
+                    parted: deleted,
                 };
                 shared.hand_on(moved).await;
             }

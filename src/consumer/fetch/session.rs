@@ -92,6 +92,7 @@ mod tests {
             cursor: Cursor::at(position, None),
             leader_epoch: 1,
             near: false,
+            unproven: false,
         }
     }
 

@@ -150,6 +150,22 @@ pub(in crate::consumer) async fn extents(
     starts.into_iter().filter_map(whole).collect()
 }
 
+/// Where these partitions begin and end, however long that takes: as [`list_offsets`].
+///
+/// # Errors
+/// As there.
+pub async fn limits(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<BTreeMap<i32, (i64, i64)>, ConsumeError> {
+    let all = Isolation::ReadUncommitted;
+    let starts = list_offsets(cluster, topic, all, partitions, Bound::Earliest).await?;
+    let ends = list_offsets(cluster, topic, all, partitions, Bound::Latest).await?;
+    let whole = |(partition, start)| Some((partition, (start, *ends.get(&partition)?)));
+    Ok(starts.into_iter().filter_map(whole).collect())
+}
+
 /// Asks the leaders side by side, each for `limit` at most; partitions without a leader are left out.
 async fn ask(
     cluster: &Arc<Cluster>,

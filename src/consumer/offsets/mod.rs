@@ -13,4 +13,4 @@ pub use commit::{CommitOutcome, Committer, Offset};
 pub(super) use fetched::fetch;
 pub use fetched::{Committed, committed, committed_everywhere};
 pub(super) use list::extents;
-pub use list::{Bound, glance, list_offsets};
+pub use list::{Bound, glance, limits, list_offsets};

@@ -12,6 +12,7 @@ use std::{
 use uuid::Uuid;
 
 use super::super::error::PipelineError;
+use super::leaders::{Epochs, Of, epochs, is_of};
 use crate::{
     consumer::{self, Bound, ConsumeError, Isolation, agreed},
     wire::{
@@ -32,9 +33,6 @@ pub(super) const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// Offsets by partition.
 pub(super) type Offsets = BTreeMap<i32, i64>;
-
-/// Epochs of leaders by partition.
-pub(super) type Epochs = BTreeMap<i32, i32>;
 
 /// Which topic of which cluster this is.
 pub(super) type Identity = (String, Option<Uuid>);
@@ -102,16 +100,24 @@ pub(super) async fn readable_ends(
     Ok(consumer::list_offsets(cluster, topic, isolation, partitions, Bound::Latest).await?)
 }
 
-/// The offset behind the last record of each partition's log, whether it can be read yet or not. Asks until all leaders have
-/// answered.
+/// The offset behind the last record of the log of each of these partitions, whether it can be read yet or not. Asks until all
+/// their leaders have answered.
 ///
 /// # Errors
 /// When a broker refuses for good.
-pub(super) async fn ends(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, PipelineError> {
-    agreed::offsets(|| ends_once(cluster, topic)).await
+pub(super) async fn ends(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    of: Of<'_>,
+) -> Result<Offsets, PipelineError> {
+    agreed::offsets(|| ends_once(cluster, topic, of)).await
 }
 
-async fn ends_once(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, PipelineError> {
+async fn ends_once(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    of: Of<'_>,
+) -> Result<Offsets, PipelineError> {
     const WHAT: &str = "where the topic ends";
     let mut said = Instant::now();
     loop {
@@ -122,7 +128,7 @@ async fn ends_once(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, Pipel
                 continue;
             }
         };
-        let epochs = epochs(&described);
+        let epochs = epochs_of(&described, of);
         let trouble = match ask_leaders(cluster, &described, &epochs).await {
             Ok(found) if found.values().all(|end| *end >= 0) => return Ok(found),
             Ok(_) => "a leader does not know its end".to_owned(),
@@ -139,20 +145,39 @@ async fn ends_once(cluster: &Arc<Cluster>, topic: &str) -> Result<Offsets, Pipel
     }
 }
 
+fn epochs_of(topic: &Topic, of: Of<'_>) -> Epochs {
+    let mut epochs = epochs(topic);
+    epochs.retain(|partition, _| is_of(of, *partition));
+    epochs
+}
+
 /// What the brokers say of the topic's partitions now.
 #[derive(Debug, Default)]
 pub(super) struct Bounds {
     /// Of the leaders, as they were before the rest was asked; -1 where the broker does not say.
-    pub(super) epochs: BTreeMap<i32, i32>,
+    pub(super) epochs: Epochs,
     pub(super) starts: Offsets,
     pub(super) ends: Offsets,
 }
 
-/// Asks for all of it.
+impl Bounds {
+    /// Puts what is said of some partitions in the place of what was said of them before.
+    pub(super) fn take_over(&mut self, newer: Self) {
+        self.epochs.extend(newer.epochs);
+        self.starts.extend(newer.starts);
+        self.ends.extend(newer.ends);
+    }
+}
+
+/// Asks for all of it, of these partitions.
 ///
 /// # Errors
 /// When a broker refuses for good.
-pub(super) async fn bounds(cluster: &Arc<Cluster>, topic: &str) -> Result<Bounds, PipelineError> {
+pub(super) async fn bounds(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    of: Of<'_>,
+) -> Result<Bounds, PipelineError> {
     let mut said = Instant::now();
     let described = loop {
         match cluster.topic(topic).await {
@@ -160,8 +185,8 @@ pub(super) async fn bounds(cluster: &Arc<Cluster>, topic: &str) -> Result<Bounds
             Err(error) => wait(topic, "who leads the topic", error, &mut said).await?,
         }
     };
-    let epochs = epochs(&described);
-    let ends = ends(cluster, topic).await?;
+    let epochs = epochs_of(&described, of);
+    let ends = ends(cluster, topic, of).await?;
     let partitions: Vec<i32> = ends.keys().copied().collect();
     // By these it is decided what is forgotten, so that neither the lower nor the higher of two will do.
     let list = || {
@@ -235,29 +260,6 @@ fn refused(topic: &str, partition: i32, code: ErrorCode) -> PipelineError {
         code,
     }
     .into()
-}
-
-/// The epoch of each partition's leader; -1 where the broker does not say.
-fn epochs(topic: &Topic) -> Epochs {
-    let partitions = (0..).zip(&topic.partitions);
-    partitions
-        .map(|(number, partition)| (number, partition.leader_epoch))
-        .collect()
-}
-
-/// The same, of those partitions that have a leader.
-pub(super) fn led(topic: &Topic) -> Epochs {
-    let mut epochs = epochs(topic);
-    let partitions = (0..).zip(&topic.partitions);
-    for (number, _) in partitions.filter(|(_, partition)| partition.leader.is_none()) {
-        epochs.remove(&number);
-    }
-    epochs
-}
-
-/// Whether one of these leaders is not the one that was known.
-pub(super) fn is_another(led: &Epochs, known: &Epochs) -> bool {
-    led.iter().any(|(of, epoch)| known.get(of) != Some(epoch))
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -4,15 +4,16 @@
 //! What cannot be undone rests on two equal answers to separate requests: a batch that differs is read once more.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use super::super::error::PipelineError;
 use super::{
     Changed, Known,
-    ask::{self, Bounds, Epochs, Offsets},
+    ask::{self, Bounds, Offsets},
     branch::{Log, Mark, Verdict, is_readable},
+    leaders::{self, Epochs, Of, is_of},
     ledger::Ledger,
     log::{self, Marks, STALL},
     manifest::Span,
@@ -26,14 +27,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 type Spans = BTreeMap<i32, Span>;
 
 impl Known {
-    /// Cuts away what is not shown to be on the topic.
-    pub(super) async fn check(&mut self, ledger: &mut Ledger) -> Result<(), PipelineError> {
-        let bounds = ask::bounds(&self.cluster, &self.topic).await?;
+    /// Cuts away what is not shown to be on these partitions. Given up before it is done, it has changed nothing.
+    pub(super) async fn check(
+        &mut self,
+        ledger: &mut Ledger,
+        of: Of<'_>,
+    ) -> Result<(), PipelineError> {
+        let bounds = ask::bounds(&self.cluster, &self.topic, of).await?;
         if !ledger.is_empty() {
-            let verdict = self.judge(ledger.spans(), &bounds).await?;
+            let verdict = self.judge(ledger.spans().clone(), of, &bounds).await?;
             let mut of_others = vec![];
             for spans in ledger.others().iter().map(Other::spans) {
-                of_others.push(self.judge(&spans, &bounds).await?);
+                of_others.push(self.judge(spans, of, &bounds).await?);
             }
             for (partition, gone) in &verdict.parted {
                 tracing::warn!(
@@ -55,12 +60,21 @@ impl Known {
                 .and_then(|()| ledger.cut_others(&of_others))
                 .map_err(|source| self.failed(source))?;
         }
-        self.bounds = bounds;
+        match of {
+            None => self.bounds = bounds,
+            Some(_) => self.bounds.take_over(bounds),
+        }
         Ok(())
     }
 
-    /// What became of what these spans say.
-    async fn judge(&self, spans: &Spans, bounds: &Bounds) -> Result<Verdict, PipelineError> {
+    /// What became of what these spans say of these partitions.
+    async fn judge(
+        &self,
+        mut spans: Spans,
+        of: Of<'_>,
+        bounds: &Bounds,
+    ) -> Result<Verdict, PipelineError> {
+        spans.retain(|partition, _| is_of(of, *partition));
         let marks: Marks = spans
             .iter()
             .filter_map(|(partition, span)| Some((*partition, span.mark?)))
@@ -83,7 +97,7 @@ impl Known {
             };
             Some((*partition, log))
         });
-        Ok(Verdict::new(spans, &logs.collect()))
+        Ok(Verdict::new(&spans, &logs.collect()))
     }
 
     /// What is where these marks were, as far as it can be there.
@@ -130,20 +144,16 @@ impl Known {
         let spans = ledger.spans().iter();
         let marks = spans.filter_map(|(of, span)| Some((*of, span.mark?)));
         let marks: Marks = marks.filter(|(of, _)| led.contains_key(of)).collect();
-        let is_other = self.is_other(marks);
-        match tokio::time::timeout(STALL, is_other).await {
-            Ok(is_other) => {
-                if is_other? {
-                    self.changed = Some(Changed::Logs);
-                }
-            }
+        let others = self.others(marks);
+        match tokio::time::timeout(STALL, others).await {
+            Ok(others) => self.doubt(others?),
             Err(_) => tracing::debug!("what is known was not read back in time"),
         }
         Ok(())
     }
 
-    /// Whether another batch is where one of these is to be, or none although the log begins before it.
-    async fn is_other(&self, mut marks: Marks) -> Result<bool, PipelineError> {
+    /// The partitions with another batch where one of these is to be, or none although the log begins before it.
+    async fn others(&self, mut marks: Marks) -> Result<BTreeSet<i32>, PipelineError> {
         let partitions: Vec<i32> = marks.keys().copied().collect();
         let starts = ask::starts(&self.cluster, &self.topic, &partitions, Bound::Earliest).await?;
         marks.retain(|of, mark| starts.get(of).is_some_and(|start| *start <= mark.base));
@@ -151,17 +161,26 @@ impl Known {
         let ends = ask::readable_ends(&self.cluster, &self.topic, &partitions).await?;
         let is_beyond =
             |(of, mark): (&i32, &Mark)| ends.get(of).is_some_and(|end| *end < mark.next);
-        if marks.iter().any(is_beyond) {
-            return Ok(true);
-        }
+        let beyond = marks.iter().filter(|mark| is_beyond(*mark));
+        let mut others: BTreeSet<i32> = beyond.map(|(of, _)| *of).collect();
+        marks.retain(|of, _| !others.contains(of));
         let at = marks.iter().map(|(of, mark)| (*of, mark.base)).collect();
         let mut found = Marks::new();
         log::first_batches(&self.cluster, &self.topic, &at, &mut found).await?;
         // What is not found was deleted meanwhile.
-        Ok(found.iter().any(|(of, mark)| marks.get(of) != Some(mark)))
+        found.retain(|of, mark| marks.get(of) != Some(mark));
+        others.extend(found.into_keys());
+        Ok(others)
     }
 
-    /// Reads back the last batch of what is known of each partition, within this time: by it the log is recognised. Without
+    /// Lets the logs of these partitions be looked at, if there are any.
+    pub(super) fn doubt(&mut self, partitions: BTreeSet<i32>) {
+        if !partitions.is_empty() {
+            self.changed = Some(Changed::Logs(partitions));
+        }
+    }
+
+    /// Reads back the last batch of what is known of each partition that has a leader, within this time: by it the log is recognised. Without
     /// one the next start reads more.
     pub(super) async fn mark(&mut self, ledger: &mut Ledger, within: Duration) {
         self.marked = Instant::now();
@@ -174,6 +193,9 @@ impl Known {
             return;
         }
         let read = async {
+            let described = self.cluster.topic(&self.topic).await?;
+            let led = leaders::led(&described);
+            before.retain(|of, _| led.contains_key(of));
             let of: Vec<i32> = before.keys().copied().collect();
             let starts = ask::starts(&self.cluster, &self.topic, &of, Bound::Earliest).await?;
             // What retention deleted cannot be read back.
@@ -186,14 +208,14 @@ impl Known {
             };
             let mut marks = found.marks;
             marks.retain(|of, _| is_same(of));
-            Ok::<_, PipelineError>((self.confirmed(marks).await, before.keys().all(is_same)))
+            let others = before.keys().filter(|of| !is_same(of));
+            let others: BTreeSet<i32> = others.copied().collect();
+            Ok::<_, PipelineError>((self.confirmed(marks).await, others))
         };
         match tokio::time::timeout(within, read).await {
-            Ok(Ok((marks, is_same))) => {
+            Ok(Ok((marks, others))) => {
                 ledger.mark(&marks);
-                if !is_same {
-                    self.changed = Some(Changed::Logs);
-                }
+                self.doubt(others);
             }
             Ok(Err(error)) => tracing::debug!(%error, "the last batches cannot be read back"),
             Err(_) => tracing::debug!("the last batches were not read back in time"),

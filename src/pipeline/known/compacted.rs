@@ -18,10 +18,7 @@ pub(crate) fn refusal(topic: &str) -> String {
 
 /// Whether the topic's old records are removed for the sake of newer ones with the same key. Brokers that do not tell,
 /// or may not, count as no.
-pub(crate) async fn is_compacted(
-    cluster: &Cluster,
-    topic: &str,
-) -> Result<bool, ClusterError> {
+pub(crate) async fn is_compacted(cluster: &Cluster, topic: &str) -> Result<bool, ClusterError> {
     const POLICY: &str = "cleanup.policy";
     let request = DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource {

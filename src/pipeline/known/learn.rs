@@ -5,7 +5,8 @@
 //! for a moment.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,6 +17,7 @@ use super::{
     Changed, Known, LookUp,
     ask::{self, Offsets},
     failed,
+    leaders::{self, Of, is_of},
     ledger::{Before, Ledger},
     log::{self, STALL, Scanned},
     manifest::{Span, Subject},
@@ -75,14 +77,35 @@ impl Known {
         ledger: &mut Ledger,
         since_ms: Option<i64>,
     ) -> Result<(), PipelineError> {
-        if self.changed == Some(Changed::Logs) {
-            self.check(ledger).await?;
-            if !ledger.spans().is_empty() {
-                self.catch_up(ledger).await?;
-            }
+        if let Some(Changed::Logs(of)) = self.changed.clone() {
+            self.look_again(ledger, of).await?;
             self.changed = None;
         }
         self.extend(ledger, since_ms).await
+    }
+
+    /// Looks at the logs of these partitions, but not at one that loses its leader meanwhile: nothing is forgotten of it, and by
+    /// its next leader it is seen that it is to be looked at.
+    async fn look_again(
+        &mut self,
+        ledger: &mut Ledger,
+        mut of: BTreeSet<i32>,
+    ) -> Result<(), PipelineError> {
+        let (cluster, topic) = (Arc::clone(&self.cluster), Arc::clone(&self.topic));
+        while !of.is_empty() {
+            of = tokio::select! {
+                checked = self.check(ledger, Some(&of)) => {
+                    checked?;
+                    break;
+                }
+                led = leaders::lost(&cluster, &topic, &of) => led,
+            };
+        }
+        // From here on they are waited for: what was forgotten may be there, and could be offered for any partition.
+        if !of.is_empty() && !ledger.spans().is_empty() {
+            self.catch_up(ledger, Some(&of)).await?;
+        }
+        Ok(())
     }
 
     /// Waits for what a producer that was killed may have left with the brokers.
@@ -95,7 +118,7 @@ impl Known {
         if may_come {
             for _ in 0..LOOKS {
                 tokio::time::sleep(STILL).await;
-                if !self.catch_up(ledger).await? {
+                if !self.catch_up(ledger, None).await? {
                     break;
                 }
             }
@@ -120,22 +143,23 @@ impl Known {
     /// Opens the ledger and reads what came behind it.
     async fn open(&mut self) -> Result<Ledger, PipelineError> {
         let mut ledger = self.claim().await?;
-        self.check(&mut ledger).await?;
+        self.check(&mut ledger, None).await?;
         if !ledger.spans().is_empty() {
-            self.catch_up(&mut ledger).await?;
+            self.catch_up(&mut ledger, None).await?;
         }
         Ok(ledger)
     }
 
-    /// Reads what came behind what is known; says whether anything did.
-    async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<bool, PipelineError> {
-        let mut ends = ask::ends(&self.cluster, &self.topic).await?;
+    /// Reads what came to these partitions behind what is known; says whether anything did.
+    async fn catch_up(&mut self, ledger: &mut Ledger, of: Of<'_>) -> Result<bool, PipelineError> {
+        let is_asked = |(partition, _): &(&i32, &Span)| is_of(of, **partition);
+        let mut ends = ask::ends(&self.cluster, &self.topic, of).await?;
         let is_shorter = |(partition, span): (&i32, &Span)| {
             ends.get(partition).is_none_or(|end| *end < span.next)
         };
-        if ledger.spans().iter().any(is_shorter) {
-            self.check(ledger).await?;
-            ends = ask::ends(&self.cluster, &self.topic).await?;
+        if ledger.spans().iter().filter(is_asked).any(is_shorter) {
+            self.check(ledger, of).await?;
+            ends = ask::ends(&self.cluster, &self.topic, of).await?;
         }
         let new: Vec<i32> = ends
             .keys()
@@ -153,6 +177,7 @@ impl Known {
             ledger
                 .spans()
                 .iter()
+                .filter(is_asked)
                 .map(|(partition, span)| (*partition, span.next)),
         );
         let mut spans = ledger.spans().clone();
@@ -200,7 +225,7 @@ impl Known {
                 .iter()
                 .map(|(partition, span)| (*partition, span.start))
                 .collect(),
-            false => ask::ends(&self.cluster, &self.topic).await?,
+            false => ask::ends(&self.cluster, &self.topic, None).await?,
         };
         let partitions: Vec<i32> = to.keys().copied().collect();
         let bound = since_ms.map_or(Bound::Earliest, Bound::Since);

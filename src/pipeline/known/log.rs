@@ -62,7 +62,8 @@ pub(super) async fn scan(
                 "waiting for the end of the topic to be readable: records there are not replicated yet, belong to a transaction that is not finished, or come slowly",
             );
             let mut is_shorter = false;
-            for (partition, end) in ends(cluster, topic).await? {
+            let of = to.keys().copied().collect();
+            for (partition, end) in ends(cluster, topic, Some(&of)).await? {
                 if let Some(to) = to.get_mut(&partition).filter(|to| end < **to) {
                     *to = end;
                     is_shorter = true;
@@ -207,7 +208,8 @@ async fn read_batches(
             Err(_) => {
                 still.say("waiting for what was known of the topic to be readable again");
                 // A new leader's log may be shorter; then nothing is there.
-                let ends = ends(cluster, topic).await?;
+                let of = to.keys().copied().collect();
+                let ends = ends(cluster, topic, Some(&of)).await?;
                 for (partition, to) in to {
                     if ends.get(partition).is_none_or(|end| end < to) {
                         reader.skip(*partition);

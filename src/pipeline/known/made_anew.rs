@@ -1,10 +1,13 @@
 //! A topic that is deleted and made anew while events are published to it is another topic (KIP-516): what was published to the
 //! old one is not on it, and is published when the source gives it again.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use super::super::error::PipelineError;
-use super::{Changed, Known, LookUp, SAVE_EVERY, ask, failed, ledger::Ledger, log::STALL};
+use super::{Changed, Known, LookUp, SAVE_EVERY, ask, failed, leaders, ledger::Ledger, log::STALL};
+use crate::pipeline::PipelineError;
 
 /// How often it is looked at most whether the topic is still the same: a question to a broker.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -44,12 +47,9 @@ impl Known {
         if self.look_up == LookUp::Nothing {
             return;
         }
-        // Of a partition without a leader nothing can be learnt, and what waits for it is not to hold up the others: it is looked
-        // at when it has one again, by whose epoch that is seen.
-        let led = ask::led(&described);
-        if ask::is_another(&led, &self.bounds.epochs) {
-            self.changed = Some(Changed::Logs);
-        } else if self.marked.elapsed() > SAVE_EVERY {
+        let led = leaders::led(&described);
+        self.doubt(leaders::moved(&led, &self.bounds.epochs));
+        if self.changed.is_none() && self.marked.elapsed() > SAVE_EVERY {
             // A disk that is put back brings its epochs with it.
             if let Err(error) = self.recall(ledger, &led).await {
                 tracing::debug!(%error, "what is known cannot be read back");
@@ -57,6 +57,28 @@ impl Known {
             if self.changed.is_none() {
                 self.mark(ledger, STALL).await;
             }
+        }
+    }
+
+    /// The partitions whose logs are to be looked at; `None` where it is the topic that changed, and so all of it.
+    pub(in crate::pipeline) fn doubted(&self) -> Option<BTreeSet<i32>> {
+        match &self.changed {
+            Some(Changed::Topic) => None,
+            Some(Changed::Logs(of)) => Some(of.clone()),
+            None => Some(BTreeSet::new()),
+        }
+    }
+
+    /// Waits until one of these partitions has no leader; gives those that have one.
+    pub(in crate::pipeline) async fn lost_leaders(&self, of: &BTreeSet<i32>) -> BTreeSet<i32> {
+        leaders::lost(&self.cluster, &self.topic, of).await
+    }
+
+    /// Lets only these be looked at, of those that were to be.
+    pub(in crate::pipeline) fn doubt_only(&mut self, of: BTreeSet<i32>) {
+        if let Some(Changed::Logs(_)) = self.changed {
+            self.changed = None;
+            self.doubt(of);
         }
     }
 

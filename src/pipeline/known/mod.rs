@@ -20,6 +20,7 @@ mod branch;
 mod check;
 mod compacted;
 mod filter;
+mod leaders;
 mod learn;
 mod ledger;
 mod log;
@@ -32,7 +33,7 @@ mod run;
 mod sealed;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     io::{self, Write as _},
     path::PathBuf,
     sync::Arc,
@@ -65,12 +66,12 @@ pub(super) enum LookUp {
 }
 
 /// What may be no longer what is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Changed {
     /// The topic is another one under the same name.
     Topic,
-    /// Its logs may be others.
-    Logs,
+    /// The logs of these partitions may be others.
+    Logs(BTreeSet<i32>),
 }
 
 /// The TradeIds that are on the topic, or on their way there.

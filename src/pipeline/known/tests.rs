@@ -124,7 +124,7 @@ impl Scene {
 
     /// How often each id is on the topic.
     async fn read(&self) -> BTreeMap<u128, usize> {
-        let bounds = ask::bounds(&self.cluster, &self.topic).await.unwrap();
+        let bounds = ask::bounds(&self.cluster, &self.topic, None).await.unwrap();
         let mut found = BTreeMap::new();
         log::scan(
             &self.cluster,
@@ -250,6 +250,34 @@ async fn a_log_that_loses_its_tail_under_a_process_is_noticed_when_it_looks() {
     }
 }
 
+/// What is known of the others stays known, also where it cannot be asked for.
+#[tokio::test]
+async fn only_the_partitions_that_are_doubted_are_looked_at() {
+    let scene = Scene::new().await;
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().to_owned();
+    let mut known = Known::new(&scene.cluster, &scene.topic, path, LookUp::All);
+    let all: Vec<TradeEvent> = (0..200).map(event).collect();
+    known.learn(&all, Utc::now()).await.unwrap();
+    scene.offer(&mut known, &all).await;
+    let mut there = scene.read().await.len();
+    let mut lost = vec![];
+    for partition in 0..PARTITIONS {
+        scene.logs.lose(&scene.topic, partition, 2);
+        let left = scene.read().await.len();
+        lost.push(there - left);
+        there = left;
+    }
+    assert!(lost.iter().all(|lost| *lost > 0), "{lost:?}");
+    for (partition, lost) in (0..PARTITIONS).zip(lost) {
+        known.doubt([partition].into());
+        known.learn(&all, Utc::now()).await.unwrap();
+        assert_eq!(scene.offer(&mut known, &all).await, lost, "{partition}");
+    }
+    let there = scene.read().await;
+    assert!(ids(0..200).all(|id| there.get(&id) == Some(&1)));
+}
+
 /// Longer than between two looks.
 fn long_ago() -> Instant {
     Instant::now() - SAVE_EVERY * 2
@@ -326,6 +354,6 @@ async fn a_broker_that_is_not_there_yet_is_waited_for() {
             });
         }
     });
-    let bounds = ask::bounds(&cluster, &scene.topic).await.unwrap();
+    let bounds = ask::bounds(&cluster, &scene.topic, None).await.unwrap();
     assert_eq!(bounds.ends, [(0, 0), (1, 0)].into());
 }

@@ -10,7 +10,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
     #[error(
-        "partition {partition}, offset {offset}: its dead letter cannot be sent to Output.DeadLetterTopic: {source}; it is not committed, and sent at the next start"
+        "partition {partition}, offset {offset}: its dead letter cannot be sent to Output.DeadLetterTopic: {source}; its offset is not committed, and the next start sends it again"
     )]
     Send {
         partition: i32,
@@ -18,17 +18,17 @@ pub(super) enum Trouble {
         source: SendError,
     },
     #[error(
-        "partition {partition}, offset {offset}: its dead letter was not taken by Output.DeadLetterTopic: {source}; it is not committed, and sent at the next start"
+        "partition {partition}, offset {offset}: its dead letter was not taken by Output.DeadLetterTopic: {source}; its offset is not committed, and the next start sends it again"
     )]
     Delivery {
         partition: i32,
         offset: i64,
         source: DeliveryError,
     },
-    #[error("Output.DeadLetterTopic cannot be read to find what was sent before: {0}")]
+    #[error("cannot read Output.DeadLetterTopic to find which dead letters were sent already: {0}")]
     LookUp(ConsumeError),
     #[error(
-        "Output.DeadLetterTopic: {0}; dead letters are not committed, and sent at the next start"
+        "Output.DeadLetterTopic: {0}; their offsets are not committed, and the next start sends them again"
     )]
     Again(ClusterError),
 }
@@ -69,8 +69,8 @@ impl Letter {
             return false;
         };
         let why = match failure {
-            Failure::Send(_) => "Kafka.QueueBufferingMaxKbytes allows no record of that size",
-            Failure::Delivery(_) => "the topic takes no record of that size (max.message.bytes)",
+            Failure::Send(_) => "it is larger than Kafka.QueueBufferingMaxKbytes allows",
+            Failure::Delivery(_) => "it is larger than the topic allows (max.message.bytes)",
         };
         let note = format!("{what} left out: {why}");
         tracing::warn!(

@@ -105,7 +105,7 @@ pub(crate) fn topic(config: &Config) -> Result<Option<&str>, PipelineError> {
         Some(topic) if config.output.bad_records != BadRecords::DeadLetter => {
             tracing::warn!(
                 topic,
-                "Output.DeadLetterTopic has no use while Output.BadRecords is not dead-letter"
+                "Output.DeadLetterTopic has no effect unless Output.BadRecords is dead-letter"
             );
             Ok(None)
         }
@@ -301,7 +301,7 @@ impl Letters {
                     return Ok(());
                 }
                 Err(error) if self.patient && error.is_retriable() => {
-                    tracing::debug!("cannot go on with dead letters yet: {error}");
+                    tracing::debug!("cannot continue with dead letters yet: {error}");
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => return Err(Trouble::Again(error)),

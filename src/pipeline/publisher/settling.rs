@@ -46,6 +46,28 @@ impl Publisher<'_> {
         self.reap().await
     }
 
+    /// Waits until nothing is on its way any more to where it is about to be looked what is there. A partition that loses its
+    /// leader is left out of that: it is looked at when it has one again.
+    pub(super) async fn settle_for_look(&mut self) -> Result<(), PipelineError> {
+        while self.open.is_none()
+            && let Some(known) = &mut self.known
+            && let Some(of) = known.doubted()
+        {
+            let led = tokio::select! {
+                biased;
+                () = self.flights.outcomes(&of) => None,
+                led = known.lost_leaders(&of) => Some(led),
+                // Its end is that of the first, too; this is for what lingers.
+                () = self.producer.flush() => None,
+            };
+            match led {
+                Some(led) => known.doubt_only(led),
+                None => return self.reap().await,
+            }
+        }
+        self.settle().await
+    }
+
     /// Commits, but a stop that comes meanwhile decides how long that may take.
     pub(super) async fn commit_unless(&mut self, stop: &Stop) -> Result<(), PipelineError> {
         tokio::select! {

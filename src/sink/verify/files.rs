@@ -173,8 +173,8 @@ impl<'f> Files<'f> {
             if file.flawed {
                 return Whole::Flawed;
             }
-            if let Some(packed) = file.due.packed {
-                return match packed::whole(*fs, &path, &state, packed, buffer) {
+            if file.due.packed.is_some() {
+                return match packed::whole(*fs, &path, &state, buffer) {
                     Ok(None) => Whole::Missing,
                     Ok(Some(rows)) if file.holds(rows) => Whole::Right,
                     Ok(Some(_)) | Err(_) => Whole::Packed,

@@ -15,6 +15,7 @@ mod packed;
 pub(crate) mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,8 +99,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads directories; each may be in use meanwhile.
 ///
+/// One that does not exist, or that has no state, is a doubt: nothing of it was looked at.
+///
 /// # Errors
-/// When a directory is none of ours, or its state files are damaged or cannot be read.
+/// When the state files of a directory are damaged or cannot be read.
 pub fn examine(directories: &[PathBuf]) -> Result<Examination, SinkError> {
     examine_on(&Disk, directories)
 }
@@ -110,6 +113,10 @@ pub(super) fn examine_on(fs: &dyn Fs, directories: &[PathBuf]) -> Result<Examina
         ..Examination::default()
     };
     for (number, directory) in directories.iter().enumerate() {
+        if let Some(why) = closed_to_us(fs, directory) {
+            examination.doubts.push(why);
+            continue;
+        }
         for attempt in 1..=ATTEMPTS {
             let mut looked = examination.clone();
             let changed = Look {
@@ -141,6 +148,25 @@ fn state(fs: &dyn Fs, directory: &Path) -> Result<Vec<u8>, SinkError> {
     envelope::read(fs, &path)?.ok_or_else(|| SinkError::NotOurs {
         path: directory.to_owned(),
     })
+}
+
+/// Why nothing of a directory can be looked at, where that is so.
+fn closed_to_us(fs: &dyn Fs, directory: &Path) -> Option<String> {
+    let error = state(fs, directory).err()?;
+    let why = match (&error, fs.list(directory)) {
+        (_, Err(list)) if list.kind() == ErrorKind::NotFound => {
+            "there is no such directory".to_owned()
+        }
+        (SinkError::NotOurs { .. }, _) => format!(
+            "no directory of stockflow: it has no {STATE_DIRECTORY}/{}",
+            checkpoint::FILE
+        ),
+        _ => error.to_string(),
+    };
+    let directory = directory.display();
+    Some(format!(
+        "{directory}: {why}; nothing of it was looked at (is the name right? what `stockflow consume` wrote to, --out, is to be named)"
+    ))
 }
 
 /// Looks into one directory.
@@ -195,7 +221,7 @@ impl Look<'_> {
         self.forms = forms.filter(|(_, form)| *form != Form::Plain).collect();
         self.into.files += due.len() as u64;
         let mut files = Files::new(self.fs, self.directory, due.clone());
-        let mut ids = BTreeMap::new();
+        let mut ids = checkpoint.former_ids.clone();
         for line in index::read(self.fs, &path, checkpoint.index())? {
             let (_, batch) = line?;
             if let Some(id) = batch.topic_id {

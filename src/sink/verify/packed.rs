@@ -5,40 +5,26 @@
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::checkpoint::FileState;
-use super::super::closed::Packed;
 use super::super::content;
 use super::super::index::Run;
 use super::files::Flaw;
 use crate::durable::Fs;
-use crate::durable::Sequential;
 
-/// Reads a file to its end; how many lines it holds when it is, compressed and not, what was written, and `None` when it
-/// is not there.
+/// Reads a file to its end; how many lines it holds when it holds what was written, and `None` when it is not there. How it is
+/// compressed does not matter: somebody may have packed it again, and every row is as it was written.
 pub(super) fn whole(
     fs: &dyn Fs,
     path: &Path,
     state: &FileState,
-    packed: Packed,
     buffer: &mut [u8],
 ) -> io::Result<Option<u64>> {
     if fs.len(path)?.is_none() {
         return Ok(None);
     }
-    let mut file = fs.open_to_read(path)?;
-    let len = file.len()?;
     let differs = || io::Error::from(io::ErrorKind::InvalidData);
-    if len != packed.len {
-        return Err(differs());
-    }
-    let crc = Arc::new(Mutex::new(0));
-    let through = Through {
-        file: Sequential::new(file, len),
-        crc: Arc::clone(&crc),
-    };
-    let mut content = content::plain(through, state.form);
+    let mut content = content::open(fs, path, state.form)?;
     let (mut found, mut size, mut lines) = (0, 0, 0);
     loop {
         let read = content::fill(&mut content, buffer)?;
@@ -53,26 +39,10 @@ pub(super) fn whole(
             return Err(differs());
         }
     }
-    let seen = *crc.lock().unwrap_or_else(PoisonError::into_inner);
-    if (size, found, seen) == (state.len, state.crc, packed.crc) {
+    if (size, found) == (state.len, state.crc) {
         Ok(Some(lines))
     } else {
         Err(differs())
-    }
-}
-
-/// A file whose bytes are checked on their way.
-struct Through {
-    file: Sequential,
-    crc: Arc<Mutex<u32>>,
-}
-
-impl Read for Through {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let size = self.file.read(buffer)?;
-        let mut crc = self.crc.lock().unwrap_or_else(PoisonError::into_inner);
-        *crc = crc32c::crc32c_append(*crc, buffer.get(..size).unwrap_or_default());
-        Ok(size)
     }
 }
 

@@ -222,12 +222,12 @@ impl AlphaVantage {
             let lacking = names(months.each().filter(lacks).collect());
             if self.function == Function::Daily && !lacking.is_empty() {
                 tracing::warn!(
-                    "no bars for {symbol} in {lacking}: the answer of {function} has none; the same command asks for them again"
+                    "no bars for {symbol} in {lacking}: the answer of {function} has none; run the same command again to ask for them once more"
                 );
             }
             if let (false, Some((oldest, _))) = (part.is_empty(), span.0) {
                 tracing::warn!(
-                    "not all bars for {symbol} in {}: the answer of {function} begins on {}; the same command asks for the others again",
+                    "not all bars for {symbol} in {}: the answer of {function} begins on {}; run the same command again to ask for the others",
                     names(part),
                     oldest.date_naive()
                 );

@@ -294,9 +294,14 @@ fn parse_csv(body: &[u8], ask: &Ask<'_>) -> Result<Bars, Refusal> {
     let (rows, broken) = match csv::read(body) {
         Rows::Bars { rows, broken } => (rows, broken),
         Rows::Notice => return Err(Refusal::Notice(Notice::wordless(NoticeKind::CsvRow))),
-        Rows::Headless(column) => {
+        Rows::Columns(column, 0) => {
             return Err(Refusal::Unusable(format!(
                 "CSV without a column {column:?}"
+            )));
+        }
+        Rows::Columns(column, _) => {
+            return Err(Refusal::Unusable(format!(
+                "CSV with two columns {column:?}, so it is not known which one counts; rename one of them"
             )));
         }
     };

@@ -24,8 +24,8 @@ pub(super) enum Rows {
     },
     /// The first row is a notice's letters.
     Notice,
-    /// The header lacks a column that is needed.
-    Headless(&'static str),
+    /// A column that is needed is not in the header, or is there twice: which, and how often.
+    Columns(&'static str, usize),
 }
 
 /// Whether a body begins as such a CSV does.
@@ -54,7 +54,7 @@ pub(super) fn read(body: &[u8]) -> Rows {
     };
     let [start, open, close, volume] = match places(&columns) {
         Ok(places) => places,
-        Err(name) => return Rows::Headless(name),
+        Err((name, count)) => return Rows::Columns(name, count),
     };
     let (mut rows, mut broken) = (Vec::new(), None);
     let mut record = csv::ByteRecord::new();
@@ -98,9 +98,15 @@ fn separator(body: &[u8]) -> u8 {
         .unwrap_or(b',')
 }
 
-/// Where start, open, close and volume are; or the name of the first that is nowhere.
-fn places(columns: &[String]) -> Result<[usize; 4], &'static str> {
-    let place = |name: &'static str| columns.iter().position(|column| column == name).ok_or(name);
+/// Where start, open, close and volume are; or the name of the first that is not there once, and how often it is.
+fn places(columns: &[String]) -> Result<[usize; 4], (&'static str, usize)> {
+    let place = |name: &'static str| {
+        let same = || columns.iter().filter(|column| *column == name);
+        match columns.iter().position(|column| column == name) {
+            Some(place) if same().count() == 1 => Ok(place),
+            _ => Err((name, same().count())),
+        }
+    };
     Ok([
         place("timestamp")?,
         place("open")?,

@@ -105,7 +105,7 @@ impl AlphaVantage {
             }
             Err(error) if !self.said.key_unreadable => {
                 self.said.key_unreadable = true;
-                tracing::warn!("{error}; going on with the API key that was read last");
+                tracing::warn!("{error}; continuing with the API key that was read last");
             }
             Err(_) => {}
         }
@@ -145,7 +145,7 @@ impl AlphaVantage {
         match (change, fault) {
             (Change::Opened, Some(fault)) if !self.once() => tracing::warn!(
                 seconds = self.settings.circuit_breaker.as_secs(),
-                "{fault}; that was the last of {} failures in a row: nothing is asked for a while, then the service is tried with one request at a time (AlphaVantage.CircuitBreakerFailures)",
+                "{fault}; that was the last of {} failures in a row: no request is sent for a while, then one at a time until the service answers (AlphaVantage.CircuitBreakerFailures)",
                 self.settings.circuit_breaker_failures
             ),
             (Change::Closed(took), _) if !self.once() => {
@@ -201,7 +201,7 @@ impl AlphaVantage {
             && target.told.take().is_some()
         {
             let symbol = target.name();
-            tracing::info!(%symbol, "all is well again");
+            tracing::info!(%symbol, "everything works again");
         }
         self.next_poll(place, now, brought.newest);
         if self.settings.months.is_some() {

@@ -39,7 +39,7 @@ pub enum Fault {
         after: Duration,
     },
     /// The body ended before its end; its good bars were kept.
-    #[error("the body is broken ({0}); the bars before the break were kept")]
+    #[error("the body is broken ({0}); the bars before the break are published")]
     Broken(String),
     /// The body is nothing that is known.
     #[error("the body is unusable: {0}")]
@@ -52,7 +52,7 @@ pub enum Fault {
     },
     /// The key's requests of the day are used up, so nothing was sent.
     #[error(
-        "nothing can be asked before {until}: the day's requests are used up (AlphaVantage.RequestsPerDay is {limit}), or the service said so"
+        "no request can be sent before {until}: the day's requests are used up (AlphaVantage.RequestsPerDay is {limit}), or the service said so"
     )]
     BudgetUsedUp {
         /// How many a day has.
@@ -62,7 +62,7 @@ pub enum Fault {
     },
     /// The key lost a function in the middle of a run, whose events must not be mixed with another's.
     #[error(
-        "{0}; this run has published intraday bars, and daily ones are not mixed in: start again to go on with them"
+        "{0}; this run has published intraday bars, and daily bars are not mixed with them; start again to publish daily bars"
     )]
     PlanEnded(Notice),
     /// Another HTTP status than success, and no notice that would explain it.

@@ -53,7 +53,7 @@ impl Client {
             problem,
         };
         let mut url = Url::parse(base_url)
-            .map_err(|error| refuse(format!("{base_url:?} is no URL ({error})")))?;
+            .map_err(|error| refuse(format!("{base_url:?} is not a URL ({error})")))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(refuse(format!(
                 "{base_url:?} is neither http://… nor https://…"

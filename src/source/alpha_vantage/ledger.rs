@@ -110,7 +110,7 @@ impl Ledger {
         if !*said && since.elapsed() >= SAID {
             *said = true;
             tracing::warn!(
-                "waiting, because {}; a State.Directory of its own keeps a process out of it",
+                "waiting, because {}; a process with its own State.Directory does not wait for others",
                 is_held(path, SAID)
             );
         }
@@ -144,7 +144,7 @@ impl Ledger {
     fn lose(&mut self, error: &io::Error) {
         if let Some(path) = self.path.take() {
             tracing::warn!(
-                "{} cannot be used ({error}): the requests used up are forgotten when this process ends; State.Directory names another place",
+                "{} cannot be used ({error}): the number of requests used is lost when this process ends; set State.Directory to another directory",
                 path.display()
             );
         }
@@ -162,7 +162,7 @@ fn file_name(service: &str, key: &str) -> String {
 fn only_a_file(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(kind) if !kind.is_file() => Err(io::Error::other(format!(
-            "{} is no regular file",
+            "{} is not a regular file",
             path.display()
         ))),
         _ => Ok(()),
@@ -182,7 +182,7 @@ fn read(path: &Path) -> io::Result<Option<Knowledge>> {
         Err(error) => {
             // Ours are replaced as a whole, so this is not a crash's work. Going on without it could overspend, once.
             tracing::warn!(
-                "{} is not readable ({error}) and is begun anew",
+                "{} cannot be read ({error}); it is started again from nothing",
                 path.display()
             );
             Ok(Some(Knowledge::default()))
@@ -197,7 +197,7 @@ fn lock_of(path: &Path) -> PathBuf {
 
 fn is_held(path: &Path, after: Duration) -> String {
     format!(
-        "another process has held the lock {} (State.Directory) for {} s: is it stopped, or does its disk hang?",
+        "another process has held the lock {} (State.Directory) for {} s: is that process suspended, or does its disk hang?",
         lock_of(path).display(),
         after.as_secs()
     )

@@ -188,14 +188,14 @@ impl AlphaVantage {
         );
         if ledger.known().spent.is_ahead(settings.day_reset_zone, now) {
             tracing::warn!(
-                "what State.Directory has of the requests used up is of times to come, as from a clock that was ahead: that is not believed"
+                "State.Directory holds requests with times in the future, as after a clock that was ahead; they are ignored"
             );
         }
         let function = match settings.function {
             Function::Auto => match ledger.known().refused(react::INTRADAY, now) {
                 Some(at) => {
                     learnt(format!(
-                        "{} (learnt on {}; AlphaVantage.Function=intraday asks again)",
+                        "{} (found out on {}; AlphaVantage.Function=intraday asks again)",
                         react::what_a_free_key_may(&settings),
                         at.date_naive()
                     ));
@@ -362,7 +362,7 @@ impl AlphaVantage {
         if self.empty_months > 0 {
             tracing::warn!(
                 months = self.empty_months,
-                "months without bars are not taken as filled: the same command asks for them again"
+                "months without bars are not recorded as filled: the same command asks for them again"
             );
         }
         if self.given_up > 0 {

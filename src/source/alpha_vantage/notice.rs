@@ -92,7 +92,7 @@ impl fmt::Display for Notice {
             NoticeKind::NoData => "the service has no data for this symbol",
             NoticeKind::NotAcceptable => "the service refused the Accept header",
             NoticeKind::CsvRow => {
-                "the service sent a notice as a row of CSV; its reason cannot be told"
+                "the service sent a notice as a row of CSV; its reason is not known"
             }
             NoticeKind::Html => "a page of HTML instead of data",
             NoticeKind::SampleData => {

@@ -36,7 +36,7 @@ pub(super) fn what_a_free_key_may(settings: &Settings) -> String {
         Limit::Unlimited => format!("no limit {unit}"),
     };
     format!(
-        "this API key has no intraday data (they need a paid plan) and {}, {}: going on with daily bars, the latest 100 of each symbol now, then one poll a symbol and trading day after the close",
+        "this API key has no intraday data (they need a paid plan) and {}, {}: continuing with daily bars, the latest 100 of each symbol now, then one poll a symbol and trading day after the close",
         of(settings.requests_per_day, FREE_DAY, "a day"),
         of(settings.requests_per_minute, FREE_MINUTE, "a minute"),
     )
@@ -67,7 +67,7 @@ impl AlphaVantage {
         tracing::info!(
             requests_per_minute = limits.minute,
             requests_per_day = limits.day,
-            "this API key is one of a paid plan: it has {} (limits that it shares with no other are set by AlphaVantage.RequestsPerMinute and RequestsPerDay)",
+            "this API key has a paid plan: its limits are {} (set AlphaVantage.RequestsPerMinute and RequestsPerDay where other programs use the key too)",
             series.origin()
         );
     }
@@ -102,7 +102,7 @@ impl AlphaVantage {
                 if parameter == "outputsize" && self.settings.output_size == OutputSize::Full =>
             {
                 tracing::warn!(
-                    "{fault}; going on with AlphaVantage.OutputSize=compact, the latest 100 bars"
+                    "{fault}; continuing with AlphaVantage.OutputSize=compact, the latest 100 bars"
                 );
                 self.settings.output_size = OutputSize::Compact;
                 let what = full_of(self.function).to_owned();
@@ -158,7 +158,7 @@ impl AlphaVantage {
         }
         self.said.waits.know_shut(until);
         tracing::warn!(
-            "nothing is asked before the service's next day begins, at {}",
+            "no request is sent before the service's next day begins, at {}",
             until.to_rfc3339()
         );
         self.plan.again(place, until);

@@ -152,7 +152,7 @@ impl Settings {
     pub(super) fn check(&self) -> Result<(), SourceError> {
         let refuse = |setting, problem: String| Err(SourceError::Setting { setting, problem });
         if self.symbols.is_empty() {
-            let problem = "no symbol is given; name at least one, IBM say";
+            let problem = "no symbol is given; name at least one, such as IBM";
             return refuse("AlphaVantage.Symbols", problem.to_owned());
         }
         let bad = |symbol: &&CompactString| !is_symbol(symbol.as_bytes());

@@ -61,7 +61,7 @@ pub(super) fn series<'a>(
             said.as_str()
         )),
         (Shown::Doubt { .. }, None) => Err(
-            "it is CSV, which does not say how long its bars are, and they are too few or too far apart to show it; say it: --set AlphaVantage.Interval=1min (5min, 15min, 30min, 60min)"
+            "it is CSV, which does not name its interval, and its bars are too few or too far apart to show it; name it with --set AlphaVantage.Interval=1min (5min, 15min, 30min, 60min)"
                 .to_owned(),
         ),
     }
@@ -129,7 +129,7 @@ fn daily(days: &BTreeSet<NaiveDate>, said: bool) -> Result<Series, String> {
         return Ok(Series::Daily);
     }
     Err(match days.len() < FEWEST {
-        true => "it is CSV, which does not say how long its bars are, and so few days do not show it; if they are days, say it: --set AlphaVantage.Function=daily",
+        true => "it is CSV, which does not name its interval, and it has too few days to show it; if its bars are daily, add --set AlphaVantage.Function=daily",
         false => "its bars are mostly weeks or months apart, and weekly and monthly series are not read, only bars of minutes and of days",
     }
     .to_owned())

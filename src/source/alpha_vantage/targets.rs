@@ -147,11 +147,11 @@ pub(super) fn say_why_none(
     let beyond = |months: &Months| months.from.ends_before(reach);
     if is_compact(function, known, now) && settings.months.as_ref().is_some_and(beyond) {
         tracing::warn!(
-            "nothing is asked for: this API key gets the latest 100 days only (OutputSize=compact), which reach back to about {reach}; months before need a premium key (the same command asks again, when the key has one), and those after were filled back already"
+            "nothing is asked for: this API key gets the latest 100 days only (OutputSize=compact), which reach back to about {reach}; months before need a premium key (the same command asks again, when the key has one), and the later months were filled already"
         );
     } else {
         tracing::info!(
-            "every month of every symbol was filled back already; --republish does it again"
+            "every month of every symbol was filled already; --republish fills them again"
         );
     }
 }

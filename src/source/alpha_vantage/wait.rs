@@ -62,7 +62,7 @@ impl AlphaVantage {
         if by > SET_BACK {
             tracing::warn!(
                 seconds = by.num_seconds(),
-                "the clock of this machine was set back; the next polls come as they would have by the clock of before"
+                "the clock of this machine was set back; the next polls come at the times planned before that"
             );
             self.plan.set_back(by);
             self.breaker.set_back(by);
@@ -112,7 +112,9 @@ impl AlphaVantage {
         }
         let why = match self.cadence() {
             Cadence::Days => "a new day's data come after its close",
-            Cadence::Bars { .. } => "no new bar can be there before, or the requests have to last",
+            Cadence::Bars { .. } => {
+                "before that there is no new bar, or the requests left have to last until then"
+            }
         };
         // A command that ends by itself, though not after one poll of each symbol: --count.
         let count = match self.settings.unreachable_limit {
@@ -120,7 +122,7 @@ impl AlphaVantage {
             None => "",
         };
         tracing::info!(
-            "nothing is asked before {}: {why}{count}",
+            "no request is sent before {}: {why}{count}",
             until.to_rfc3339()
         );
     }

@@ -32,7 +32,7 @@ pub(super) fn replay_objects(
             Found::End { open } => break open,
             Found::TooLong { line } => file.too_long(line),
             Found::Other { line } => {
-                file.bad(line, &NotATrade::Json("no whole JSON object".to_owned()))
+                file.bad(line, &NotATrade::Json("not a whole JSON object".to_owned()))
             }
             Found::Object { line, place } => match TradeEvent::from_json(&value, place) {
                 Ok(event) => file.batch.events.push(event),
@@ -66,7 +66,7 @@ pub(super) fn replay_rows(
     if !header.has_ids() {
         tracing::info!(
             path,
-            "its rows have no TradeId and get one of their fields and lines; on a topic that has these trades already they are other events"
+            "its rows have no TradeId, so each gets one made from its fields and line number; a topic that has these trades already gets them a second time"
         );
     }
     let mut file = File::new(path, out);
@@ -149,7 +149,7 @@ impl<'a> File<'a> {
             tracing::warn!(
                 path = self.path,
                 line,
-                "passed over: {problem}; others like it are only counted"
+                "skipped: {problem}; others like it are only counted"
             );
         }
     }

@@ -15,6 +15,8 @@ pub(super) enum Form {
     Events,
     /// TradeEvents as rows of CSV, as `consume` and KafkaStockFlow write them.
     Rows(Header),
+    /// Such rows under a header that has this column twice.
+    ColumnTwice(&'static str),
     /// One Alpha Vantage body; or something that its parser will name.
     Body,
     /// Nothing but blanks, or an empty list.
@@ -45,8 +47,11 @@ pub(super) fn form(bytes: &[u8], last: bool) -> Option<Form> {
         None if last => Some(bytes),
         None => None,
     };
-    if let Some(header) = header.and_then(Header::read) {
-        return Some(Form::Rows(header));
+    if let Some((line, header)) = header.and_then(|line| Some((line, Header::read(line)?))) {
+        return Some(match header.twice(line) {
+            Some(column) => Form::ColumnTwice(column),
+            None => Form::Rows(header),
+        });
     }
     let event = [&b"\"TradeId\""[..], b"\"Symbol\"", b"\"Timestamp\""]
         .into_iter()
@@ -67,9 +72,9 @@ pub(super) fn form(bytes: &[u8], last: bool) -> Option<Form> {
     }
 }
 
-const BINARY: &str = "it is binary data, and no text";
-const UTF_16: &str = "it is text in UTF-16; make UTF-8 of it (iconv -f UTF-16 -t UTF-8)";
-const PACKED_TWICE: &str = "it is compressed twice; decompress it once and replay what comes out";
+const BINARY: &str = "it is binary data, not text";
+const UTF_16: &str = "it is text in UTF-16; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)";
+const PACKED_TWICE: &str = "it is compressed twice; decompress it once and replay the result";
 
 /// What is known by its first bytes and cannot be replayed.
 fn foreign(bytes: &[u8]) -> Option<&'static str> {

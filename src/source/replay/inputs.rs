@@ -1,8 +1,9 @@
 //! Which files an input means: itself, or those of a directory and of the directories in it.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use super::ReplayFault;
 
@@ -15,7 +16,7 @@ const MAX_DEPTH: usize = 16;
 /// How a compressed file ends.
 pub(super) const PACKED: [&str; 3] = ["gz", "zst", "lz4"];
 
-/// Names that are shown of those that are passed over.
+/// Names that are shown of those that are skipped.
 const MAX_SHOWN: usize = 5;
 
 /// What cannot be replayed, and why.
@@ -37,16 +38,22 @@ pub(super) fn find(path: &str, files: &mut Vec<String>, missing: &mut Missing) {
     let mut walk = Walk::default();
     walk.through(Path::new(path), MAX_DEPTH);
     if !walk.others.is_empty() {
-        let more = walk.others.len().saturating_sub(MAX_SHOWN);
-        walk.others.truncate(MAX_SHOWN);
-        let and = match more {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         tracing::info!(
-            "passed over in {path}, because they are not called {} (plain, .gz, .zst, .lz4): {}{and}; name them by themselves to replay them",
+            "skipped in {path}, because the name does not end in {} (plain, .gz, .zst, .lz4): {}; give their names to --input to replay them",
             EXTENSIONS.join(", "),
-            walk.others.join(", ")
+            listed(&walk.others)
+        );
+    }
+    if !walk.deep.is_empty() {
+        tracing::warn!(
+            "skipped in {path}, because they lie more than {MAX_DEPTH} directories deep: {}; give their names to --input to replay them",
+            listed(&walk.deep)
+        );
+    }
+    if !walk.again.is_empty() {
+        tracing::info!(
+            "skipped in {path}, because they are other names (links) of what is read already: {}",
+            listed(&walk.again)
         );
     }
     if walk.files.is_empty() && walk.missing.is_empty() {
@@ -57,20 +64,33 @@ pub(super) fn find(path: &str, files: &mut Vec<String>, missing: &mut Missing) {
     missing.append(&mut walk.missing);
 }
 
+/// The first of these names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    let shown = names.get(..MAX_SHOWN).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(MAX_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 #[derive(Default)]
 struct Walk {
     files: Vec<String>,
     missing: Missing,
     /// Named in another way than what is taken.
     others: Vec<String>,
-    /// Directories that were looked through, free of links: these may go in circles.
-    visited: HashSet<PathBuf>,
+    /// Directories that lie too deep.
+    deep: Vec<String>,
+    /// Names of files that are read under another one, and of directories that were looked through.
+    again: Vec<String>,
+    /// Files and directories that were met, by device and inode: links may lead back up, and to what has two names.
+    met: HashSet<(u64, u64)>,
 }
 
 impl Walk {
     fn through(&mut self, directory: &Path, depth: usize) {
-        let entries = fs::canonicalize(directory).and_then(|real| {
-            if !self.visited.insert(real) {
+        let entries = fs::metadata(directory).and_then(|kind| {
+            if !self.is_new(directory, &kind) {
                 return Ok(Vec::new());
             }
             fs::read_dir(directory)?
@@ -96,14 +116,15 @@ impl Walk {
             }
             if path.is_dir() {
                 match depth {
-                    0 => self.others.push(path.to_string_lossy().into_owned()),
+                    0 => self.deep.push(path.to_string_lossy().into_owned()),
                     _ => self.through(&path, depth - 1),
                 }
             } else if is_replayable(&path) {
                 // A pipe waits for its writer, maybe for ever; who wants that names it.
                 match fs::metadata(&path) {
                     Ok(kind) if !kind.is_file() => self.miss(&path, ReplayFault::NotRegular),
-                    Ok(_) => match File::open(&path) {
+                    Ok(kind) => match File::open(&path) {
+                        Ok(_) if !self.is_new(&path, &kind) => {}
                         Ok(_) => self.files.push(path.to_string_lossy().into_owned()),
                         Err(error) => self.miss(&path, error.into()),
                     },
@@ -113,6 +134,15 @@ impl Walk {
                 self.others.push(path.to_string_lossy().into_owned());
             }
         }
+    }
+
+    /// Whether it was not met before under another name.
+    fn is_new(&mut self, path: &Path, kind: &Metadata) -> bool {
+        let new = self.met.insert((kind.dev(), kind.ino()));
+        if !new {
+            self.again.push(path.to_string_lossy().into_owned());
+        }
+        new
     }
 
     fn miss(&mut self, path: &Path, fault: ReplayFault) {
@@ -156,5 +186,26 @@ mod tests {
         let named: Vec<_> = missing.iter().map(|(path, _)| path.clone()).collect();
         let at = |name: &str| base.join(name).to_string_lossy().into_owned();
         assert_eq!(named, [at("b.json"), at("c.csv")]);
+    }
+
+    #[test]
+    fn a_file_with_two_names_is_read_once_and_a_link_to_a_file_elsewhere_counts() {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().expect("a directory");
+        let base = directory.path().join("in");
+        fs::create_dir_all(base.join("days")).expect("a directory");
+        let outside = directory.path().join("outside.json");
+        fs::write(&outside, "{}").expect("a file");
+        fs::write(base.join("days/1.json"), "{}").expect("a file");
+        symlink(base.join("days"), base.join("latest")).expect("a link");
+        symlink(base.join("days/1.json"), base.join("newest.json")).expect("a link");
+        fs::hard_link(base.join("days/1.json"), base.join("same.json")).expect("a link");
+        symlink(&base, base.join("days/up")).expect("a link");
+        symlink(&outside, base.join("elsewhere.json")).expect("a link");
+        let (mut files, mut missing) = (Vec::new(), Vec::new());
+        find(&base.to_string_lossy(), &mut files, &mut missing);
+        let at = |name: &str| base.join(name).to_string_lossy().into_owned();
+        assert_eq!(files, [at("days/1.json"), at("elsewhere.json")]);
+        assert!(missing.is_empty(), "{missing:?}");
     }
 }

@@ -15,6 +15,7 @@ mod pace;
 mod progress;
 mod reader;
 mod rows;
+mod seen;
 mod unpack;
 mod values;
 
@@ -27,6 +28,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use self::merge::merge_all;
 use self::pace::Pace;
 use self::reader::{Lost, Message, read_all};
+use self::seen::Seen;
 use super::alpha_vantage::{Interval, Notice};
 use super::{Batch, Source, SourceError};
 
@@ -65,15 +67,20 @@ pub enum ReplayFault {
     NothingInIt,
     /// It is in a directory, and neither a file nor a directory.
     #[error(
-        "it is no regular file, and in a directory such ones are not waited for; name it by itself to read it"
+        "it is not a regular file, and a replayed directory's pipes and devices are not read; give its name to --input to read it"
     )]
     NotRegular,
     /// It is something else.
     #[error("{0}")]
     Foreign(&'static str),
+    /// It is CSV, and its header has this column twice.
+    #[error(
+        "its header has the column {0} twice, so it is not known which one counts; rename one of them"
+    )]
+    ColumnTwice(&'static str),
     /// A part of it is no event.
     #[error(
-        "{bad} times it holds something that is no TradeEvent, first on line {line} ({why}); its {events} good events are replayed"
+        "{bad} parts of it are not TradeEvents, the first on line {line} ({why}); its {events} good events are replayed"
     )]
     NotAllEvents {
         /// How many parts.
@@ -87,18 +94,18 @@ pub enum ReplayFault {
     },
     /// A list in it does not end.
     #[error(
-        "its list has no end, so it was cut off; only the {events} events before that are replayed"
+        "its list does not end, so the file was cut off; the {events} events before the cut are replayed"
     )]
     Open {
         /// The events before.
         events: u64,
     },
     /// It has the head of a body and no bars.
-    #[error("it has \"Meta Data\" and no bars")]
+    #[error("it has \"Meta Data\" but no bars")]
     NoBars,
     /// More bars of it are bad than good.
     #[error(
-        "only {good} of its {} bars are replayed, because the others are bad; of the first of these, {start:?}, {reason}", bad + good
+        "only {good} of its {} bars are replayed, because the others are bad; the first bad one is {start:?}: {reason}", bad + good
     )]
     MostlyBad {
         /// How many are good.
@@ -114,13 +121,13 @@ pub enum ReplayFault {
     #[error("the standard input can be read only once")]
     Twice,
     /// It is a notice that was saved in place of data.
-    #[error("it holds no bars but a notice: {0}")]
+    #[error("it holds a notice instead of bars: {0}")]
     Notice(Notice),
     /// It is nothing that can be replayed.
     #[error("it cannot be read as an Alpha Vantage body, nor as TradeEvents: {0}")]
     Unusable(String),
     /// It breaks off, or something stands behind it.
-    #[error("the body is broken ({why}); only the {bars} bars before the break are replayed")]
+    #[error("the body is broken ({why}); the {bars} bars before the break are replayed")]
     Broken {
         /// What stands at the break.
         why: String,
@@ -131,11 +138,11 @@ pub enum ReplayFault {
     #[error("{0}")]
     SeriesUnknown(String),
     /// It is CSV, and no symbol is given.
-    #[error("CSV does not say which symbol it is of; give one by --symbol")]
+    #[error("CSV does not name its symbol; name it with --symbol")]
     SymbolMissing,
     /// It is CSV, and several symbols are given.
     #[error(
-        "CSV does not say which symbol it is of, and {0} are given; give one by --symbol, and replay the files of each by themselves"
+        "CSV does not name its symbol, and {0} are given; name one with --symbol, and replay each symbol's files separately"
     )]
     SymbolAmbiguous(usize),
     /// It is larger than a body can be.
@@ -152,6 +159,7 @@ pub struct Replay {
     pace: Option<Pace>,
     /// Waits for its time.
     pending: Option<Batch>,
+    seen: Seen,
 }
 
 impl Replay {
@@ -163,8 +171,7 @@ impl Replay {
         if settings.inputs.is_empty() {
             return Err(SourceError::Setting {
                 setting: "Source.Input",
-                problem: "no file is given; name one by --input, - is the standard input"
-                    .to_owned(),
+                problem: "no file is given; name one with --input (- is standard input)".to_owned(),
             });
         }
         let (mut files, mut missing) = (Vec::new(), Vec::new());
@@ -197,6 +204,7 @@ impl Replay {
             waiting: Some((settings, lost)),
             batches: None,
             pending: None,
+            seen: Seen::default(),
         })
     }
 
@@ -230,6 +238,12 @@ impl Replay {
         }
     }
 
+    fn say_conflicts(&mut self) {
+        if let Some(conflicts) = self.seen.conflicts() {
+            tracing::warn!("{conflicts}");
+        }
+    }
+
     async fn receive(&mut self) -> Result<Option<Batch>, SourceError> {
         if let Some((settings, lost)) = self.waiting.take() {
             let (sender, receiver) = channel(MAX_WAITING_BATCHES);
@@ -253,8 +267,16 @@ impl Replay {
             return Ok(None);
         };
         let message = batches.recv().await;
-        if !matches!(message, Some(Ok(_))) {
-            self.batches = None;
+        match &message {
+            Some(Ok(batch)) => {
+                for event in &batch.events {
+                    self.seen.note(event);
+                }
+            }
+            _ => {
+                self.batches = None;
+                self.say_conflicts();
+            }
         }
         message.transpose()
     }
@@ -267,6 +289,17 @@ impl Source for Replay {
 
     fn may_repeat(&self) -> bool {
         true
+    }
+
+    fn repeated(&self) -> u64 {
+        self.seen.repeated
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        // It may be stopped before its end.
+        self.say_conflicts();
     }
 }
 

@@ -142,13 +142,14 @@ impl Reader<'_> {
         let input = BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(start).chain(input));
         match form {
             Form::Empty if !packed && is_packed_by_name(self.path) => Err(ReplayFault::Foreign(
-                "it is empty, and so no compressed file",
+                "it is empty, so it is not a compressed file",
             )),
             Form::Empty => {
                 tracing::warn!(path = self.path, "there is nothing in it to replay");
                 Ok(Ok(()))
             }
             Form::Foreign(what) => Err(ReplayFault::Foreign(what)),
+            Form::ColumnTwice(column) => Err(ReplayFault::ColumnTwice(column)),
             Form::Body => self.body(input),
             Form::Events => replay_objects(self.path, input, line, self.out),
             Form::Rows(header) => replay_rows(self.path, &header, input, line, self.out),
@@ -192,7 +193,7 @@ impl Reader<'_> {
         {
             tracing::warn!(
                 path = self.path,
-                "the body says that it is of {}, which is none of those that are given ({}): its events are of {}",
+                "the body says that its symbol is {}, which is not one of those given ({}); its events are published as {}",
                 event.symbol,
                 symbols.join(", "),
                 event.symbol

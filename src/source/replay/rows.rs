@@ -47,6 +47,26 @@ impl Header {
         })
     }
 
+    /// A column of a trade that the header has twice: which one counts cannot be told.
+    pub(super) fn twice(&self, line: &[u8]) -> Option<&'static str> {
+        let line = std::str::from_utf8(line).ok()?.trim();
+        let columns = split(line, self.separator)?;
+        let count = |name: &str| {
+            let same = |column: &&Cow<'_, str>| column.trim().eq_ignore_ascii_case(name);
+            columns.iter().filter(same).count()
+        };
+        [
+            "Symbol",
+            "Side",
+            "Quantity",
+            "Price",
+            "Timestamp",
+            "TradeId",
+        ]
+        .into_iter()
+        .find(|name| count(name) > 1)
+    }
+
     /// Whether its rows are the events that they were.
     pub(super) fn has_ids(&self) -> bool {
         self.trade_id.is_some()
@@ -180,6 +200,22 @@ mod tests {
         let other = event(header, row, 2).expect("a row").expect("an event");
         assert_eq!(other.trade_id, TradeId::Text("a;\"b\"".into()));
         assert_eq!((other.symbol.as_str(), other.quantity), ("^IX", 7));
+    }
+
+    #[test]
+    fn a_column_that_is_there_twice_is_named() {
+        for (line, twice) in [
+            (&b"Symbol,Side,Quantity,Price,Timestamp"[..], None),
+            (b"Symbol,Side,Quantity,Price,Timestamp,Note,Note", None),
+            (b"Symbol,Side,Price,Quantity,Price,Timestamp", Some("Price")),
+            (
+                b"TradeId;Symbol;Side;Quantity;Price;Timestamp;tradeid\r",
+                Some("TradeId"),
+            ),
+        ] {
+            let header = Header::read(line).expect("a header");
+            assert_eq!(header.twice(line), twice);
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ async fn events_that_were_written_come_back_as_they_were() {
     let (batches, error) = all(settings(&[file.path().to_str().expect("UTF-8")])).await;
     let said = error.expect("lines that are none").to_string();
     assert!(
-        said.contains("3 times") && said.contains("line 4802"),
+        said.contains("3 parts of it are not TradeEvents") && said.contains("line 4802"),
         "{said}"
     );
     assert!(

@@ -103,7 +103,7 @@ impl<R: BufRead> Frame<R> {
             ZSTD => StreamingDecoder::new(input)
                 .map(|frame| Self::Zstd(Box::new(frame)))
                 .map_err(|error| damaged(&error)),
-            _ => Err(invalid("something else stands behind the compressed data")),
+            _ => Err(invalid("there is something else after the compressed data")),
         }
     }
 
@@ -175,7 +175,7 @@ fn damaged(why: &dyn std::fmt::Display) -> io::Error {
 }
 
 fn cut() -> io::Error {
-    let what = "the compressed data break off; the file was cut or is not whole yet";
+    let what = "the compressed data end too early; the file was cut off or is still being written";
     io::Error::new(io::ErrorKind::UnexpectedEof, what)
 }
 

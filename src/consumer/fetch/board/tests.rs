@@ -119,3 +119,58 @@ proptest! {
         }
     }
 }
+
+/// A leader is asked once whether its log holds what was read, and the next one again.
+#[test]
+fn each_leader_has_to_say_that_its_log_holds_what_was_read() {
+    let mut board = Board::new(&[(0, (10, Some(2))), (1, (10, None))].into());
+    let unproven = |board: &mut Board, node| -> Vec<bool> {
+        let asks = board.asks(node).unwrap();
+        asks.iter().map(|ask| ask.unproven).collect()
+    };
+    board.place(&topic(&[Some(1); 2], 4));
+    assert_eq!(
+        unproven(&mut board, 1),
+        [true, false],
+        "without an epoch nobody can be asked"
+    );
+    let asks = board.asks(1).unwrap();
+    board.proven(2, &asks[0]);
+    assert_eq!(
+        unproven(&mut board, 1),
+        [true, false],
+        "another broker says nothing of it"
+    );
+    board.proven(1, &asks[0]);
+    assert_eq!(unproven(&mut board, 1), [false, false]);
+    let asks = board.asks(1).unwrap();
+    board.advance(1, &asks[0], Cursor::at(20, Some(4)));
+    assert_eq!(
+        unproven(&mut board, 1),
+        [false, false],
+        "it is read on from the same log"
+    );
+    board.place(&topic(&[Some(2); 2], 5));
+    assert_eq!(
+        board
+            .asks(2)
+            .unwrap()
+            .iter()
+            .filter(|ask| ask.unproven)
+            .count(),
+        1
+    );
+    // Said twice, it goes back, and the place it goes to is to be proven, too.
+    let ask = *board
+        .asks(2)
+        .unwrap()
+        .iter()
+        .find(|ask| ask.unproven)
+        .unwrap();
+    assert!(!board.go_back(2, &ask, 15, 3));
+    assert!(board.go_back(2, &ask, 15, 3));
+    let asks = board.asks(2).unwrap();
+    let back = asks.iter().find(|ask| ask.partition == 0).unwrap();
+    assert_eq!(back.cursor, Cursor::at(15, Some(3)));
+    assert!(back.unproven);
+}

@@ -1,10 +1,7 @@
 //! What an answer may say.
 
 use super::*;
-use crate::wire::{
-    cluster::Partition,
-    messages::{LeaderEpochEndOffset, OffsetForLeaderTopicResult},
-};
+use crate::wire::messages::{LeaderEpochEndOffset, OffsetForLeaderTopicResult};
 
 fn answer(topic: &str, ends: &[(i32, i64)]) -> OffsetForLeaderEpochResponse {
     let partitions = ends
@@ -43,27 +40,4 @@ fn an_answer_counts_only_for_what_was_asked() {
         let taken = take(topic, ends);
         assert!(matches!(taken, Err(Trouble::Passing(_))), "{taken:?}");
     }
-}
-
-#[test]
-fn a_partition_without_a_leader_is_looked_at_when_it_has_one_again() {
-    let is_another = |partitions: &[(Option<i32>, i32)]| {
-        let partition = |&(leader, leader_epoch)| Partition {
-            leader,
-            leader_epoch,
-        };
-        let topic = Topic {
-            name: "trades".into(),
-            id: None,
-            partitions: partitions.iter().map(partition).collect(),
-            learnt: Instant::now(),
-        };
-        super::is_another(&led(&topic), &[(0, 3), (1, 3)].into())
-    };
-    assert!(!is_another(&[(Some(1), 3), (Some(2), 3)]));
-    // Losing a leader is an epoch, too.
-    assert!(!is_another(&[(Some(1), 3), (None, 4)]));
-    assert!(is_another(&[(Some(1), 3), (Some(2), 5)]));
-    assert!(is_another(&[(Some(2), 4), (None, 4)]));
-    assert!(is_another(&[(Some(1), 3), (Some(2), 3), (Some(1), 0)]));
 }

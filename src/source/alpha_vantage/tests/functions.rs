@@ -59,7 +59,7 @@ async fn a_function_is_never_mixed_with_another() {
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
-    assert!(error.to_string().contains("not mixed in"), "{error}");
+    assert!(error.to_string().contains("not mixed with them"), "{error}");
     assert_eq!(error.class(), ErrorClass::Stop);
 }
 
