@@ -18,6 +18,7 @@
 //! | [`pipeline`] | wires a produce, consume or run pipeline, and stops it | every room but `cli`, `commands`, `broker` and `admin` |
 //! | [`source`] | market data: Alpha Vantage, replayed files, a simulated market | `event` |
 //! | [`event`] | the TradeEvent: its JSON, its identity, what makes it good; pure | `copy` |
+//! | [`dedup`] | which events the topic already holds | `event`, `producer`, `consumer`, `wire`, `durable`, and in tests `broker` |
 //! | [`producer`] | partitions, batches and sends records, exactly once and in order | `wire` |
 //! | [`consumer`] | group membership, fetching, offsets | `wire` |
 //! | [`sink`] | CSV files that hold every record exactly once | `event`, `copy`, `durable` |
@@ -36,6 +37,7 @@ pub mod commands;
 pub mod config;
 pub mod consumer;
 pub mod copy;
+pub mod dedup;
 pub mod durable;
 pub mod event;
 pub mod pipeline;

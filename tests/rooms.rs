@@ -18,15 +18,19 @@ const MAY_CALL: &[(&str, &[&str])] = &[
         "commands",
         &[
             "pipeline", "source", "producer", "consumer", "sink", "event", "broker", "config",
-            "wire", "admin", "durable",
+            "wire", "admin", "durable", "dedup",
         ],
     ),
     (
         "pipeline",
         &[
-            "source", "producer", "consumer", "sink", "event", "broker", "config", "wire", "admin",
-            "durable",
+            "source", "dedup", "producer", "consumer", "sink", "event", "broker", "config", "wire",
+            "admin", "durable",
         ],
+    ),
+    (
+        "dedup",
+        &["event", "producer", "consumer", "wire", "broker", "durable"],
     ),
     ("producer", &["wire"]),
     ("consumer", &["wire"]),

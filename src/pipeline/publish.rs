@@ -11,7 +11,6 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::error::PipelineError;
-use super::known::{self, Known, LookUp};
 use super::options::SourceOptions;
 use super::publisher::{Publisher, note};
 use super::reach::{Reach, Told};
@@ -19,6 +18,7 @@ use super::settings;
 use super::sole::Sole;
 use super::stop::Stop;
 use super::summary::Published;
+use crate::dedup::{self, Known, LookUp};
 use crate::{
     config::Config,
     producer::{OnTimeout, Producer},
@@ -94,8 +94,8 @@ pub(crate) async fn publish_from(
             .ask(|| Producer::start(Arc::clone(cluster), sending.clone()))
             .await?;
         let topic_now = cluster.topic(&topic).await?;
-        if looks && reach.ask(|| known::is_compacted(cluster, &topic)).await? {
-            return Err(PipelineError::Setting(known::refusal(&topic)));
+        if looks && reach.ask(|| dedup::is_compacted(cluster, &topic)).await? {
+            return Err(PipelineError::Setting(dedup::refusal(&topic)));
         }
         Ok((producer, topic_now))
     };
@@ -110,7 +110,7 @@ pub(crate) async fn publish_from(
     ));
     let state = config.state.directory.clone();
     if repeats {
-        known::can_keep(&state)?;
+        dedup::can_keep(&state)?;
     }
     let mut sole = None;
     if options.sole && sending.transactional_id.is_none() {

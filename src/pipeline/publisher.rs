@@ -10,10 +10,10 @@ use tokio::sync::watch;
 
 use super::error::PipelineError;
 use super::flight::{Flight, Flights};
-use super::known::Known;
 use super::stop::Stop;
 use super::summary::Published;
 use super::transaction::Open;
+use crate::dedup::Known;
 use crate::{
     producer::{Producer, Record, SendError},
     source::{Batch, ErrorClass, Source, SourceError},

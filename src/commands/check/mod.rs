@@ -11,7 +11,8 @@ use std::{
 };
 
 use super::options::CheckOptions;
-use crate::pipeline::{PipelineError, SourceOptions, known, settings};
+use crate::dedup;
+use crate::pipeline::{PipelineError, SourceOptions, settings};
 use crate::{
     config::{Config, SourceKind},
     consumer,
@@ -117,7 +118,7 @@ async fn brokers(config: &Config, report: &mut CheckReport) -> Option<String> {
         report.note(
             "topic",
             match refused {
-                true => Err(known::refusal(&kafka.topic)),
+                true => Err(dedup::refusal(&kafka.topic)),
                 false => fine,
             },
         );
@@ -181,7 +182,7 @@ fn looks_up(config: &Config) -> bool {
 
 /// As `produce` sees it; brokers that have no answer count as no.
 async fn is_compacted(cluster: &Cluster, topic: &str) -> bool {
-    in_time(known::is_compacted(cluster, topic))
+    in_time(dedup::is_compacted(cluster, topic))
         .await
         .unwrap_or(false)
 }

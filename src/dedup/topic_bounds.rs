@@ -11,7 +11,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::super::error::PipelineError;
+use super::error::DedupError;
 use super::leaders::{Epochs, Of, epochs, is_of};
 use crate::{
     consumer::{self, Bound, ConsumeError, Isolation, agreed},
@@ -41,7 +41,7 @@ pub(super) type Identity = (String, Option<Uuid>);
 ///
 /// # Errors
 /// When a broker refuses for good, or the topic does not exist.
-pub(super) async fn identity(cluster: &Cluster, topic: &str) -> Result<Identity, PipelineError> {
+pub(super) async fn identity(cluster: &Cluster, topic: &str) -> Result<Identity, DedupError> {
     let mut said = Instant::now();
     loop {
         match cluster.refresh_topic(topic).await {
@@ -57,7 +57,7 @@ async fn wait(
     what: &str,
     error: ClusterError,
     said: &mut Instant,
-) -> Result<(), PipelineError> {
+) -> Result<(), DedupError> {
     if !error.is_retriable() {
         return Err(error.into());
     }
@@ -82,7 +82,7 @@ pub(super) async fn starts(
     topic: &str,
     partitions: &[i32],
     bound: Bound,
-) -> Result<Offsets, PipelineError> {
+) -> Result<Offsets, DedupError> {
     let isolation = Isolation::ReadCommitted;
     Ok(consumer::list_offsets(cluster, topic, isolation, partitions, bound).await?)
 }
@@ -95,7 +95,7 @@ pub(super) async fn readable_ends(
     cluster: &Arc<Cluster>,
     topic: &str,
     partitions: &[i32],
-) -> Result<Offsets, PipelineError> {
+) -> Result<Offsets, DedupError> {
     let isolation = Isolation::ReadUncommitted;
     Ok(consumer::list_offsets(cluster, topic, isolation, partitions, Bound::Latest).await?)
 }
@@ -109,15 +109,11 @@ pub(super) async fn ends(
     cluster: &Arc<Cluster>,
     topic: &str,
     of: Of<'_>,
-) -> Result<Offsets, PipelineError> {
+) -> Result<Offsets, DedupError> {
     agreed::offsets(|| ends_once(cluster, topic, of)).await
 }
 
-async fn ends_once(
-    cluster: &Arc<Cluster>,
-    topic: &str,
-    of: Of<'_>,
-) -> Result<Offsets, PipelineError> {
+async fn ends_once(cluster: &Arc<Cluster>, topic: &str, of: Of<'_>) -> Result<Offsets, DedupError> {
     const WHAT: &str = "where the topic ends";
     let mut said = Instant::now();
     loop {
@@ -177,7 +173,7 @@ pub(super) async fn bounds(
     cluster: &Arc<Cluster>,
     topic: &str,
     of: Of<'_>,
-) -> Result<Bounds, PipelineError> {
+) -> Result<Bounds, DedupError> {
     let mut said = Instant::now();
     let described = loop {
         match cluster.topic(topic).await {
@@ -217,7 +213,7 @@ pub(super) async fn epoch_ends(
     cluster: &Arc<Cluster>,
     topic: &str,
     asked: &BTreeMap<i32, (i32, i64)>,
-) -> Result<Offsets, PipelineError> {
+) -> Result<Offsets, DedupError> {
     const WHAT: &str = "whether the log is the one that was known";
     let epochs = asked.iter().filter(|(_, (epoch, _))| *epoch >= 0);
     let epochs: BTreeMap<i32, i32> = epochs.map(|(of, (epoch, _))| (*of, *epoch)).collect();
@@ -252,7 +248,7 @@ pub(super) async fn epoch_ends(
     }
 }
 
-fn refused(topic: &str, partition: i32, code: ErrorCode) -> PipelineError {
+fn refused(topic: &str, partition: i32, code: ErrorCode) -> DedupError {
     ConsumeError::Partition {
         topic: topic.into(),
         partition,

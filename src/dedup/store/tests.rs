@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::super::branch::Log;
-use super::super::manifest::run_path;
+use super::super::divergence::Log;
+use super::manifest::run_path;
 use super::*;
 
 fn subject() -> Subject {

@@ -12,19 +12,19 @@ const BARE: u8 = b'{';
 
 /// What a file holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Body<'a> {
+pub(in crate::dedup) enum Body<'a> {
     /// As it was written.
     Sealed(&'a [u8]),
     /// Nothing tells whether it is as it was written.
     Bare(&'a [u8]),
 }
 
-pub(super) fn seal(body: &[u8]) -> Vec<u8> {
+pub(in crate::dedup) fn seal(body: &[u8]) -> Vec<u8> {
     [first_line(body).as_bytes(), body].concat()
 }
 
 /// `None` for what is damaged.
-pub(super) fn unseal(bytes: &[u8]) -> Option<Body<'_>> {
+pub(in crate::dedup) fn unseal(bytes: &[u8]) -> Option<Body<'_>> {
     if bytes.first() == Some(&BARE) {
         return Some(Body::Bare(bytes));
     }

@@ -19,14 +19,11 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{
-    branch::{Mark, Verdict},
-    manifest::{Manifest, Span, Subject, remove_run},
-    others::{self, Other},
-    place::Place,
-    recent::Recent,
-    run::{Run, merge},
-};
+use super::divergence::{Mark, Verdict};
+use manifest::{Manifest, remove_run};
+
+use memtable::Recent;
+use sorted_run::{Run, merge};
 
 /// How many ids are in memory at most: some 16 MB.
 const RECENT: usize = 1 << 18;
@@ -69,7 +66,7 @@ impl Ledger {
     /// topic itself tells the same.
     pub(super) fn open(state: &Path, subject: &Subject) -> io::Result<Self> {
         let (directory, lock) = subject.claim(state)?;
-        let others = others::read(state, subject, &directory)?;
+        let others = other_processes::read(state, subject, &directory)?;
         let mut new = Self {
             subject: subject.clone(),
             directory,
@@ -317,5 +314,16 @@ impl Ledger {
     }
 }
 
+mod bloom;
+mod envelope;
+mod manifest;
+mod memtable;
+mod other_processes;
+pub(super) mod record_position;
+mod sorted_run;
 #[cfg(test)]
 mod tests;
+
+pub(super) use manifest::{Span, Subject};
+pub(super) use other_processes::Other;
+pub(super) use record_position::{ALL_UNKNOWN, Cuts, Place};

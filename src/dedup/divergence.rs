@@ -11,10 +11,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    manifest::Span,
-    place::{ALL_UNKNOWN, Cuts},
-};
+use super::store::{ALL_UNKNOWN, Cuts, Span};
 use crate::wire::records::BatchHeader;
 
 /// What a batch is recognised by. Its checksum covers its records, their times and their producer, but not its place.

@@ -14,13 +14,13 @@ const BITS: u32 = 4;
 
 /// A filter; an empty one denies nothing.
 #[derive(Debug)]
-pub(super) struct Filter {
+pub(in crate::dedup) struct Filter {
     words: Vec<u64>,
 }
 
 impl Filter {
     /// For about so many ids.
-    pub(super) fn new(ids: u64) -> Self {
+    pub(in crate::dedup) fn new(ids: u64) -> Self {
         let words = match ids {
             0..=MAX_IDS => ids / IDS_A_WORD + 1,
             _ => 0,
@@ -44,7 +44,7 @@ impl Filter {
         (place as usize, bits)
     }
 
-    pub(super) fn insert(&mut self, id: u128) {
+    pub(in crate::dedup) fn insert(&mut self, id: u128) {
         let (place, bits) = self.place(id);
         if let Some(word) = self.words.get_mut(place) {
             *word |= bits;
@@ -52,7 +52,7 @@ impl Filter {
     }
 
     /// Whether the id may have been inserted.
-    pub(super) fn may_hold(&self, id: u128) -> bool {
+    pub(in crate::dedup) fn may_hold(&self, id: u128) -> bool {
         let (place, bits) = self.place(id);
         self.words.get(place).is_none_or(|word| word & bits == bits)
     }

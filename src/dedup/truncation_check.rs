@@ -8,17 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::error::PipelineError;
-use super::{
-    Changed, Known,
-    ask::{self, Bounds, Offsets},
-    branch::{Log, Mark, Verdict, is_readable},
-    leaders::{self, Epochs, Of, is_of},
-    ledger::Ledger,
-    log::{self, Marks, STALL},
-    manifest::Span,
-    others::Other,
-};
+use super::divergence::{Log, Mark, Verdict, is_readable};
+use super::error::DedupError;
+use super::leaders::{self, Epochs, Of, is_of};
+use super::store::{Ledger, Other, Span};
+use super::topic_bounds::{self, Bounds, Offsets};
+use super::topic_scan::{self, Marks, STALL};
+use super::{Changed, Known};
 use crate::consumer::Bound;
 
 /// How long what was read last may take to come once more.
@@ -32,8 +28,8 @@ impl Known {
         &mut self,
         ledger: &mut Ledger,
         of: Of<'_>,
-    ) -> Result<(), PipelineError> {
-        let bounds = ask::bounds(&self.cluster, &self.topic, of).await?;
+    ) -> Result<(), DedupError> {
+        let bounds = topic_bounds::bounds(&self.cluster, &self.topic, of).await?;
         if !ledger.is_empty() {
             let verdict = self.judge(ledger.spans().clone(), of, &bounds).await?;
             let mut of_others = vec![];
@@ -73,7 +69,7 @@ impl Known {
         mut spans: Spans,
         of: Of<'_>,
         bounds: &Bounds,
-    ) -> Result<Verdict, PipelineError> {
+    ) -> Result<Verdict, DedupError> {
         spans.retain(|partition, _| is_of(of, *partition));
         let marks: Marks = spans
             .iter()
@@ -85,7 +81,7 @@ impl Known {
             .map(|(of, mark)| (*of, (mark.epoch, mark.next)));
         let epoch_ends = match marks.is_empty() {
             true => Offsets::new(),
-            false => ask::epoch_ends(&self.cluster, &self.topic, &asked.collect()).await?,
+            false => topic_bounds::epoch_ends(&self.cluster, &self.topic, &asked.collect()).await?,
         };
         let batches = self.recognise(&marks, bounds).await?;
         let logs = bounds.ends.iter().filter_map(|(partition, end)| {
@@ -101,7 +97,7 @@ impl Known {
     }
 
     /// What is where these marks were, as far as it can be there.
-    async fn recognise(&self, marks: &Marks, bounds: &Bounds) -> Result<Marks, PipelineError> {
+    async fn recognise(&self, marks: &Marks, bounds: &Bounds) -> Result<Marks, DedupError> {
         let is_readable = |of: &i32, mark: &Mark| {
             let bounds = (bounds.starts.get(of), bounds.ends.get(of));
             matches!(bounds, (Some(start), Some(end)) if is_readable(mark, *start, *end))
@@ -115,7 +111,7 @@ impl Known {
         let mut before = None;
         while !left.is_empty() {
             let mut found = Marks::new();
-            log::first_batches(&self.cluster, &self.topic, &left, &mut found).await?;
+            topic_scan::first_batches(&self.cluster, &self.topic, &left, &mut found).await?;
             for (of, mark) in &found {
                 if marks.get(of) == Some(mark) {
                     recognised.insert(*of, *mark);
@@ -136,11 +132,7 @@ impl Known {
 
     /// Looks whether the marks of these partitions are where they were, as far as retention left them there. Where one is not,
     /// it is to be looked at all of it; a leader that does not answer soon has said nothing.
-    pub(super) async fn recall(
-        &mut self,
-        ledger: &Ledger,
-        led: &Epochs,
-    ) -> Result<(), PipelineError> {
+    pub(super) async fn recall(&mut self, ledger: &Ledger, led: &Epochs) -> Result<(), DedupError> {
         let spans = ledger.spans().iter();
         let marks = spans.filter_map(|(of, span)| Some((*of, span.mark?)));
         let marks: Marks = marks.filter(|(of, _)| led.contains_key(of)).collect();
@@ -153,12 +145,13 @@ impl Known {
     }
 
     /// The partitions with another batch where one of these is to be, or none although the log begins before it.
-    async fn others(&self, mut marks: Marks) -> Result<BTreeSet<i32>, PipelineError> {
+    async fn others(&self, mut marks: Marks) -> Result<BTreeSet<i32>, DedupError> {
         let partitions: Vec<i32> = marks.keys().copied().collect();
-        let starts = ask::starts(&self.cluster, &self.topic, &partitions, Bound::Earliest).await?;
+        let starts =
+            topic_bounds::starts(&self.cluster, &self.topic, &partitions, Bound::Earliest).await?;
         marks.retain(|of, mark| starts.get(of).is_some_and(|start| *start <= mark.base));
         let partitions: Vec<i32> = marks.keys().copied().collect();
-        let ends = ask::readable_ends(&self.cluster, &self.topic, &partitions).await?;
+        let ends = topic_bounds::readable_ends(&self.cluster, &self.topic, &partitions).await?;
         let is_beyond =
             |(of, mark): (&i32, &Mark)| ends.get(of).is_some_and(|end| *end < mark.next);
         let beyond = marks.iter().filter(|mark| is_beyond(*mark));
@@ -166,7 +159,7 @@ impl Known {
         marks.retain(|of, _| !others.contains(of));
         let at = marks.iter().map(|(of, mark)| (*of, mark.base)).collect();
         let mut found = Marks::new();
-        log::first_batches(&self.cluster, &self.topic, &at, &mut found).await?;
+        topic_scan::first_batches(&self.cluster, &self.topic, &at, &mut found).await?;
         // What is not found was deleted meanwhile.
         found.retain(|of, mark| marks.get(of) != Some(mark));
         others.extend(found.into_keys());
@@ -197,10 +190,12 @@ impl Known {
             let led = leaders::led(&described);
             before.retain(|of, _| led.contains_key(of));
             let of: Vec<i32> = before.keys().copied().collect();
-            let starts = ask::starts(&self.cluster, &self.topic, &of, Bound::Earliest).await?;
+            let starts =
+                topic_bounds::starts(&self.cluster, &self.topic, &of, Bound::Earliest).await?;
             // What retention deleted cannot be read back.
             before.retain(|of, next| starts.get(of).is_some_and(|start| start < next));
-            let found = log::last_batches(&self.cluster, &self.topic, &starts, &before).await?;
+            let found =
+                topic_scan::last_batches(&self.cluster, &self.topic, &starts, &before).await?;
             // Where another record has the place of one that was acknowledged, the log is another one.
             let is_same = |of: &i32| {
                 let acknowledged = ledger.last(*of);
@@ -210,7 +205,7 @@ impl Known {
             marks.retain(|of, _| is_same(of));
             let others = before.keys().filter(|of| !is_same(of));
             let others: BTreeSet<i32> = others.copied().collect();
-            Ok::<_, PipelineError>((self.confirmed(marks).await, others))
+            Ok::<_, DedupError>((self.confirmed(marks).await, others))
         };
         match tokio::time::timeout(within, read).await {
             Ok(Ok((marks, others))) => {
@@ -229,7 +224,7 @@ impl Known {
         let at: Offsets = marks.iter().map(|(of, mark)| (*of, mark.base)).collect();
         if !at.is_empty() {
             let mut again = Marks::new();
-            let read = log::first_batches(&self.cluster, &self.topic, &at, &mut again);
+            let read = topic_scan::first_batches(&self.cluster, &self.topic, &at, &mut again);
             if !matches!(tokio::time::timeout(PATIENCE, read).await, Ok(Ok(()))) {
                 tracing::debug!("not all of the last batches can be read back");
             }

@@ -124,9 +124,11 @@ impl Scene {
 
     /// How often each id is on the topic.
     async fn read(&self) -> BTreeMap<u128, usize> {
-        let bounds = ask::bounds(&self.cluster, &self.topic, None).await.unwrap();
+        let bounds = topic_bounds::bounds(&self.cluster, &self.topic, None)
+            .await
+            .unwrap();
         let mut found = BTreeMap::new();
-        log::scan(
+        topic_scan::scan(
             &self.cluster,
             &self.topic,
             bounds.starts,
@@ -354,6 +356,8 @@ async fn a_broker_that_is_not_there_yet_is_waited_for() {
             });
         }
     });
-    let bounds = ask::bounds(&cluster, &scene.topic, None).await.unwrap();
+    let bounds = topic_bounds::bounds(&cluster, &scene.topic, None)
+        .await
+        .unwrap();
     assert_eq!(bounds.ends, [(0, 0), (1, 0)].into());
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::place::{Cuts, Entry, Place};
+use super::record_position::{Cuts, Entry, Place};
 
 /// Ids and places.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(in crate::dedup) struct Recent {
     ids: HashMap<u128, Place>,
     /// Of ids that are on several partitions: the other places.
     more: Vec<Entry>,
@@ -14,7 +14,7 @@ pub(super) struct Recent {
 
 impl Recent {
     /// Notes an id. Of two places on a partition the first is kept: that one is there as long as the other is.
-    pub(super) fn insert(&mut self, id: u128, place: Place) {
+    pub(in crate::dedup) fn insert(&mut self, id: u128, place: Place) {
         let kept = self.ids.entry(id).or_insert(place);
         match kept.partition == place.partition {
             true => kept.offset = kept.offset.min(place.offset),
@@ -22,20 +22,20 @@ impl Recent {
         }
     }
 
-    pub(super) fn contains(&self, id: u128) -> bool {
+    pub(in crate::dedup) fn contains(&self, id: u128) -> bool {
         self.ids.contains_key(&id)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::dedup) fn len(&self) -> usize {
         self.ids.len() + self.more.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::dedup) fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
     /// Forgets the places that do not count, and ids that have no other.
-    pub(super) fn cut(&mut self, cuts: &Cuts) {
+    pub(in crate::dedup) fn cut(&mut self, cuts: &Cuts) {
         for (id, place) in std::mem::take(self).sorted() {
             if place.counts(cuts) {
                 self.insert(id, place);
@@ -44,14 +44,14 @@ impl Recent {
     }
 
     /// All of it, as a run is sorted.
-    pub(super) fn sorted(&self) -> Vec<Entry> {
+    pub(in crate::dedup) fn sorted(&self) -> Vec<Entry> {
         let ids = self.ids.iter().map(|(id, place)| (*id, *place));
         let mut entries: Vec<Entry> = ids.chain(self.more.iter().copied()).collect();
         entries.sort_unstable();
         entries
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::dedup) fn clear(&mut self) {
         self.ids.clear();
         self.more.clear();
     }

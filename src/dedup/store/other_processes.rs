@@ -12,18 +12,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    branch::Verdict,
-    manifest::{Manifest, RunEntry, Span, Subject, only_a_file},
-    run::Run,
-};
+use super::super::divergence::Verdict;
+use super::manifest::{Manifest, RunEntry, Span, Subject, only_a_file};
+use super::sorted_run::Run;
 
 /// How often a ledger is read anew whose process merges runs meanwhile.
 const TRIES: usize = 5;
 
 /// Another ledger of the same topic.
 #[derive(Debug)]
-pub(super) struct Other {
+pub(in crate::dedup) struct Other {
     directory: PathBuf,
     idle: bool,
     /// `None` if it cannot be used.
@@ -35,7 +33,11 @@ pub(super) struct Other {
 ///
 /// # Errors
 /// When a directory cannot be read or locked. One that is damaged is no error.
-pub(super) fn read(state: &Path, subject: &Subject, own: &Path) -> io::Result<Vec<Other>> {
+pub(in crate::dedup) fn read(
+    state: &Path,
+    subject: &Subject,
+    own: &Path,
+) -> io::Result<Vec<Other>> {
     let mut found = vec![];
     for directory in subject.directories(state) {
         if directory != own && directory.is_dir() {
@@ -89,19 +91,19 @@ impl Other {
     }
 
     /// Whether its process was killed, or ended in doubt.
-    pub(super) fn is_unsettled(&self) -> bool {
+    pub(in crate::dedup) fn is_unsettled(&self) -> bool {
         self.idle && self.manifest.as_ref().is_none_or(|found| !found.settled)
     }
 
     /// Between which offsets it knows everything.
-    pub(super) fn spans(&self) -> BTreeMap<i32, Span> {
+    pub(in crate::dedup) fn spans(&self) -> BTreeMap<i32, Span> {
         let found = self.manifest.as_ref();
         found.map_or_else(BTreeMap::new, |found| found.partitions.clone())
     }
 
     /// Forgets what lies behind the cuts. Where the log has parted from the one that it knew, whoever takes it next does so,
     /// too: what shows that may not be there for ever.
-    pub(super) fn cut(&mut self, subject: &Subject, verdict: &Verdict) -> io::Result<()> {
+    pub(in crate::dedup) fn cut(&mut self, subject: &Subject, verdict: &Verdict) -> io::Result<()> {
         let mut blind = false;
         for run in &mut self.runs {
             blind |= run.cut(&verdict.cuts())?;
@@ -122,7 +124,7 @@ impl Other {
         })
     }
 
-    pub(super) fn contains(&self, id: u128) -> io::Result<bool> {
+    pub(in crate::dedup) fn contains(&self, id: u128) -> io::Result<bool> {
         for run in &self.runs {
             if run.contains(id)? {
                 return Ok(true);
@@ -132,7 +134,7 @@ impl Other {
     }
 
     /// Notes for whoever takes it next that nothing of its process is on its way any more.
-    pub(super) fn settle(&self, subject: &Subject) -> io::Result<()> {
+    pub(in crate::dedup) fn settle(&self, subject: &Subject) -> io::Result<()> {
         match self.is_unsettled() {
             true => self.change(subject, |manifest| manifest.settled = true),
             false => Ok(()),

@@ -13,11 +13,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    filter::Filter,
-    manifest::{RunEntry, only_a_file, run_path},
-    place::{ALL_UNKNOWN, Cuts, Entry, PLACE, Place, UNKNOWN_PARTITION, cut_at},
-};
+use super::bloom::Filter;
+use super::manifest::{RunEntry, only_a_file, run_path};
+use super::record_position::{ALL_UNKNOWN, Cuts, Entry, PLACE, Place, UNKNOWN_PARTITION, cut_at};
 
 /// Bytes of an id.
 const ID: usize = size_of::<u128>();
@@ -30,7 +28,7 @@ const BUFFER: usize = 1 << 20;
 
 /// A sorted file of ids.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(in crate::dedup) struct Run {
     entry: RunEntry,
     file: File,
     /// `None` where places were not kept, or cannot be used.
@@ -45,7 +43,7 @@ pub(super) struct Run {
 impl Run {
     /// Writes entries, about so many as are `expected`, which ascend (of one id one place a partition is kept, the first), and
     /// makes them durable.
-    pub(super) fn write(
+    pub(in crate::dedup) fn write(
         directory: &Path,
         number: u64,
         expected: u64,
@@ -97,7 +95,7 @@ impl Run {
     }
 
     /// Opens a file that must be as the manifest says.
-    pub(super) fn open(directory: &Path, entry: &RunEntry) -> io::Result<Self> {
+    pub(in crate::dedup) fn open(directory: &Path, entry: &RunEntry) -> io::Result<Self> {
         let path = run_path(directory, entry.number);
         only_a_file(&path)?;
         let file = File::open(&path)?;
@@ -139,12 +137,12 @@ impl Run {
         Ok(run)
     }
 
-    pub(super) fn count(&self) -> u64 {
+    pub(in crate::dedup) fn count(&self) -> u64 {
         self.entry.count
     }
 
     /// What the manifest has to say of it.
-    pub(super) fn entry(&self) -> &RunEntry {
+    pub(in crate::dedup) fn entry(&self) -> &RunEntry {
         &self.entry
     }
 
@@ -177,13 +175,13 @@ impl Run {
     }
 
     /// Whether ids went when it was opened, of which nobody knows where they lay: they may still be on the topic. Says so once.
-    pub(super) fn was_opened_blind(&mut self) -> bool {
+    pub(in crate::dedup) fn was_opened_blind(&mut self) -> bool {
         std::mem::take(&mut self.blind)
     }
 
     /// Lets what lies behind `cuts` count no more. Says whether ids went of which nobody knows where they lay: they may still be
     /// on the topic.
-    pub(super) fn cut(&mut self, cuts: &Cuts) -> io::Result<bool> {
+    pub(in crate::dedup) fn cut(&mut self, cuts: &Cuts) -> io::Result<bool> {
         let mut blind = self.was_opened_blind();
         let had_places = self.entry.places.is_some();
         let is_cut = |partition: &i32| self.entry.cuts.get(partition);
@@ -213,7 +211,7 @@ impl Run {
     }
 
     /// Whether `id` is in it, at a place that counts.
-    pub(super) fn contains(&self, id: u128) -> io::Result<bool> {
+    pub(in crate::dedup) fn contains(&self, id: u128) -> io::Result<bool> {
         if !self.filter.may_hold(id) {
             return Ok(false);
         }
@@ -265,7 +263,7 @@ impl Run {
     }
 
     /// All entries that count, ascending.
-    pub(super) fn entries(
+    pub(in crate::dedup) fn entries(
         &mut self,
     ) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
         let places = self.checked_places()?.map(File::try_clone).transpose()?;
@@ -302,7 +300,7 @@ fn damaged() -> io::Error {
 }
 
 /// Where the places of a run's ids lie.
-pub(super) fn places_path(run: &Path) -> PathBuf {
+pub(in crate::dedup) fn places_path(run: &Path) -> PathBuf {
     run.with_extension("places")
 }
 
@@ -316,7 +314,7 @@ fn open_places(run: &Path, entry: &RunEntry) -> Option<File> {
 }
 
 /// Two ascending sequences as one.
-pub(super) fn merge(
+pub(in crate::dedup) fn merge(
     a: impl Iterator<Item = io::Result<Entry>>,
     b: impl Iterator<Item = io::Result<Entry>>,
 ) -> impl Iterator<Item = io::Result<Entry>> {

@@ -19,12 +19,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{
-    branch::Mark,
-    place::Cuts,
-    run::{Run, places_path},
-    sealed::{self, Body},
-};
+use super::super::divergence::Mark;
+use super::envelope::{self, Body};
+use super::record_position::Cuts;
+use super::sorted_run::{Run, places_path};
 
 /// How many processes can share a `State.Directory` and a topic.
 const PROCESSES: u32 = 64;
@@ -36,61 +34,64 @@ const NAME_BYTES: usize = 100;
 
 /// What is known of one partition: all records from `start` up to `next`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Span {
-    pub(super) start: i64,
-    pub(super) next: i64,
+pub(in crate::dedup) struct Span {
+    pub(in crate::dedup) start: i64,
+    pub(in crate::dedup) next: i64,
     /// By which the log is recognised; without one it is not.
     #[serde(default)]
-    pub(super) mark: Option<Mark>,
+    pub(in crate::dedup) mark: Option<Mark>,
 }
 
 /// A file of ids, as it must be to be believed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct RunEntry {
-    pub(super) number: u64,
-    pub(super) count: u64,
-    pub(super) crc: u32,
+pub(in crate::dedup) struct RunEntry {
+    pub(in crate::dedup) number: u64,
+    pub(in crate::dedup) count: u64,
+    pub(in crate::dedup) crc: u32,
     /// The CRC-32C of the places; ids that were kept before places were have none.
     #[serde(default)]
-    pub(super) places: Option<u32>,
+    pub(in crate::dedup) places: Option<u32>,
     /// The highest offset of each partition among the places.
     #[serde(default)]
-    pub(super) highest: BTreeMap<i32, i64>,
+    pub(in crate::dedup) highest: BTreeMap<i32, i64>,
     /// What does not count any more.
     #[serde(default)]
-    pub(super) cuts: Cuts,
+    pub(in crate::dedup) cuts: Cuts,
 }
 
 /// What a ledger is about and holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Manifest {
+pub(in crate::dedup) struct Manifest {
     version: u32,
     cluster_id: String,
     topic: String,
     topic_id: Option<Uuid>,
     /// From which record time on (milliseconds since 1970) the spans hold everything; `None` is from the start.
-    pub(super) since_ms: Option<i64>,
-    pub(super) partitions: BTreeMap<i32, Span>,
-    pub(super) runs: Vec<RunEntry>,
+    pub(in crate::dedup) since_ms: Option<i64>,
+    pub(in crate::dedup) partitions: BTreeMap<i32, Span>,
+    pub(in crate::dedup) runs: Vec<RunEntry>,
     /// Whether its process ended with nothing on its way to the topic.
     #[serde(default)]
-    pub(super) settled: bool,
+    pub(in crate::dedup) settled: bool,
     /// How often a process has taken it.
     #[serde(default)]
-    pub(super) opened: u64,
+    pub(in crate::dedup) opened: u64,
 }
 
 /// Which topic of which cluster.
 #[derive(Clone, Debug)]
-pub(super) struct Subject {
-    pub(super) cluster_id: String,
-    pub(super) topic: String,
-    pub(super) topic_id: Option<Uuid>,
+pub(in crate::dedup) struct Subject {
+    pub(in crate::dedup) cluster_id: String,
+    pub(in crate::dedup) topic: String,
+    pub(in crate::dedup) topic_id: Option<Uuid>,
 }
 
 impl Subject {
     /// Where ledgers of this topic are or can be, in the order in which they are taken.
-    pub(super) fn directories(&self, state: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    pub(in crate::dedup) fn directories(
+        &self,
+        state: &Path,
+    ) -> impl Iterator<Item = PathBuf> + use<> {
         let name = format!("{}/{}/{:?}", self.cluster_id, self.topic, self.topic_id);
         let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple();
         let (short, _) = self
@@ -111,7 +112,7 @@ impl Subject {
     ///
     /// # Errors
     /// When a directory cannot be made or locked, or too many processes use them already.
-    pub(super) fn claim(&self, state: &Path) -> io::Result<(PathBuf, File)> {
+    pub(in crate::dedup) fn claim(&self, state: &Path) -> io::Result<(PathBuf, File)> {
         for directory in self.directories(state) {
             fs::create_dir_all(&directory)?;
             let lock = directory.join("lock");
@@ -133,7 +134,7 @@ impl Subject {
 
 impl Manifest {
     /// One that says nothing yet.
-    pub(super) fn new(subject: &Subject) -> Self {
+    pub(in crate::dedup) fn new(subject: &Subject) -> Self {
         Self {
             version: VERSION,
             cluster_id: subject.cluster_id.clone(),
@@ -147,7 +148,7 @@ impl Manifest {
     ///
     /// # Errors
     /// When it cannot be read, is damaged, or is about something else.
-    pub(super) fn read(directory: &Path, subject: &Subject) -> io::Result<Option<Self>> {
+    pub(in crate::dedup) fn read(directory: &Path, subject: &Subject) -> io::Result<Option<Self>> {
         let path = directory.join("manifest.json");
         only_a_file(&path)?;
         let text = match fs::read(path) {
@@ -156,7 +157,7 @@ impl Manifest {
             Err(error) => return Err(error),
         };
         let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
-        let manifest: Self = match sealed::unseal(&text) {
+        let manifest: Self = match envelope::unseal(&text) {
             Some(Body::Sealed(body)) => serde_json::from_slice(body)?,
             Some(Body::Bare(body)) => Self {
                 since_ms: None,
@@ -180,18 +181,18 @@ impl Manifest {
     ///
     /// # Errors
     /// When it cannot be written; then the old one stands.
-    pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
+    pub(in crate::dedup) fn write(&self, directory: &Path) -> io::Result<()> {
         let temporary = directory.join("manifest.json.new");
         only_a_file(&temporary)?;
         let mut file = File::create(&temporary)?;
-        file.write_all(&sealed::seal(&serde_json::to_vec(self)?))?;
+        file.write_all(&envelope::seal(&serde_json::to_vec(self)?))?;
         file.sync_all()?;
         fs::rename(&temporary, directory.join("manifest.json"))?;
         File::open(directory)?.sync_all()
     }
 
     /// Lets all of the topic be read again: ids went that may be anywhere on it.
-    pub(super) fn read_anew(&mut self) {
+    pub(in crate::dedup) fn read_anew(&mut self) {
         self.partitions.clear();
         self.since_ms = None;
     }
@@ -200,7 +201,7 @@ impl Manifest {
     ///
     /// # Errors
     /// When one cannot be read, or is not as it was written.
-    pub(super) fn open_runs(&self, directory: &Path) -> io::Result<Vec<Run>> {
+    pub(in crate::dedup) fn open_runs(&self, directory: &Path) -> io::Result<Vec<Run>> {
         let open = |run| Run::open(directory, run);
         self.runs.iter().map(open).collect()
     }
@@ -209,7 +210,7 @@ impl Manifest {
     ///
     /// # Errors
     /// When the directory cannot be read, or a file not removed.
-    pub(super) fn sweep(&self, directory: &Path) -> io::Result<()> {
+    pub(in crate::dedup) fn sweep(&self, directory: &Path) -> io::Result<()> {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -227,7 +228,7 @@ impl Manifest {
 }
 
 /// Refuses what is there but no file: a pipe would be waited for when it is opened.
-pub(super) fn only_a_file(path: &Path) -> io::Result<()> {
+pub(in crate::dedup) fn only_a_file(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(kind) if !kind.is_file() => Err(io::Error::other(format!(
             "{} is no regular file",
@@ -241,7 +242,7 @@ pub(super) fn only_a_file(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When it cannot be removed.
-pub(super) fn remove_run(directory: &Path, number: u64) -> io::Result<()> {
+pub(in crate::dedup) fn remove_run(directory: &Path, number: u64) -> io::Result<()> {
     let path = run_path(directory, number);
     match fs::remove_file(places_path(&path)) {
         // It was kept before places were.
@@ -252,6 +253,6 @@ pub(super) fn remove_run(directory: &Path, number: u64) -> io::Result<()> {
 }
 
 /// Where a run lies.
-pub(super) fn run_path(directory: &Path, number: u64) -> PathBuf {
+pub(in crate::dedup) fn run_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("run-{number}"))
 }

@@ -3,43 +3,43 @@
 use std::collections::BTreeMap;
 
 /// Bytes of a place on disk.
-pub(super) const PLACE: usize = 12;
+pub(in crate::dedup) const PLACE: usize = 12;
 
 /// A partition and an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) partition: i32,
-    pub(super) offset: i64,
+pub(in crate::dedup) struct Place {
+    pub(in crate::dedup) partition: i32,
+    pub(in crate::dedup) offset: i64,
 }
 
 /// An id and the place of its record.
-pub(super) type Entry = (u128, Place);
+pub(in crate::dedup) type Entry = (u128, Place);
 
 /// By partition: from which offset on ids do not count. [`UNKNOWN_PARTITION`] stands for ids whose place nobody knows.
-pub(super) type Cuts = BTreeMap<i32, i64>;
+pub(in crate::dedup) type Cuts = BTreeMap<i32, i64>;
 
 /// The partition of ids that were kept before places were.
-pub(super) const UNKNOWN_PARTITION: i32 = -1;
+pub(in crate::dedup) const UNKNOWN_PARTITION: i32 = -1;
 
 /// Cuts away all of such ids.
-pub(super) const ALL_UNKNOWN: (i32, i64) = (UNKNOWN_PARTITION, i64::MIN);
+pub(in crate::dedup) const ALL_UNKNOWN: (i32, i64) = (UNKNOWN_PARTITION, i64::MIN);
 
 impl Place {
-    pub(super) const UNKNOWN: Self = Self {
+    pub(in crate::dedup) const UNKNOWN: Self = Self {
         partition: UNKNOWN_PARTITION,
         offset: i64::MAX,
     };
 
-    pub(super) const fn new(partition: i32, offset: i64) -> Self {
+    pub(in crate::dedup) const fn new(partition: i32, offset: i64) -> Self {
         Self { partition, offset }
     }
 
-    pub(super) fn counts(self, cuts: &Cuts) -> bool {
+    pub(in crate::dedup) fn counts(self, cuts: &Cuts) -> bool {
         cuts.get(&self.partition)
             .is_none_or(|from| self.offset < *from)
     }
 
-    pub(super) fn to_bytes(self) -> [u8; PLACE] {
+    pub(in crate::dedup) fn to_bytes(self) -> [u8; PLACE] {
         let mut bytes = [0; PLACE];
         let (partition, offset) = bytes.split_at_mut(size_of::<i32>());
         partition.copy_from_slice(&self.partition.to_be_bytes());
@@ -47,7 +47,7 @@ impl Place {
         bytes
     }
 
-    pub(super) fn from_bytes(bytes: [u8; PLACE]) -> Self {
+    pub(in crate::dedup) fn from_bytes(bytes: [u8; PLACE]) -> Self {
         let [a, b, c, d, offset @ ..] = bytes;
         Self {
             partition: i32::from_be_bytes([a, b, c, d]),
@@ -57,7 +57,7 @@ impl Place {
 }
 
 /// Cuts what lies from `from` on of a partition, unless it is cut further ahead already.
-pub(super) fn cut_at(cuts: &mut Cuts, partition: i32, from: i64) {
+pub(in crate::dedup) fn cut_at(cuts: &mut Cuts, partition: i32, from: i64) {
     cuts.entry(partition)
         .and_modify(|before| *before = from.min(*before))
         .or_insert(from);

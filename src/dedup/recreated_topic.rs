@@ -6,15 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Changed, Known, LookUp, SAVE_EVERY, ask, failed, leaders, ledger::Ledger, log::STALL};
-use crate::pipeline::PipelineError;
+use super::error::DedupError;
+use super::store::Ledger;
+use super::topic_scan::STALL;
+use super::{Changed, Known, LookUp, SAVE_EVERY, failed, leaders, topic_bounds};
 
 /// How often it is looked at most whether the topic is still the same: a question to a broker.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Known {
     /// Whether the topic, or one of its logs, may no longer be the one that is known.
-    pub(in crate::pipeline) async fn is_outdated(&mut self) -> bool {
+    pub(crate) async fn is_outdated(&mut self) -> bool {
         let Some(mut ledger) = self.ledger.take() else {
             return false;
         };
@@ -37,7 +39,7 @@ impl Known {
         };
         if !ledger.is_of(described.id) {
             // No checksum covers that answer: two more that agree have the last word.
-            let identity = ask::identity(&self.cluster, &self.topic).await;
+            let identity = topic_bounds::identity(&self.cluster, &self.topic).await;
             if identity.is_ok_and(|(_, id)| !ledger.is_of(id)) {
                 self.changed = Some(Changed::Topic);
             }
@@ -61,7 +63,7 @@ impl Known {
     }
 
     /// The partitions whose logs are to be looked at; `None` where it is the topic that changed, and so all of it.
-    pub(in crate::pipeline) fn doubted(&self) -> Option<BTreeSet<i32>> {
+    pub(crate) fn doubted(&self) -> Option<BTreeSet<i32>> {
         match &self.changed {
             Some(Changed::Topic) => None,
             Some(Changed::Logs(of)) => Some(of.clone()),
@@ -70,12 +72,12 @@ impl Known {
     }
 
     /// Waits until one of these partitions has no leader; gives those that have one.
-    pub(in crate::pipeline) async fn lost_leaders(&self, of: &BTreeSet<i32>) -> BTreeSet<i32> {
+    pub(crate) async fn lost_leaders(&self, of: &BTreeSet<i32>) -> BTreeSet<i32> {
         leaders::lost(&self.cluster, &self.topic, of).await
     }
 
     /// Lets only these be looked at, of those that were to be.
-    pub(in crate::pipeline) fn doubt_only(&mut self, of: BTreeSet<i32>) {
+    pub(crate) fn doubt_only(&mut self, of: BTreeSet<i32>) {
         if let Some(Changed::Logs(_)) = self.changed {
             self.changed = None;
             self.doubt(of);
@@ -84,7 +86,7 @@ impl Known {
 
     /// Begins anew with the topic that there is now. Nothing may be on its way: where it went, to this topic or to the one before, is
     /// found by reading this one. Where it is the logs that may have changed, they are read by the next look-up.
-    pub(in crate::pipeline) fn begin_anew(&mut self) -> Result<(), PipelineError> {
+    pub(crate) fn begin_anew(&mut self) -> Result<(), DedupError> {
         if self.changed != Some(Changed::Topic) {
             return Ok(());
         }

@@ -12,16 +12,12 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::error::PipelineError;
-use super::{
-    Changed, Known, LookUp,
-    ask::{self, Offsets},
-    failed,
-    leaders::{self, Of, is_of},
-    ledger::{Before, Ledger},
-    log::{self, STALL, Scanned},
-    manifest::{Span, Subject},
-};
+use super::error::DedupError;
+use super::leaders::{self, Of, is_of};
+use super::store::{Before, Ledger, Span, Subject};
+use super::topic_bounds::{self, Offsets};
+use super::topic_scan::{self, STALL, Scanned};
+use super::{Changed, Known, LookUp, failed};
 use crate::consumer::Bound;
 use crate::event::TradeEvent;
 
@@ -38,11 +34,11 @@ const LOOKS: usize = 5;
 
 impl Known {
     /// Reads what the topic says about events as old as these, unless that is known.
-    pub(in crate::pipeline) async fn learn(
+    pub(crate) async fn learn(
         &mut self,
         events: &[TradeEvent],
         now: DateTime<Utc>,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<(), DedupError> {
         let times = || events.iter().map(|event| event.timestamp.instant);
         let (Some(oldest), Some(newest)) = (times().min(), times().max()) else {
             return Ok(());
@@ -76,7 +72,7 @@ impl Known {
         &mut self,
         ledger: &mut Ledger,
         since_ms: Option<i64>,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<(), DedupError> {
         if let Some(Changed::Logs(of)) = self.changed.clone() {
             self.look_again(ledger, of).await?;
             self.changed = None;
@@ -90,7 +86,7 @@ impl Known {
         &mut self,
         ledger: &mut Ledger,
         mut of: BTreeSet<i32>,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<(), DedupError> {
         let (cluster, topic) = (Arc::clone(&self.cluster), Arc::clone(&self.topic));
         while !of.is_empty() {
             of = tokio::select! {
@@ -109,7 +105,7 @@ impl Known {
     }
 
     /// Waits for what a producer that was killed may have left with the brokers.
-    async fn let_settle(&mut self, ledger: &mut Ledger) -> Result<(), PipelineError> {
+    async fn let_settle(&mut self, ledger: &mut Ledger) -> Result<(), DedupError> {
         let may_come = match ledger.before() {
             Before::Settled => false,
             // Also of an empty topic: the first requests ever may be those that are on their way.
@@ -130,8 +126,8 @@ impl Known {
     }
 
     /// Opens the ledger: from now on it says that something may be on its way.
-    async fn claim(&self) -> Result<Ledger, PipelineError> {
-        let (cluster_id, topic_id) = ask::identity(&self.cluster, &self.topic).await?;
+    async fn claim(&self) -> Result<Ledger, DedupError> {
+        let (cluster_id, topic_id) = topic_bounds::identity(&self.cluster, &self.topic).await?;
         let subject = Subject {
             cluster_id,
             topic: self.topic.to_string(),
@@ -141,7 +137,7 @@ impl Known {
     }
 
     /// Opens the ledger and reads what came behind it.
-    async fn open(&mut self) -> Result<Ledger, PipelineError> {
+    async fn open(&mut self) -> Result<Ledger, DedupError> {
         let mut ledger = self.claim().await?;
         self.check(&mut ledger, None).await?;
         if !ledger.spans().is_empty() {
@@ -151,15 +147,15 @@ impl Known {
     }
 
     /// Reads what came to these partitions behind what is known; says whether anything did.
-    async fn catch_up(&mut self, ledger: &mut Ledger, of: Of<'_>) -> Result<bool, PipelineError> {
+    async fn catch_up(&mut self, ledger: &mut Ledger, of: Of<'_>) -> Result<bool, DedupError> {
         let is_asked = |(partition, _): &(&i32, &Span)| is_of(of, **partition);
-        let mut ends = ask::ends(&self.cluster, &self.topic, of).await?;
+        let mut ends = topic_bounds::ends(&self.cluster, &self.topic, of).await?;
         let is_shorter = |(partition, span): (&i32, &Span)| {
             ends.get(partition).is_none_or(|end| *end < span.next)
         };
         if ledger.spans().iter().filter(is_asked).any(is_shorter) {
             self.check(ledger, of).await?;
-            ends = ask::ends(&self.cluster, &self.topic, of).await?;
+            ends = topic_bounds::ends(&self.cluster, &self.topic, of).await?;
         }
         let new: Vec<i32> = ends
             .keys()
@@ -172,7 +168,8 @@ impl Known {
         if new.is_empty() && !ledger.spans().iter().any(behind) {
             return Ok(false);
         }
-        let mut from = ask::starts(&self.cluster, &self.topic, &new, Bound::Earliest).await?;
+        let mut from =
+            topic_bounds::starts(&self.cluster, &self.topic, &new, Bound::Earliest).await?;
         from.extend(
             ledger
                 .spans()
@@ -204,11 +201,7 @@ impl Known {
     }
 
     /// Reads what lies before what is known, as far back as `since_ms`.
-    async fn extend(
-        &self,
-        ledger: &mut Ledger,
-        since_ms: Option<i64>,
-    ) -> Result<(), PipelineError> {
+    async fn extend(&self, ledger: &mut Ledger, since_ms: Option<i64>) -> Result<(), DedupError> {
         let known = !ledger.spans().is_empty();
         let covered = match (ledger.since_ms(), since_ms) {
             (None, _) => true,
@@ -225,11 +218,11 @@ impl Known {
                 .iter()
                 .map(|(partition, span)| (*partition, span.start))
                 .collect(),
-            false => ask::ends(&self.cluster, &self.topic, None).await?,
+            false => topic_bounds::ends(&self.cluster, &self.topic, None).await?,
         };
         let partitions: Vec<i32> = to.keys().copied().collect();
         let bound = since_ms.map_or(Bound::Earliest, Bound::Since);
-        let mut from = ask::starts(&self.cluster, &self.topic, &partitions, bound).await?;
+        let mut from = topic_bounds::starts(&self.cluster, &self.topic, &partitions, bound).await?;
         for (partition, start) in &mut from {
             // No record as young as that: nothing to read.
             *start = (*start).min(to.get(partition).copied().unwrap_or(*start));
@@ -257,10 +250,10 @@ impl Known {
         ledger: &mut Ledger,
         from: Offsets,
         to: Offsets,
-    ) -> Result<Scanned, PipelineError> {
+    ) -> Result<Scanned, DedupError> {
         let started = Instant::now();
         let mut events = 0_u64;
-        let scanned = log::scan(&self.cluster, &self.topic, from, to, |id, place| {
+        let scanned = topic_scan::scan(&self.cluster, &self.topic, from, to, |id, place| {
             events += 1;
             ledger
                 .note(id, place)

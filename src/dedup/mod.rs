@@ -5,32 +5,26 @@
 //! replay can have published an event before its time, and then nothing bounds where it lies, also when its time has
 //! come since: the topic is read from its start. (Records could carry their event's time instead, but brokers refuse
 //! times that are more than an hour ahead, `message.timestamp.after.max.ms`.) What was
-//! read, and what was acknowledged, is kept in a [`ledger`] on disk: the next start reads only what came behind. Ids
-//! are never forgotten, also not when retention deletes their records. Who does not look (`--republish`) keeps a ledger
+//! read, and what was acknowledged, is kept in a [`store`] on disk: the next start reads only what came behind. Ids
+//! are never forgotten, also not when retention deletes their records. Who does not look (`--republish`) keeps a store
 //! all the same: the next start has to know whether it was killed.
 //!
 //! A topic can lose records that were acknowledged, and grow again. At each start, and when a partition has another leader, it is
-//! looked whether its logs are still those that are known ([`branch`], [`check`]), and what is not there any more is
+//! looked whether its logs are still those that are known ([`divergence`], [`truncation_check`]), and what is not there any more is
 //! forgotten: it is published when it is polled again.
 //!
 //! Exact with one producer a symbol; two that publish the same bars at the same time do not see each other.
 
-mod ask;
-mod branch;
-mod check;
+mod catch_up;
 mod compacted;
-mod filter;
+mod divergence;
+mod error;
 mod leaders;
-mod learn;
-mod ledger;
-mod log;
-mod made_anew;
-mod manifest;
-mod others;
-mod place;
-mod recent;
-mod run;
-mod sealed;
+mod recreated_topic;
+mod store;
+mod topic_bounds;
+mod topic_scan;
+mod truncation_check;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -42,11 +36,10 @@ use std::{
 
 pub(crate) use compacted::{is_compacted, refusal};
 
-use super::error::PipelineError;
 use crate::{event::TradeId, producer::Acknowledged, wire::cluster::Cluster};
-use ask::Bounds;
-use ledger::{Before, Ledger};
-use place::Place;
+pub use error::DedupError;
+use store::{Before, Ledger, Place};
+use topic_bounds::Bounds;
 
 /// How often what is known is made durable while it grows.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
@@ -56,7 +49,7 @@ const MARK_AT_THE_END: Duration = Duration::from_secs(1);
 
 /// What is looked up of events before they are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LookUp {
+pub(crate) enum LookUp {
     /// They are published whether they are on the topic or not.
     Nothing,
     /// No event was ever published before its time.
@@ -75,7 +68,7 @@ enum Changed {
 }
 
 /// The TradeIds that are on the topic, or on their way there.
-pub(super) struct Known {
+pub(crate) struct Known {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     state: PathBuf,
@@ -96,7 +89,7 @@ pub(super) struct Known {
 
 impl Known {
     /// Nothing is known yet; `state` is `State.Directory`.
-    pub(super) fn new(
+    pub(crate) fn new(
         cluster: &Arc<Cluster>,
         topic: &str,
         state: PathBuf,
@@ -118,7 +111,7 @@ impl Known {
     }
 
     /// Notes an event that is about to be published; `false` if it is on the topic, or on its way there, already.
-    pub(super) fn offer(&mut self, id: &TradeId) -> Result<bool, PipelineError> {
+    pub(crate) fn offer(&mut self, id: &TradeId) -> Result<bool, DedupError> {
         if self.look_up == LookUp::Nothing {
             return Ok(true);
         }
@@ -133,11 +126,11 @@ impl Known {
     }
 
     /// Notes that an event is on the topic for good.
-    pub(super) fn acknowledged(
+    pub(crate) fn acknowledged(
         &mut self,
         id: &TradeId,
         place: &Acknowledged,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<(), DedupError> {
         let id = number(id);
         self.offered.remove(&id);
         if let Some(ledger) = &mut self.ledger {
@@ -155,11 +148,11 @@ impl Known {
     }
 
     /// Makes what is known durable, at the end; `settled` says that nothing is on its way any more.
-    pub(super) async fn close(
+    pub(crate) async fn close(
         &mut self,
         settled: bool,
         deadline: Instant,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<(), DedupError> {
         if let Some(mut ledger) = self.ledger.take() {
             let left = deadline.saturating_duration_since(Instant::now());
             self.mark(&mut ledger, left.min(MARK_AT_THE_END)).await;
@@ -179,7 +172,7 @@ impl Known {
     }
 
     /// Makes what is known durable, if that was some time ago.
-    pub(super) fn save(&mut self) -> Result<(), PipelineError> {
+    pub(crate) fn save(&mut self) -> Result<(), DedupError> {
         if let Some(ledger) = &mut self.ledger
             && self.saved.elapsed() > SAVE_EVERY
         {
@@ -191,7 +184,7 @@ impl Known {
         Ok(())
     }
 
-    fn failed(&self, source: io::Error) -> PipelineError {
+    fn failed(&self, source: io::Error) -> DedupError {
         failed(&self.state, source)
     }
 }
@@ -200,13 +193,13 @@ impl Known {
 fn number(id: &TradeId) -> u128 {
     match id {
         TradeId::Uuid(uuid) => uuid.as_u128(),
-        TradeId::Text(text) => log::number(text),
+        TradeId::Text(text) => topic_scan::number(text),
     }
 }
 
 /// Tries whether what is published can be kept, before a source is asked for anything: where it cannot, what was asked for
 /// is not published, and a request of the key's budget is spent in vain.
-pub(super) fn can_keep(state: &std::path::Path) -> Result<(), PipelineError> {
+pub(crate) fn can_keep(state: &std::path::Path) -> Result<(), DedupError> {
     let trial = state.join(format!("trial-{}", std::process::id()));
     let keep = || {
         std::fs::create_dir_all(state)?;
@@ -220,12 +213,9 @@ pub(super) fn can_keep(state: &std::path::Path) -> Result<(), PipelineError> {
     kept.map_err(|source| failed(state, source))
 }
 
-fn failed(state: &std::path::Path, source: io::Error) -> PipelineError {
-    PipelineError::Io {
-        action: format!(
-            "keep what is published in {} (State.Directory)",
-            state.display()
-        ),
+fn failed(state: &std::path::Path, source: io::Error) -> DedupError {
+    DedupError::Store {
+        directory: state.to_owned(),
         source,
     }
 }

@@ -13,10 +13,10 @@ use std::{
 
 use uuid::Uuid;
 
-use super::super::error::PipelineError;
-use super::ask::{Offsets, SAY_EVERY, ends};
-use super::branch::Mark;
-use super::place::Place;
+use super::divergence::Mark;
+use super::error::DedupError;
+use super::store::Place;
+use super::topic_bounds::{Offsets, SAY_EVERY, ends};
 use crate::{
     consumer::{Chunk, ConsumeError, Isolation, Reader},
     event::read_trade,
@@ -49,8 +49,8 @@ pub(super) async fn scan(
     topic: &Arc<str>,
     mut from: Offsets,
     mut to: Offsets,
-    mut each: impl FnMut(u128, Place) -> Result<(), PipelineError>,
-) -> Result<Scanned, PipelineError> {
+    mut each: impl FnMut(u128, Place) -> Result<(), DedupError>,
+) -> Result<Scanned, DedupError> {
     let isolation = Isolation::ReadCommitted;
     let mut scratch = Scratch::default();
     let mut marks = Marks::new();
@@ -133,7 +133,7 @@ pub(super) async fn first_batches(
     topic: &Arc<str>,
     at: &Offsets,
     found: &mut Marks,
-) -> Result<(), PipelineError> {
+) -> Result<(), DedupError> {
     let to = at
         .iter()
         .map(|(partition, offset)| (*partition, offset + 1))
@@ -162,7 +162,7 @@ pub(super) async fn last_batches(
     topic: &Arc<str>,
     starts: &Offsets,
     before: &Offsets,
-) -> Result<Before, PipelineError> {
+) -> Result<Before, DedupError> {
     let from = before.iter().filter_map(|(partition, next)| {
         let start = starts.get(partition)?;
         Some((*partition, (next - LOOK_BACK).max(*start)))
@@ -200,7 +200,7 @@ async fn read_batches(
     from: &Offsets,
     to: &Offsets,
     mut each: impl FnMut(&Chunk),
-) -> Result<(), PipelineError> {
+) -> Result<(), DedupError> {
     let mut still = Still::new(topic);
     let mut reader = Reader::glance(cluster, topic, Isolation::ReadUncommitted, from, to);
     loop {
@@ -228,9 +228,9 @@ async fn read_batches(
 }
 
 /// Events that cannot be read may have been published.
-fn not_learnt(error: ConsumeError) -> PipelineError {
+fn not_learnt(error: ConsumeError) -> DedupError {
     match error.unreadable() {
-        Some(_) => PipelineError::LookUp { source: error },
+        Some(_) => DedupError::Unreadable { source: error },
         None => error.into(),
     }
 }

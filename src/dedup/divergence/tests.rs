@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::super::place::Place;
+use super::super::store::record_position::Place;
 use super::*;
 
 /// A batch and its ids.
