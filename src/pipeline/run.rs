@@ -6,10 +6,10 @@ use tokio::sync::watch;
 
 use super::consume::{self, ConsumerTask};
 use super::error::{Fault, PipelineError};
-use super::keys::Keys;
-use super::publish::{PublishOptions, publish};
-use super::reach::Told;
+use super::produce::{PublishOptions, publish};
+use super::reachability::Told;
 use super::stop::Stop;
+use super::stop_on_key::Keys;
 use super::summary::{Published, Summary, Written};
 use super::{Report, options, progress, settings};
 use crate::{config::Config, source::SourceError};

@@ -13,9 +13,9 @@ use crate::{
 };
 
 use super::error::PipelineError;
-use super::limits;
+use super::open_file_limit;
 use super::options::SourceOptions;
-use super::reach::ONE_SHOT_LIMIT;
+use super::reachability::ONE_SHOT_LIMIT;
 
 /// What one Fetch response may hold beyond `FetchMaxBytes`: a broker sends at least one whole batch, however large (KIP-74).
 const LARGEST_BATCH: u64 = 64 << 20;
@@ -143,7 +143,7 @@ pub(crate) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
             config::FileDate::Processing => sink::FileDate::Processing,
         },
         instance: output.instance.clone(),
-        max_open_files: limits::open_files(to_usize(output.max_open_files)),
+        max_open_files: open_file_limit::open_files(to_usize(output.max_open_files)),
         bad_records: match output.bad_records {
             config::BadRecords::DeadLetter => sink::BadRecords::DeadLetter,
             config::BadRecords::Fail => sink::BadRecords::Fail,

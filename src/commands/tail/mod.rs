@@ -24,7 +24,7 @@ use self::{
     show::{Letter, Shown, Style},
 };
 use super::options::{TailFrom, TailOptions};
-use crate::pipeline::letters::{self};
+use crate::pipeline::consume::dead_letter_topic::{self};
 use crate::pipeline::{
     Format, NOTE, OFFSET, PARTITION, PipelineError, REASON, Reach, Stop, TOPIC, settings,
 };
@@ -107,7 +107,7 @@ pub async fn tail(
         print,
     };
     let topic = if options.dead_letters {
-        letters::topic(config)?
+        dead_letter_topic::topic(config)?
     } else {
         Some(config.kafka.topic.as_str())
     };

@@ -11,18 +11,18 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::super::error::PipelineError;
+use super::super::stop::Stop;
+use super::assignment::Held;
 use super::commits::Committed;
-use super::error::PipelineError;
-use super::held::Held;
-use super::late::Late;
-use super::pace::Pace;
-use super::sealing::Sealing;
-use super::stop::Stop;
-use super::tally::Tally;
-use super::unlooked::Unlooked;
+use super::counters::Tally;
+use super::file_closer::Sealing;
+use super::flush_timer::Pace;
+use super::late_commits::Late;
+use super::open_transactions::Withheld;
+use super::sink_thread::Writer;
+use super::start_positions::Unlooked;
 use super::watchdog::Watchdog;
-use super::withheld::Withheld;
-use super::writer::Writer;
 use crate::{
     config::{AutoOffsetReset, Config},
     consumer::{ConsumeError, Consumer, Event},
@@ -33,45 +33,45 @@ use crate::{
 /// How often a member without partitions looks whether the others have read to the end.
 const LOOK_AT_OTHERS: Duration = Duration::from_secs(2);
 
-pub(super) struct Session<'a> {
-    pub(super) config: &'a Config,
-    pub(super) cluster: &'a Arc<Cluster>,
-    pub(super) consumer: Consumer,
-    pub(super) writer: Writer,
-    pub(super) stop: &'a Stop,
-    pub(super) at_end: watch::Receiver<bool>,
-    pub(super) left: Option<u64>,
-    pub(super) from: Option<AutoOffsetReset>,
+pub(in crate::pipeline) struct Session<'a> {
+    pub(in crate::pipeline) config: &'a Config,
+    pub(in crate::pipeline) cluster: &'a Arc<Cluster>,
+    pub(in crate::pipeline) consumer: Consumer,
+    pub(in crate::pipeline) writer: Writer,
+    pub(in crate::pipeline) stop: &'a Stop,
+    pub(in crate::pipeline) at_end: watch::Receiver<bool>,
+    pub(in crate::pipeline) left: Option<u64>,
+    pub(in crate::pipeline) from: Option<AutoOffsetReset>,
     /// How many partitions the topic had before this member joined the group.
-    pub(super) count: i32,
+    pub(in crate::pipeline) count: i32,
     /// What was done, and what of it is committed.
-    pub(super) tally: Tally<'a>,
+    pub(in crate::pipeline) tally: Tally<'a>,
     /// What is to be done with files that take no more rows.
-    pub(super) sealing: Sealing,
+    pub(in crate::pipeline) sealing: Sealing,
     /// When the next flush is due.
-    pub(super) pace: Pace,
+    pub(in crate::pipeline) pace: Pace,
     /// Where compressed batches are decompressed.
-    pub(super) scratch: Scratch,
-    pub(super) watchdog: Watchdog,
+    pub(in crate::pipeline) scratch: Scratch,
+    pub(in crate::pipeline) watchdog: Watchdog,
     /// What this member has of the group.
-    pub(super) held: Held,
+    pub(in crate::pipeline) held: Held,
     /// Commits that may land late.
-    pub(super) late: Late,
+    pub(in crate::pipeline) late: Late,
     /// When it is looked again whether another member has begun before this one, and how long after that again.
-    pub(super) look_again: Option<(Instant, Duration)>,
+    pub(in crate::pipeline) look_again: Option<(Instant, Duration)>,
     /// When it may be asked again where partitions end.
-    pub(super) ask_ends_at: Option<Instant>,
+    pub(in crate::pipeline) ask_ends_at: Option<Instant>,
     /// What was said of partitions that were committed beyond their log's end.
-    pub(super) misled: Vec<String>,
+    pub(in crate::pipeline) misled: Vec<String>,
     /// When it is said again that partitions cannot be read on.
-    pub(super) say_again: Option<Instant>,
+    pub(in crate::pipeline) say_again: Option<Instant>,
     /// What waits for a transaction to end.
-    pub(super) withheld: Withheld,
+    pub(in crate::pipeline) withheld: Withheld,
     /// What waits for leaders to say where logs begin and end.
-    pub(super) unlooked: Unlooked,
+    pub(in crate::pipeline) unlooked: Unlooked,
 }
 
-pub(super) async fn until(due: Option<Instant>) {
+pub(in crate::pipeline) async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
@@ -80,7 +80,7 @@ pub(super) async fn until(due: Option<Instant>) {
 
 impl Session<'_> {
     /// Reads and commits until all that was asked for is done.
-    pub(super) async fn run(&mut self) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn run(&mut self) -> Result<(), PipelineError> {
         loop {
             if *self.at_end.borrow_and_update() {
                 self.learn_ends().await?;
@@ -214,7 +214,7 @@ impl Session<'_> {
     }
 
     /// Makes durable and commits; where the membership is lost meanwhile, that is dealt with as well.
-    pub(super) async fn flush_or_judge(&mut self) -> Result<Committed, PipelineError> {
+    pub(in crate::pipeline) async fn flush_or_judge(&mut self) -> Result<Committed, PipelineError> {
         let certain = self.flush_and_commit().await?;
         if certain == Committed::Lost {
             let reason = self.consumer.lost().await?;
@@ -245,7 +245,7 @@ impl Session<'_> {
     }
 
     /// Leaves the group and gives the directory up; its files are closed first when the session came to its end.
-    pub(super) async fn leave(mut self, ended: bool) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn leave(mut self, ended: bool) -> Result<(), PipelineError> {
         if let Err(error) = self.consumer.leave().await {
             tracing::warn!(
                 "{error}; the group continues without this process when its session ends"

@@ -15,23 +15,23 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Since when a turn is under way.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Watchdog {
+pub(in crate::pipeline) struct Watchdog {
     busy: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Watchdog {
     /// A turn begins.
-    pub(super) fn begin(&self) {
+    pub(in crate::pipeline) fn begin(&self) {
         *self.busy.lock() = Some(Instant::now());
     }
 
     /// The turn is over: waiting is no work.
-    pub(super) fn end(&self) {
+    pub(in crate::pipeline) fn end(&self) {
         *self.busy.lock() = None;
     }
 
     /// Watches for as long as it is polled.
-    pub(super) async fn watch(&self, limit: Duration) {
+    pub(in crate::pipeline) async fn watch(&self, limit: Duration) {
         let mut told: Option<Instant> = None;
         loop {
             tokio::time::sleep(LOOK).await;

@@ -9,26 +9,33 @@
 //! The former incarnation is fenced before anything is asked: a commit that still sits in a dead process's socket could
 //! land after the question, and rows would be lost.
 
+mod assignment;
+mod commits;
+mod counters;
+pub(crate) mod dead_letter_topic;
+mod file_closer;
+mod flush_timer;
+mod intake;
+mod late_commits;
+mod open_transactions;
+mod rebalance;
+mod session;
+mod sink_thread;
+mod start_positions;
+mod unreadable_partition;
+mod watchdog;
+
+pub(crate) use dead_letter_topic::{NOTE, OFFSET, PARTITION, REASON, TOPIC};
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::sync::watch;
 
 use super::error::PipelineError;
-use super::held::Held;
-use super::late::Late;
-use super::letters::{self, Letters};
-use super::pace::Pace;
-use super::reach::{Reach, Told};
-use super::sealing::Sealing;
-use super::session::Session;
+use super::reachability::{Reach, Told};
 use super::settings;
 use super::stop::Stop;
 use super::summary::Written;
-use super::tally::Tally;
-use super::unlooked::Unlooked;
-use super::watchdog::Watchdog;
-use super::withheld::Withheld;
-use super::writer::Writer;
 use crate::{
     config::{AutoOffsetReset, Config},
     consumer::{self, ConsumeError, Consumer, Former},
@@ -38,6 +45,17 @@ use crate::{
         records::Scratch,
     },
 };
+use assignment::Held;
+use counters::Tally;
+use dead_letter_topic::Letters;
+use file_closer::Sealing;
+use flush_timer::Pace;
+use late_commits::Late;
+use open_transactions::Withheld;
+use session::Session;
+use sink_thread::Writer;
+use start_positions::Unlooked;
+use watchdog::Watchdog;
 
 /// What the consuming half is asked to do.
 #[derive(Clone, Debug)]
@@ -146,7 +164,7 @@ async fn prepare(
     })?;
     let binding = settings::binding(config, cluster_id, &topic);
     let writer = Writer::open(settings::sink(config)?, binding).await?;
-    if let Some(name) = letters::topic(config)? {
+    if let Some(name) = dead_letter_topic::topic(config)? {
         let patient = !options.one_shot;
         let letters = Letters::start(config, cluster, name, &topic, reach, patient).await?;
         writer

@@ -17,14 +17,14 @@ use crate::{
 
 /// One event of a batch, on its way.
 #[derive(Debug)]
-pub(super) struct Flight {
-    pub(super) batch: Arc<Batch>,
-    pub(super) place: usize,
-    pub(super) delivery: Delivery,
+pub(crate) struct Flight {
+    pub(in crate::pipeline) batch: Arc<Batch>,
+    pub(in crate::pipeline) place: usize,
+    pub(in crate::pipeline) delivery: Delivery,
 }
 
 impl Flight {
-    pub(super) fn event(&self) -> &TradeEvent {
+    pub(in crate::pipeline) fn event(&self) -> &TradeEvent {
         &self.batch.events[self.place]
     }
 }
@@ -34,7 +34,7 @@ type Lane = VecDeque<(u64, Flight)>;
 
 /// The events on their way.
 #[derive(Debug, Default)]
-pub(super) struct Flights {
+pub(in crate::pipeline) struct Flights {
     /// By partition.
     lanes: Vec<Lane>,
     /// Where the last one that was acknowledged was found.
@@ -45,11 +45,11 @@ pub(super) struct Flights {
 
 impl Flights {
     /// Whether everything is acknowledged.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::pipeline) fn is_empty(&self) -> bool {
         self.lanes.iter().all(VecDeque::is_empty)
     }
 
-    pub(super) fn push(&mut self, flight: Flight) {
+    pub(in crate::pipeline) fn push(&mut self, flight: Flight) {
         let lane = usize::try_from(flight.delivery.partition()).unwrap_or_default();
         if self.lanes.len() <= lane {
             self.lanes.resize_with(lane + 1, Lane::default);
@@ -62,7 +62,9 @@ impl Flights {
 
     /// Takes out one that was acknowledged, of each partition the first one first. An error when there is none and one was given
     /// up.
-    pub(super) fn pop_acknowledged(&mut self) -> Result<Option<(Flight, Acknowledged)>, ()> {
+    pub(in crate::pipeline) fn pop_acknowledged(
+        &mut self,
+    ) -> Result<Option<(Flight, Acknowledged)>, ()> {
         let mut given_up = false;
         for _ in 0..self.lanes.len() {
             if let Some(lane) = self.lanes.get_mut(self.at) {
@@ -83,7 +85,7 @@ impl Flights {
     }
 
     /// Waits until the outcome of the first one of a partition is known; for ever when there is none.
-    pub(super) async fn next_outcome(&self) {
+    pub(in crate::pipeline) async fn next_outcome(&self) {
         let firsts = self.lanes.iter().filter_map(VecDeque::front);
         let mut firsts: FuturesUnordered<_> =
             firsts.map(|(_, first)| first.delivery.wait()).collect();
@@ -94,7 +96,7 @@ impl Flights {
     }
 
     /// Waits until the outcome of all that is on its way to these partitions is known.
-    pub(super) async fn outcomes(&self, of: &BTreeSet<i32>) {
+    pub(in crate::pipeline) async fn outcomes(&self, of: &BTreeSet<i32>) {
         for (_, flight) in self.lanes.iter().flatten() {
             if of.contains(&flight.delivery.partition()) {
                 let _ = flight.delivery.wait().await;
@@ -111,7 +113,7 @@ impl Flights {
     }
 
     /// What was given up first, rather than what was given up because of it.
-    pub(super) fn failure(&self) -> Option<(&Flight, DeliveryError)> {
+    pub(in crate::pipeline) fn failure(&self) -> Option<(&Flight, DeliveryError)> {
         let is_effect = |error: &DeliveryError| matches!(error, DeliveryError::Stopped { .. });
         self.errors()
             .min_by_key(|(number, _, error)| (is_effect(error), *number))
@@ -119,12 +121,12 @@ impl Flights {
     }
 
     /// How many were given up.
-    pub(super) fn failed(&self) -> u64 {
+    pub(in crate::pipeline) fn failed(&self) -> u64 {
         self.errors().count() as u64
     }
 
     /// Whether one may be on the topic without an acknowledgement.
-    pub(super) fn any_in_doubt(&self) -> bool {
+    pub(in crate::pipeline) fn any_in_doubt(&self) -> bool {
         self.lanes.iter().flatten().any(|(_, flight)| {
             let outcome = flight.delivery.outcome();
             outcome.is_none_or(|outcome| outcome.is_err_and(|error| error.possibly_written()))

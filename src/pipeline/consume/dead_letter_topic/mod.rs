@@ -20,11 +20,11 @@ use std::{
 use chrono::Utc;
 use tokio::runtime::Handle;
 
-mod letter;
+mod message;
 
-use super::error::PipelineError;
-use super::reach::Reach;
-use super::settings;
+use super::super::error::PipelineError;
+use super::super::reachability::Reach;
+use super::super::settings;
 use crate::{
     config::{BadRecords, Config},
     consumer::{self, Bound, ConsumeError, Isolation, Reader},
@@ -35,7 +35,7 @@ use crate::{
         records::{Entry, Headers, Scratch},
     },
 };
-use letter::{Failure, Letter, Trouble};
+use message::{Failure, Letter, Trouble};
 
 /// Why the record is no trade.
 pub(crate) const REASON: &str = "stockflow-reason";
@@ -70,7 +70,7 @@ enum Sent {
 }
 
 /// Sends dead letters to their topic.
-pub(super) struct Letters {
+pub(in crate::pipeline) struct Letters {
     runtime: Handle,
     cluster: Arc<Cluster>,
     producer: Producer,
@@ -119,7 +119,7 @@ impl Letters {
     ///
     /// # Errors
     /// When the topic is not there, or may not be written to.
-    pub(super) async fn start(
+    pub(in crate::pipeline) async fn start(
         config: &Config,
         cluster: &Arc<Cluster>,
         name: &str,

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Flight, PipelineError, Publisher, Stop};
+use super::super::error::PipelineError;
+use super::super::stop::Stop;
+use super::in_flight::Flight;
+use super::publisher::Publisher;
 use crate::{
     event::TradeEvent,
     producer::{DeliveryError, SendError, TransactionError},

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::error::PipelineError;
+use super::super::error::PipelineError;
 use crate::sink::{Binding, Settings, Sink};
 
 /// What is said to who comes too late.
@@ -12,14 +12,17 @@ const GIVEN_UP: &str = "writing to the output directory has ended";
 
 /// A sink whose calls run on threads that may block.
 #[derive(Clone)]
-pub(super) struct Writer {
+pub(in crate::pipeline) struct Writer {
     /// `None` once the directory was given up.
     sink: Arc<Mutex<Option<Sink>>>,
 }
 
 impl Writer {
     /// Opens the output directory.
-    pub(super) async fn open(settings: Settings, binding: Binding) -> Result<Self, PipelineError> {
+    pub(in crate::pipeline) async fn open(
+        settings: Settings,
+        binding: Binding,
+    ) -> Result<Self, PipelineError> {
         let sink = blocking(move || Sink::open(settings, binding)).await??;
         Ok(Self {
             sink: Arc::new(Mutex::new(Some(sink))),
@@ -27,7 +30,7 @@ impl Writer {
     }
 
     /// Runs `work` on the sink. Once begun it runs to its end, also when this future is dropped.
-    pub(super) async fn with<T: Send + 'static>(
+    pub(in crate::pipeline) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Sink) -> T + Send + 'static,
     ) -> Result<T, PipelineError> {
@@ -37,7 +40,7 @@ impl Writer {
     }
 
     /// Makes a member id durable. Blocks, as long as the disk does.
-    pub(super) fn remember_member(&self, member_id: &str) -> std::io::Result<()> {
+    pub(in crate::pipeline) fn remember_member(&self, member_id: &str) -> std::io::Result<()> {
         match &mut *self.sink.lock() {
             Some(sink) => sink
                 .remember_member(member_id)
@@ -48,7 +51,7 @@ impl Writer {
 
     /// Notes what is known and gives the directory up, whoever else may still hold this: a task that is being ended does
     /// for a moment, and what is not noted then would have to be asked of commits that somebody may set meanwhile.
-    pub(super) async fn close(self) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn close(self) -> Result<(), PipelineError> {
         let close = move || self.sink.lock().take().map_or(Ok(()), Sink::close);
         Ok(blocking(close).await??)
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use super::error::PipelineError;
+use super::super::error::PipelineError;
 use super::session::Session;
 use crate::{
     consumer::{CommitOutcome, Offset},
@@ -12,7 +12,7 @@ use crate::{
 
 /// Whether what was to be committed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Committed {
+pub(in crate::pipeline) enum Committed {
     /// For certain.
     All,
     /// The membership is lost, and with it all that is not certain.
@@ -30,7 +30,9 @@ fn offset(durable: DurableOffset) -> Offset {
 
 impl Session<'_> {
     /// Makes durable and commits.
-    pub(super) async fn flush_and_commit(&mut self) -> Result<Committed, PipelineError> {
+    pub(in crate::pipeline) async fn flush_and_commit(
+        &mut self,
+    ) -> Result<Committed, PipelineError> {
         // Counted before the flush: what is appended meanwhile belongs to the next batch.
         let done = self.tally.so_far();
         let Some(batch) = self.writer.with(|sink| sink.flush()).await?? else {
@@ -64,7 +66,7 @@ impl Session<'_> {
     }
 
     /// Tries once to commit `offsets`, taking those out that count: which, and whether that settles the matter.
-    pub(super) async fn commit_some(
+    pub(in crate::pipeline) async fn commit_some(
         &mut self,
         offsets: &mut Vec<Offset>,
     ) -> Result<(Vec<i32>, Option<Committed>), PipelineError> {
@@ -111,7 +113,7 @@ impl Session<'_> {
     }
 
     /// Before partitions are given up: sees to it that what was committed last is what stands. See [`Late`].
-    pub(super) async fn certify(
+    pub(in crate::pipeline) async fn certify(
         &mut self,
         partitions: &BTreeSet<i32>,
     ) -> Result<Committed, PipelineError> {

@@ -10,14 +10,14 @@ const TIME: Duration = Duration::from_millis(500);
 
 /// A transaction that was begun.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(in crate::pipeline) struct Open {
     since: Instant,
     events: usize,
 }
 
 impl Open {
     /// One without events, begun now.
-    pub(super) fn now() -> Self {
+    pub(in crate::pipeline) fn now() -> Self {
         Self {
             since: Instant::now(),
             events: 0,
@@ -25,12 +25,12 @@ impl Open {
     }
 
     /// Takes note of an event.
-    pub(super) fn add(&mut self) {
+    pub(in crate::pipeline) fn add(&mut self) {
         self.events += 1;
     }
 
     /// Whether it is to be committed when the poll that is under way is complete.
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::pipeline) fn is_full(&self) -> bool {
         self.events >= EVENTS || self.since.elapsed() >= TIME
     }
 }

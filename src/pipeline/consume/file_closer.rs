@@ -14,10 +14,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::task::JoinHandle;
 
-use super::error::PipelineError;
+use super::super::error::PipelineError;
+use super::super::stop::Stop;
 use super::session::{Session, until};
-use super::stop::Stop;
-use super::writer::Writer;
+use super::sink_thread::Writer;
 use crate::sink::{Packed, Packing};
 
 /// What a stop leaves for noting what was done: by then compressing has ended.
@@ -26,7 +26,7 @@ const MARGIN: Duration = Duration::from_millis(500);
 type Work = JoinHandle<Packed>;
 
 /// What is to be done with files, and when.
-pub(super) struct Sealing {
+pub(in crate::pipeline) struct Sealing {
     due: Option<Instant>,
     work: Option<Work>,
     quit: Arc<AtomicBool>,
@@ -34,13 +34,13 @@ pub(super) struct Sealing {
 }
 
 /// Why the sink is to be tended.
-pub(super) enum Woken {
+pub(in crate::pipeline) enum Woken {
     Due,
     Packed(Result<Packed, PipelineError>),
 }
 
 impl Sealing {
-    pub(super) fn new(stop: &Stop) -> Self {
+    pub(in crate::pipeline) fn new(stop: &Stop) -> Self {
         Self {
             due: Some(Instant::now()),
             work: None,
@@ -50,12 +50,12 @@ impl Sealing {
     }
 
     /// Files may have become closed: a batch counted.
-    pub(super) fn look(&mut self) {
+    pub(in crate::pipeline) fn look(&mut self) {
         self.due = Some(Instant::now());
     }
 
     /// Waits until there is something to do. Nothing is lost when this is dropped.
-    pub(super) async fn wake(&mut self) -> Woken {
+    pub(in crate::pipeline) async fn wake(&mut self) -> Woken {
         let Some(work) = &mut self.work else {
             until(self.due).await;
             return Woken::Due;
@@ -80,7 +80,7 @@ impl Sealing {
     }
 
     /// Ends all work, and waits for that.
-    pub(super) async fn quit(&mut self) {
+    pub(in crate::pipeline) async fn quit(&mut self) {
         self.quit.store(true, Ordering::Relaxed);
         if let Some(work) = self.work.take() {
             let _ = work.await;
@@ -89,7 +89,10 @@ impl Sealing {
 
     /// Closes all files that are to be closed when the process ends, as far as there is time; the next start does the
     /// rest.
-    pub(super) async fn finish(&mut self, writer: &Writer) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn finish(
+        &mut self,
+        writer: &Writer,
+    ) -> Result<(), PipelineError> {
         writer.with(|sink| sink.end_files()).await??;
         loop {
             if let Some(work) = self.work.take() {
@@ -112,7 +115,7 @@ impl Sealing {
 
 impl Session<'_> {
     /// Lets the sink end and close files.
-    pub(super) async fn tend(&mut self, woken: Woken) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn tend(&mut self, woken: Woken) -> Result<(), PipelineError> {
         if let Woken::Packed(packed) = woken {
             let packed = packed?;
             self.writer.with(move |sink| sink.packed(packed)).await??;

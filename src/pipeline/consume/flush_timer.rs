@@ -12,14 +12,14 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// The rhythm of flushes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(in crate::pipeline) struct Pace {
     period: Duration,
     flushed: Option<Instant>,
     due: Option<Instant>,
 }
 
 impl Pace {
-    pub(super) const fn new(period: Duration) -> Self {
+    pub(in crate::pipeline) const fn new(period: Duration) -> Self {
         Self {
             period,
             flushed: None,
@@ -28,7 +28,7 @@ impl Pace {
     }
 
     /// Notes that there is something to flush.
-    pub(super) fn took(&mut self, now: Instant) {
+    pub(in crate::pipeline) fn took(&mut self, now: Instant) {
         if self.due.is_none() {
             let gathered = now + GATHER.min(self.period);
             let earliest = self.flushed.map(|flushed| flushed + self.period);
@@ -37,18 +37,18 @@ impl Pace {
     }
 
     /// Makes a flush due now: a file took its last row, and is closed when that counts.
-    pub(super) fn hurry(&mut self, now: Instant) {
+    pub(in crate::pipeline) fn hurry(&mut self, now: Instant) {
         self.due = Some(self.due.map_or(now, |due| due.min(now)));
     }
 
     /// Notes that everything is flushed.
-    pub(super) fn flushed(&mut self, now: Instant) {
+    pub(in crate::pipeline) fn flushed(&mut self, now: Instant) {
         self.flushed = Some(now);
         self.due = None;
     }
 
     /// When the next flush is due; `None` while there is nothing to flush.
-    pub(super) const fn due(&self) -> Option<Instant> {
+    pub(in crate::pipeline) const fn due(&self) -> Option<Instant> {
         self.due
     }
 }

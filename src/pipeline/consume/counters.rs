@@ -2,16 +2,16 @@
 
 use tokio::sync::watch;
 
-use super::summary::Written;
+use super::super::summary::Written;
 
 /// Counts what is taken in. However it ends, what was not made durable and committed is not counted in the end.
-pub(super) struct Tally<'p> {
+pub(in crate::pipeline) struct Tally<'p> {
     progress: &'p watch::Sender<Written>,
     settled: Written,
 }
 
 impl<'p> Tally<'p> {
-    pub(super) fn new(progress: &'p watch::Sender<Written>) -> Self {
+    pub(in crate::pipeline) fn new(progress: &'p watch::Sender<Written>) -> Self {
         Self {
             progress,
             settled: *progress.borrow(),
@@ -19,7 +19,7 @@ impl<'p> Tally<'p> {
     }
 
     /// Counts more.
-    pub(super) fn took(&self, more: &Written) {
+    pub(in crate::pipeline) fn took(&self, more: &Written) {
         self.progress.send_modify(|done| {
             done.rows += more.rows;
             done.dead_letters += more.dead_letters;
@@ -31,18 +31,18 @@ impl<'p> Tally<'p> {
     }
 
     /// Counts offsets that are lost, whatever becomes of the rest.
-    pub(super) fn lost(&mut self, count: u64) {
+    pub(in crate::pipeline) fn lost(&mut self, count: u64) {
         self.settled.lost += count;
         self.progress.send_modify(|done| done.lost += count);
     }
 
     /// What was taken in so far.
-    pub(super) fn so_far(&self) -> Written {
+    pub(in crate::pipeline) fn so_far(&self) -> Written {
         *self.progress.borrow()
     }
 
     /// Notes that what was taken in up to then is durable and committed.
-    pub(super) fn settle(&mut self, done: Written) {
+    pub(in crate::pipeline) fn settle(&mut self, done: Written) {
         let committed = done.rows + done.dead_letters + done.tombstones + done.skipped;
         let lost = self.settled.lost;
         self.settled = Written {
@@ -55,7 +55,7 @@ impl<'p> Tally<'p> {
     }
 
     /// Forgets what is not certain.
-    pub(super) fn fall_back(&self) {
+    pub(in crate::pipeline) fn fall_back(&self) {
         self.progress.send_replace(self.settled);
     }
 }

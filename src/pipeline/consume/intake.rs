@@ -4,10 +4,10 @@ use std::{collections::VecDeque, time::Instant};
 
 use chrono::{DateTime, Utc};
 
+use super::super::error::PipelineError;
+use super::super::summary::Written;
 use super::commits::Committed;
-use super::error::PipelineError;
 use super::session::Session;
-use super::summary::Written;
 use crate::{
     config::IsolationLevel,
     consumer::{Chunk, ChunkRecords, ConsumeError},
@@ -202,7 +202,10 @@ fn stand(
 
 impl Session<'_> {
     /// Takes chunks in, and makes durable and commits where that is due in between.
-    pub(super) async fn take_in(&mut self, chunks: Vec<Chunk>) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn take_in(
+        &mut self,
+        chunks: Vec<Chunk>,
+    ) -> Result<(), PipelineError> {
         let mut chunks = VecDeque::from(chunks);
         while !chunks.is_empty() {
             let (rest, unflushed, unreadable) = self.append(chunks).await?;

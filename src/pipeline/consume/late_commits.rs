@@ -11,36 +11,39 @@ use crate::consumer::{Committed, Offset};
 
 /// What was committed last, and whether something older may follow.
 #[derive(Debug, Default)]
-pub(super) struct Late {
+pub(in crate::pipeline) struct Late {
     last: BTreeMap<i32, Offset>,
     doubtful: bool,
 }
 
 impl Late {
     /// It counted.
-    pub(super) fn counted(&mut self, offset: &Offset) {
+    pub(in crate::pipeline) fn counted(&mut self, offset: &Offset) {
         self.last.insert(offset.partition, offset.clone());
     }
 
     /// A commit was sent, and not answered.
-    pub(super) fn unanswered(&mut self) {
+    pub(in crate::pipeline) fn unanswered(&mut self) {
         self.doubtful = true;
     }
 
     /// The membership is another: nothing of the one before can land.
-    pub(super) fn fenced(&mut self) {
+    pub(in crate::pipeline) fn fenced(&mut self) {
         *self = Self::default();
     }
 
     /// Which of these partitions have to be asked about before they are given up.
-    pub(super) fn doubtful(&self, partitions: &BTreeSet<i32>) -> Vec<i32> {
+    pub(in crate::pipeline) fn doubtful(&self, partitions: &BTreeSet<i32>) -> Vec<i32> {
         let ours = partitions.iter().copied();
         ours.filter(|partition| self.doubtful && self.last.contains_key(partition))
             .collect()
     }
 
     /// What has to be committed again, after what the group says.
-    pub(super) fn overtaken(&self, committed: &BTreeMap<i32, Committed>) -> Vec<Offset> {
+    pub(in crate::pipeline) fn overtaken(
+        &self,
+        committed: &BTreeMap<i32, Committed>,
+    ) -> Vec<Offset> {
         let stands = |offset: &&Offset| {
             committed.get(&offset.partition).is_some_and(|found| {
                 found.offset == Some(offset.next_offset) && found.metadata == offset.metadata

@@ -1,17 +1,15 @@
 //! What publishes the events of one source: hands them to the producer, counts what the brokers acknowledge, commits
 //! transactions. Events are kept until they are acknowledged, and the first that is given up ends it (`settling`).
 
-mod settling;
-
 use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
 use tokio::sync::watch;
 
-use super::error::PipelineError;
-use super::flight::{Flight, Flights};
-use super::stop::Stop;
-use super::summary::Published;
+use super::super::error::PipelineError;
+use super::super::stop::Stop;
+use super::super::summary::Published;
+use super::in_flight::{Flight, Flights};
 use super::transaction::Open;
 use crate::dedup::Known;
 use crate::{
@@ -32,7 +30,7 @@ const CLOCK_EVERY: usize = 64;
 const NOTE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Lets the source note that all it gave is on the topic.
-pub(super) async fn note(source: &mut dyn Source, stop: &Stop) {
+pub(in crate::pipeline) async fn note(source: &mut dyn Source, stop: &Stop) {
     let patience = async {
         stop.requested().await;
         tokio::time::sleep(NOTE_PATIENCE).await;
@@ -45,28 +43,28 @@ pub(super) async fn note(source: &mut dyn Source, stop: &Stop) {
 }
 
 /// What publishes.
-pub(super) struct Publisher<'a> {
-    topic: Arc<str>,
-    producer: Producer,
+pub(in crate::pipeline) struct Publisher<'a> {
+    pub(super) topic: Arc<str>,
+    pub(super) producer: Producer,
     /// `Kafka.TransactionalId`.
-    id: Option<Arc<str>>,
-    known: Option<Known>,
-    flights: Flights,
+    pub(super) id: Option<Arc<str>>,
+    pub(super) known: Option<Known>,
+    pub(super) flights: Flights,
     /// Whether a batch was polled of which not every event was handed over.
-    cut: bool,
+    pub(super) cut: bool,
     /// Whether the poll that the last event came from was handed over whole, or as far as the count allows.
-    whole: bool,
+    pub(super) whole: bool,
     /// How many events are still to be published, if there is a limit.
-    left: Option<u64>,
-    progress: &'a watch::Sender<Published>,
-    value: Vec<u8>,
+    pub(super) left: Option<u64>,
+    pub(super) progress: &'a watch::Sender<Published>,
+    pub(super) value: Vec<u8>,
     /// The time that records carry; looked at anew every [`CLOCK_EVERY`] of them.
-    now_ms: i64,
-    open: Option<Open>,
+    pub(super) now_ms: i64,
+    pub(super) open: Option<Open>,
 }
 
 impl<'a> Publisher<'a> {
-    pub(super) fn new(
+    pub(in crate::pipeline) fn new(
         topic: Arc<str>,
         producer: Producer,
         id: Option<Arc<str>>,
@@ -91,12 +89,12 @@ impl<'a> Publisher<'a> {
     }
 
     /// Whether everything that was polled is on the topic, acknowledged.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(in crate::pipeline) fn is_settled(&self) -> bool {
         !self.cut && self.open.is_none() && self.flights.is_empty()
     }
 
     /// Publishes what `source` gives until it ends, the count is reached or the stop is asked for.
-    pub(super) async fn pump(
+    pub(in crate::pipeline) async fn pump(
         &mut self,
         source: &mut dyn Source,
         stop: &Stop,
@@ -228,7 +226,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Counts what was acknowledged. Events of a transaction count when it does.
-    async fn reap(&mut self) -> Result<(), PipelineError> {
+    pub(crate) async fn reap(&mut self) -> Result<(), PipelineError> {
         if self.open.is_none() && !self.count()? {
             return Err(self.gave_up().await);
         }
@@ -236,7 +234,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Counts what was acknowledged; `false` when something was given up.
-    fn count(&mut self) -> Result<bool, PipelineError> {
+    pub(crate) fn count(&mut self) -> Result<bool, PipelineError> {
         let mut acknowledged = 0;
         let fine = loop {
             match self.flights.pop_acknowledged() {

@@ -18,7 +18,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::error::PipelineError;
+use super::super::error::PipelineError;
 
 /// Bytes of a topic's name in that of the file: Kafka allows 249, which with the rest is more than file systems do.
 const NAME_BYTES: usize = 100;
@@ -28,14 +28,20 @@ const LOOKS: u32 = 50;
 
 /// The right to publish to a topic, as long as it is kept.
 #[derive(Debug)]
-pub(super) struct Sole(#[expect(dead_code, reason = "it is locked as long as it is open")] File);
+pub(in crate::pipeline) struct Sole(
+    #[expect(dead_code, reason = "it is locked as long as it is open")] File,
+);
 
 impl Sole {
     /// Takes it; `state` is `State.Directory`.
     ///
     /// # Errors
     /// When another process has it, which is named, or the directory cannot be used.
-    pub(super) fn claim(state: &Path, cluster: &str, topic: &str) -> Result<Self, PipelineError> {
+    pub(in crate::pipeline) fn claim(
+        state: &Path,
+        cluster: &str,
+        topic: &str,
+    ) -> Result<Self, PipelineError> {
         let path = path(state, cluster, topic);
         let failed = |source| PipelineError::Io {
             action: format!("lock {} (State.Directory)", path.display()),

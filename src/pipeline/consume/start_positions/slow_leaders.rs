@@ -9,21 +9,23 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::{PipelineError, beyond::SECOND_LOOK, session::Session};
+use super::super::session::Session;
+use super::beyond_the_end::SECOND_LOOK;
 use crate::consumer::{self, ConsumeError};
+use crate::pipeline::PipelineError;
 
 /// Where logs begin and end, by partition.
-pub(super) type Logs = BTreeMap<i32, (i64, i64)>;
+pub(in crate::pipeline) type Logs = BTreeMap<i32, (i64, i64)>;
 
 /// What leaders are asked beside the work.
 #[derive(Debug, Default)]
-pub(super) struct Unlooked {
+pub(in crate::pipeline) struct Unlooked {
     asking: Option<JoinHandle<Result<Logs, ConsumeError>>>,
 }
 
 impl Unlooked {
     /// Waits until the leaders have answered. Cancel-safe; waits for ever where nobody is asked.
-    pub(super) async fn answered(&mut self) -> Result<Logs, PipelineError> {
+    pub(in crate::pipeline) async fn answered(&mut self) -> Result<Logs, PipelineError> {
         let Some(asking) = &mut self.asking else {
             return std::future::pending().await;
         };
@@ -46,7 +48,7 @@ impl Drop for Unlooked {
 
 impl Session<'_> {
     /// Begins these partitions when their leaders have said where the logs begin and end.
-    pub(super) fn begin_later(&mut self, partitions: &BTreeSet<i32>) {
+    pub(in crate::pipeline) fn begin_later(&mut self, partitions: &BTreeSet<i32>) {
         tracing::warn!(
             topic = self.config.kafka.topic,
             ?partitions,
@@ -75,7 +77,10 @@ impl Session<'_> {
     }
 
     /// The leaders have answered: what this member still has of it is begun.
-    pub(super) async fn begin_put_off(&mut self, logs: Logs) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn begin_put_off(
+        &mut self,
+        logs: Logs,
+    ) -> Result<(), PipelineError> {
         let put_off = self.held.put_off_ones().clone();
         let given: Vec<i32> = put_off
             .into_iter()

@@ -5,17 +5,20 @@ use std::{
     time::Duration,
 };
 
-use super::{PipelineError, begin::bound_of, session::Session, unlooked::Logs};
+use super::super::session::Session;
+use super::bound_of;
+use super::slow_leaders::Logs;
+use crate::pipeline::PipelineError;
 use crate::{consumer, sink::Sink};
 
 /// How long after the first look a committed offset is looked at again that lies beyond the log's end: a leader that was just
 /// elected learns of the end within less.
-pub(super) const SECOND_LOOK: Duration = Duration::from_secs(1);
+pub(in crate::pipeline) const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
     /// The partitions whose committed offset lies beyond the log's end, with where their log begins and ends, and those whose
     /// leaders do not say it at once. It is looked at twice, unless `logs` is what they have said the second time.
-    pub(super) async fn beyond_the_log(
+    pub(in crate::pipeline) async fn beyond_the_log(
         &self,
         committed: &BTreeMap<i32, consumer::Committed>,
         logs: Option<Logs>,
@@ -50,7 +53,7 @@ impl Session<'_> {
 
     /// Nobody has read up to where these partitions are committed, beyond the log's end: they go on where the directory ends,
     /// or else where `Kafka.AutoOffsetReset` says.
-    pub(super) async fn go_back_into_the_log(
+    pub(in crate::pipeline) async fn go_back_into_the_log(
         &mut self,
         misled: &[(i32, Option<i64>)],
         committed: &BTreeMap<i32, consumer::Committed>,

@@ -6,16 +6,20 @@
 //! its successor. Any other command says so and goes on sending the very same batches: offered anew, an event could
 //! meet its own late twin from a connection that was given up here.
 
+mod finish;
+mod in_flight;
+mod publisher;
+mod single_producer;
+mod transaction;
+
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::error::PipelineError;
 use super::options::SourceOptions;
-use super::publisher::{Publisher, note};
-use super::reach::{Reach, Told};
+use super::reachability::{Reach, Told};
 use super::settings;
-use super::sole::Sole;
 use super::stop::Stop;
 use super::summary::Published;
 use crate::dedup::{self, Known, LookUp};
@@ -25,6 +29,8 @@ use crate::{
     source::Source,
     wire::cluster::Cluster,
 };
+use publisher::{Publisher, note};
+use single_producer::Sole;
 
 /// What the producing half is asked to do.
 #[derive(Clone, Debug)]

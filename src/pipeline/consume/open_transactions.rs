@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use super::{session::Session, settings};
+use super::super::settings;
+use super::session::Session;
 use crate::{
     config::IsolationLevel,
     consumer::{self, Bound, Isolation},
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What stood where.
 #[derive(Debug)]
-pub(super) struct Withheld {
+pub(in crate::pipeline) struct Withheld {
     next: Instant,
     /// Where partitions were at the last look.
     before: BTreeMap<i32, i64>,
@@ -36,7 +37,7 @@ pub(super) struct Withheld {
 type Offsets = BTreeMap<i32, i64>;
 
 impl Withheld {
-    pub(super) fn new() -> Self {
+    pub(in crate::pipeline) fn new() -> Self {
         Self {
             next: Instant::now() + LOOK,
             before: BTreeMap::new(),
@@ -46,7 +47,7 @@ impl Withheld {
     }
 
     /// When to look next.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(in crate::pipeline) fn due(&self) -> Option<Instant> {
         Some(self.next)
     }
 
@@ -80,7 +81,7 @@ impl Withheld {
 impl Session<'_> {
     /// Says of partitions that stand since the last look whether a transaction is in the way. The brokers are asked beside the
     /// work, which goes on meanwhile.
-    pub(super) async fn look_for_open_transactions(&mut self) {
+    pub(in crate::pipeline) async fn look_for_open_transactions(&mut self) {
         self.withheld.next = Instant::now() + LOOK;
         if let Some((standing, looking)) = self.withheld.looking.take() {
             // Whoever panicked has ended the command.
@@ -96,7 +97,7 @@ impl Session<'_> {
     }
 
     /// Says whether a transaction is in the way of these positions, at which a run is about to end.
-    pub(super) async fn look_for_open_transactions_at(&mut self, positions: Offsets) {
+    pub(in crate::pipeline) async fn look_for_open_transactions_at(&mut self, positions: Offsets) {
         if self.reads_committed() {
             let found = self.ask_what_is_stable(&positions).await;
             self.say_what_is_withheld(&positions, &found);

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::error::PipelineError;
 use super::commits::Committed;
-use super::error::PipelineError;
 use super::session::Session;
 use crate::consumer::{ConsumeError, Unreadable};
 
@@ -13,7 +13,7 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 
 impl Session<'_> {
     /// Stops a partition, for what the error says of it, and commits what was read before.
-    pub(super) async fn stop_at(
+    pub(in crate::pipeline) async fn stop_at(
         &mut self,
         what: Unreadable,
         error: &ConsumeError,
@@ -31,7 +31,7 @@ impl Session<'_> {
     /// Stops a partition whose log has become shorter than what this directory has read, by a broker that does not say where the
     /// branches part: going on, whether at the log's end or before, would leave rows that are not in the log, or none of some
     /// that are. What was read before is durable.
-    pub(super) fn stop_at_truncation(&mut self, partition: i32, from: i64, to: i64) {
+    pub(in crate::pipeline) fn stop_at_truncation(&mut self, partition: i32, from: i64, to: i64) {
         let kafka = &self.config.kafka;
         let text = truncated(&kafka.topic, &kafka.group_id, partition, (from, to));
         self.stop_saying(partition, text);
@@ -45,7 +45,7 @@ impl Session<'_> {
     }
 
     /// Says again what is stopped, if anything still is.
-    pub(super) fn say_what_is_stopped(&mut self) {
+    pub(in crate::pipeline) fn say_what_is_stopped(&mut self) {
         let mut any = false;
         for text in self.held.what_is_stopped() {
             any = true;
@@ -55,7 +55,7 @@ impl Session<'_> {
     }
 
     /// What was committed beyond a log's end, as the reason why a run that ends by itself ends with an error.
-    pub(super) fn was_misled(&self) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) fn was_misled(&self) -> Result<(), PipelineError> {
         match self.misled.as_slice() {
             [] => Ok(()),
             [first, others @ ..] => Err(PipelineError::BeyondTheEnd {
@@ -66,7 +66,7 @@ impl Session<'_> {
     }
 
     /// What is stopped, as the reason why the run ends with an error.
-    pub(super) fn unreadable(&self) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) fn unreadable(&self) -> Result<(), PipelineError> {
         let mut texts = self.held.what_is_stopped();
         match texts.next() {
             None => Ok(()),

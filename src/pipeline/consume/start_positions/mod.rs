@@ -2,28 +2,34 @@
 //!
 //! What is decided here cannot be undone, so all that it rests on is asked for twice ([`consumer::agreed`]).
 
+mod beyond_the_end;
+mod simultaneous_start;
+mod slow_leaders;
+
+pub(super) use slow_leaders::Unlooked;
+
 use std::{collections::BTreeMap, time::Instant};
 
+use super::super::error::PipelineError;
+use super::as_sink;
 use super::commits::Committed;
-use super::consume::as_sink;
-use super::error::PipelineError;
 use super::session::Session;
-use super::together::LOOK_AGAIN;
-use super::unlooked::Logs;
 use crate::{
     config::AutoOffsetReset,
     consumer::{self, Bound, Offset},
     sink::{Sink, SinkError, Start},
 };
+use simultaneous_start::LOOK_AGAIN;
+use slow_leaders::Logs;
 
 impl Session<'_> {
     /// Finds out where each partition begins, tells the sink, and reads.
-    pub(super) async fn begin(&mut self, given: &[i32]) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn begin(&mut self, given: &[i32]) -> Result<(), PipelineError> {
         self.begin_in(given, None).await
     }
 
     /// As [`Self::begin`], of partitions whose leaders have said where their logs begin and end, or are to be asked.
-    pub(super) async fn begin_in(
+    pub(in crate::pipeline) async fn begin_in(
         &mut self,
         given: &[i32],
         logs: Option<Logs>,
@@ -120,7 +126,7 @@ impl Session<'_> {
     }
 
     /// Tells the sink where partitions begin of which it knows nothing.
-    pub(super) async fn start_at(
+    pub(in crate::pipeline) async fn start_at(
         &self,
         begun: BTreeMap<i32, i64>,
     ) -> Result<BTreeMap<i32, (i64, Option<i32>)>, PipelineError> {
@@ -220,7 +226,7 @@ impl Session<'_> {
 
     /// Commits that this directory has taken the partitions over, before the first of their rows: hosts that come back
     /// later can tell then whose rows are whose. What the group has taken away meanwhile is left out of `positions`.
-    pub(super) async fn claim(
+    pub(in crate::pipeline) async fn claim(
         &mut self,
         positions: &mut BTreeMap<i32, (i64, Option<i32>)>,
     ) -> Result<(), PipelineError> {
@@ -261,7 +267,7 @@ impl Session<'_> {
     }
 }
 
-pub(super) fn bound_of(reset: AutoOffsetReset) -> Bound {
+pub(in crate::pipeline) fn bound_of(reset: AutoOffsetReset) -> Bound {
     match reset {
         AutoOffsetReset::Earliest => Bound::Earliest,
         AutoOffsetReset::Latest => Bound::Latest,

@@ -14,9 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::super::error::PipelineError;
 use super::commits::Committed;
-use super::consume::recover;
-use super::error::PipelineError;
+use super::recover;
 use super::session::Session;
 use crate::consumer::{Bound, ConsumeError, LostReason};
 
@@ -25,7 +25,7 @@ const ASK_ENDS_AGAIN: Duration = Duration::from_millis(500);
 
 impl Session<'_> {
     /// Asks where the partitions end that have no end yet.
-    pub(super) async fn learn_ends(&mut self) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn learn_ends(&mut self) -> Result<(), PipelineError> {
         let missing = self.held.endless();
         if missing.is_empty() {
             self.ask_ends_at = None;
@@ -58,7 +58,7 @@ impl Session<'_> {
     }
 
     /// Asks whether the group has committed everything that there was when this was asked first.
-    pub(super) async fn look_at_the_others(&mut self) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn look_at_the_others(&mut self) -> Result<(), PipelineError> {
         let topic = self.cluster.topic(&self.config.kafka.topic).await;
         // A topic that is away for the moment is asked about again.
         let Ok(topic) = topic else { return Ok(()) };
@@ -81,7 +81,7 @@ impl Session<'_> {
     }
 
     /// Gives up what is not among `partitions` any more, and begins what is new.
-    pub(super) async fn reassign(
+    pub(in crate::pipeline) async fn reassign(
         &mut self,
         tenure: u64,
         serial: u64,
@@ -126,7 +126,10 @@ impl Session<'_> {
     }
 
     /// Moves the rows aside that are read again: the group's offset was set back, or the log has become shorter.
-    pub(super) async fn supersede(&self, back: BTreeMap<i32, i64>) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn supersede(
+        &self,
+        back: BTreeMap<i32, i64>,
+    ) -> Result<(), PipelineError> {
         for (partition, target) in back {
             let moved = self
                 .writer
@@ -148,7 +151,7 @@ impl Session<'_> {
     }
 
     /// The output directory's topic is the one that has its name.
-    pub(super) async fn is_same_topic(&self) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn is_same_topic(&self) -> Result<(), PipelineError> {
         let Some(wanted) = self.held.topic_id else {
             return Ok(());
         };
@@ -166,7 +169,10 @@ impl Session<'_> {
     }
 
     /// After a loss: what is committed decides which rows stay.
-    pub(super) async fn judge_again(&mut self, reason: LostReason) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn judge_again(
+        &mut self,
+        reason: LostReason,
+    ) -> Result<(), PipelineError> {
         tracing::warn!(
             group = self.config.kafka.group_id,
             %reason,

@@ -7,21 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::commits::Committed;
-use super::consume::as_sink;
-use super::error::PipelineError;
-use super::session::Session;
+use super::super::as_sink;
+use super::super::commits::Committed;
+use super::super::session::Session;
 use crate::consumer::{self, Bound};
+use crate::pipeline::error::PipelineError;
 
 /// How soon after a group has begun it is looked whether another member began before, and for how long: each time after twice as
 /// long as before. Members of a classic group that begin at once have their partitions at the same moment; under KIP-848
 /// some heartbeats may lie between.
-pub(super) const LOOK_AGAIN: (Duration, Duration) =
+pub(in crate::pipeline) const LOOK_AGAIN: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(32));
 
 impl Session<'_> {
     /// With how many partitions the group met the topic, as all its commits say.
-    pub(super) async fn met(&self, others: &[i32]) -> Result<i32, PipelineError> {
+    pub(in crate::pipeline) async fn met(&self, others: &[i32]) -> Result<i32, PipelineError> {
         let described = self.cluster.topic(&self.config.kafka.topic).await;
         let known = described.map_or(0, |topic| topic.partitions.len());
         let all: BTreeSet<i32> = (0..i32::try_from(known).unwrap_or(i32::MAX))
@@ -42,7 +42,7 @@ impl Session<'_> {
 
     /// Those of these partitions that appeared after the group had begun, that a member which knew nothing of the others began
     /// at their end, and that can be begun anew.
-    pub(super) async fn begun_amiss(
+    pub(in crate::pipeline) async fn begun_amiss(
         &self,
         committed: &BTreeMap<i32, consumer::Committed>,
     ) -> Result<Vec<i32>, PipelineError> {
@@ -75,7 +75,7 @@ impl Session<'_> {
     }
 
     /// Begins partitions at their beginning that were begun at these offsets, where that is further back.
-    pub(super) async fn begin_again(
+    pub(in crate::pipeline) async fn begin_again(
         &self,
         at: BTreeMap<i32, i64>,
     ) -> Result<BTreeMap<i32, (i64, Option<i32>)>, PipelineError> {
@@ -106,7 +106,7 @@ impl Session<'_> {
 
     /// Members that start at once cannot know of each other before they have committed: looks whether another one began when
     /// the topic had fewer partitions. What was begun at its end then is read from its beginning.
-    pub(super) async fn look_who_began(&mut self) -> Result<(), PipelineError> {
+    pub(in crate::pipeline) async fn look_who_began(&mut self) -> Result<(), PipelineError> {
         self.look_again = self
             .look_again
             .filter(|(_, pause)| *pause <= LOOK_AGAIN.1 && !self.held.at_end.is_empty())

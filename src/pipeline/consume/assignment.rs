@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::progress::Waiting;
+use super::super::progress::Waiting;
 
 /// What this member has of the group.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Held {
+pub(in crate::pipeline) struct Held {
     /// The id of the topic that the output directory belongs to.
-    pub(super) topic_id: Option<Uuid>,
+    pub(in crate::pipeline) topic_id: Option<Uuid>,
     /// Whether the pending batch of the process before is resolved.
-    pub(super) recovered: bool,
+    pub(in crate::pipeline) recovered: bool,
     /// Counts the memberships that were lost.
-    pub(super) tenure: u64,
+    pub(in crate::pipeline) tenure: u64,
     /// Whether the group has said what this member may read.
-    pub(super) asked: bool,
+    pub(in crate::pipeline) asked: bool,
     /// Whether that was ever anything.
-    pub(super) assigned: bool,
+    pub(in crate::pipeline) assigned: bool,
     /// The next offset of each partition that is being read.
     positions: BTreeMap<i32, i64>,
     /// Whether reading is to end.
@@ -30,19 +30,19 @@ pub(super) struct Held {
     /// The partitions that are this member's, and are begun as soon as it is known where their logs begin and end.
     put_off: BTreeSet<i32>,
     /// The partitions that were begun at their end, and where, because the group seemed to begin with them.
-    pub(super) at_end: BTreeMap<i32, i64>,
+    pub(in crate::pipeline) at_end: BTreeMap<i32, i64>,
     /// The partitions that stand at data that cannot be read, and what is to be said of that.
     stopped: BTreeMap<i32, String>,
     /// How many records wait.
-    pub(super) waiting: Waiting,
+    pub(in crate::pipeline) waiting: Waiting,
     /// Whether the group has committed everything to its end, without this member.
-    pub(super) others_are_done: bool,
+    pub(in crate::pipeline) others_are_done: bool,
     /// Whether it was said that a new directory begins in the middle.
-    pub(super) said_new: bool,
+    pub(in crate::pipeline) said_new: bool,
 }
 
 impl Held {
-    pub(super) fn new(topic_id: Option<Uuid>, recovered: bool) -> Self {
+    pub(in crate::pipeline) fn new(topic_id: Option<Uuid>, recovered: bool) -> Self {
         Self {
             topic_id,
             recovered,
@@ -51,39 +51,39 @@ impl Held {
     }
 
     /// What this member has, whether it is being read yet or not.
-    pub(super) fn partitions(&self) -> BTreeSet<i32> {
+    pub(in crate::pipeline) fn partitions(&self) -> BTreeSet<i32> {
         let read = self.positions.keys();
         read.chain(&self.put_off).copied().collect()
     }
 
     /// These partitions are begun later.
-    pub(super) fn put_off(&mut self, partitions: &BTreeSet<i32>) {
+    pub(in crate::pipeline) fn put_off(&mut self, partitions: &BTreeSet<i32>) {
         self.put_off.extend(partitions);
     }
 
     /// Those that are to be begun later.
-    pub(super) fn put_off_ones(&self) -> &BTreeSet<i32> {
+    pub(in crate::pipeline) fn put_off_ones(&self) -> &BTreeSet<i32> {
         &self.put_off
     }
 
     /// A partition was begun, or the group has taken it away meanwhile.
-    pub(super) fn is_put_off_no_more(&mut self, partition: i32) {
+    pub(in crate::pipeline) fn is_put_off_no_more(&mut self, partition: i32) {
         self.put_off.remove(&partition);
     }
 
     /// The next offset of each partition that is being read.
-    pub(super) fn positions(&self) -> &BTreeMap<i32, i64> {
+    pub(in crate::pipeline) fn positions(&self) -> &BTreeMap<i32, i64> {
         &self.positions
     }
 
     /// A partition has been read up to here.
-    pub(super) fn reached(&mut self, partition: i32, position: i64) {
+    pub(in crate::pipeline) fn reached(&mut self, partition: i32, position: i64) {
         self.positions.insert(partition, position);
         self.look(partition, position);
     }
 
     /// A partition that is being read cannot be read on: there is no waiting for its end.
-    pub(super) fn stopped(&mut self, partition: i32, text: String) {
+    pub(in crate::pipeline) fn stopped(&mut self, partition: i32, text: String) {
         if self.positions.contains_key(&partition) {
             self.stopped.insert(partition, text);
             self.unfinished.remove(&partition);
@@ -91,18 +91,18 @@ impl Held {
     }
 
     /// What is to be said of the partitions that cannot be read on.
-    pub(super) fn what_is_stopped(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::pipeline) fn what_is_stopped(&self) -> impl Iterator<Item = &str> {
         self.stopped.values().map(String::as_str)
     }
 
     /// Whether none of what this member has can be read on.
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(in crate::pipeline) fn is_stopped(&self) -> bool {
         let all = self.positions.len() + self.put_off.len();
         !self.stopped.is_empty() && self.stopped.len() == all
     }
 
     /// The log was truncated, and is read from here: it ends elsewhere than it did.
-    pub(super) fn fell_back(&mut self, partition: i32, position: i64) {
+    pub(in crate::pipeline) fn fell_back(&mut self, partition: i32, position: i64) {
         self.ends.remove(&partition);
         self.reached(partition, position);
     }
@@ -117,20 +117,23 @@ impl Held {
     }
 
     /// Reading is to end. Those of `partitions` whose end is not known yet.
-    pub(super) fn without_end(&mut self, partitions: impl IntoIterator<Item = i32>) -> Vec<i32> {
+    pub(in crate::pipeline) fn without_end(
+        &mut self,
+        partitions: impl IntoIterator<Item = i32>,
+    ) -> Vec<i32> {
         self.wants_ends = true;
         let known = |partition: &i32| self.ends.contains_key(partition);
         partitions.into_iter().filter(|of| !known(of)).collect()
     }
 
     /// Those that are being read, and whose end is to be asked for.
-    pub(super) fn endless(&mut self) -> Vec<i32> {
+    pub(in crate::pipeline) fn endless(&mut self) -> Vec<i32> {
         let unfinished = self.unfinished.clone();
         self.without_end(unfinished)
     }
 
     /// Where partitions end.
-    pub(super) fn learned(&mut self, ends: BTreeMap<i32, i64>) {
+    pub(in crate::pipeline) fn learned(&mut self, ends: BTreeMap<i32, i64>) {
         self.ends.extend(ends);
         for (partition, position) in self.positions.clone() {
             self.look(partition, position);
@@ -138,7 +141,7 @@ impl Held {
     }
 
     /// Those of these partitions that stand behind these ends.
-    pub(super) fn beyond(&self, ends: &BTreeMap<i32, i64>) -> Vec<i32> {
+    pub(in crate::pipeline) fn beyond(&self, ends: &BTreeMap<i32, i64>) -> Vec<i32> {
         let stands = |(partition, end): (&i32, &i64)| {
             let position = *self.positions.get(partition)?;
             (position > *end).then_some(*partition)
@@ -147,12 +150,12 @@ impl Held {
     }
 
     /// Where a partition ends, once that was asked for.
-    pub(super) fn end(&self, partition: i32) -> Option<i64> {
+    pub(in crate::pipeline) fn end(&self, partition: i32) -> Option<i64> {
         self.ends.get(&partition).copied()
     }
 
     /// Whether everything was read to the ends that were asked for.
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(in crate::pipeline) fn is_at_end(&self) -> bool {
         let read = self.unfinished.is_empty() && self.put_off.is_empty();
         let done = self.others_are_done || self.assigned && read;
         self.wants_ends && done
@@ -160,12 +163,12 @@ impl Held {
 
     /// Whether reading is to end, and nothing was given to this member to read: there may be more members than
     /// partitions, and nobody who gives one up.
-    pub(super) fn waits_for_others(&self) -> bool {
+    pub(in crate::pipeline) fn waits_for_others(&self) -> bool {
         self.wants_ends && self.asked && !self.assigned
     }
 
     /// These partitions are not read any more.
-    pub(super) fn give_up(&mut self, partitions: &BTreeSet<i32>) {
+    pub(in crate::pipeline) fn give_up(&mut self, partitions: &BTreeSet<i32>) {
         self.positions.retain(|of, _| !partitions.contains(of));
         self.put_off.retain(|of| !partitions.contains(of));
         self.unfinished.retain(|of| !partitions.contains(of));
@@ -175,7 +178,7 @@ impl Held {
     }
 
     /// The membership is lost, and with it all partitions; what is pending is to be judged.
-    pub(super) fn lose(&mut self) {
+    pub(in crate::pipeline) fn lose(&mut self) {
         self.positions.clear();
         self.put_off.clear();
         self.unfinished.clear();
