@@ -21,6 +21,7 @@
 //! | [`dedup`] | which events the topic already holds | `event`, `producer`, `consumer`, `wire`, `durable`, and in tests `broker` |
 //! | [`producer`] | partitions, batches and sends records, exactly once and in order | `wire` |
 //! | [`consumer`] | group membership, fetching, offsets | `wire` |
+//! | [`verify`] | the proof that CSV files hold every record once | `sink` (the format on disk), `durable` |
 //! | [`sink`] | CSV files that hold every record exactly once | `event`, `copy`, `durable` |
 //! | [`broker`] | the embedded broker: memory only, for `demo`, `broker` and the tests | `wire` |
 //! | [`admin`] | groups seen from outside: lag, offset reset | `wire`, `consumer` |
@@ -44,4 +45,5 @@ pub mod pipeline;
 pub mod producer;
 pub mod sink;
 pub mod source;
+pub mod verify;
 pub mod wire;

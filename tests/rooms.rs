@@ -18,7 +18,7 @@ const MAY_CALL: &[(&str, &[&str])] = &[
         "commands",
         &[
             "pipeline", "source", "producer", "consumer", "sink", "event", "broker", "config",
-            "wire", "admin", "durable", "dedup",
+            "wire", "admin", "durable", "dedup", "verify",
         ],
     ),
     (
@@ -37,6 +37,7 @@ const MAY_CALL: &[(&str, &[&str])] = &[
     ("admin", &["wire", "consumer"]),
     ("broker", &["wire"]),
     ("source", &["event"]),
+    ("verify", &["sink", "durable"]),
     ("sink", &["event", "copy", "durable"]),
     ("event", &["copy"]),
     ("config", &[]),

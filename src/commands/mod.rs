@@ -24,4 +24,4 @@ pub use replay_dead_letters::replay_dead_letters;
 pub use tail::tail;
 pub use verify::verify;
 
-pub use crate::sink::verify::{Outcome, Report as Proof};
+pub use crate::verify::{Outcome, Report as Proof};

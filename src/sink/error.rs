@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::letters::LetterError;
+use super::rows::LetterError;
 use crate::durable::DurableError;
 use crate::event::BadRecord;
 
@@ -176,7 +176,7 @@ impl From<serde_json::Error> for SinkError {
 }
 
 impl SinkError {
-    pub(super) fn io<'p>(
+    pub(crate) fn io<'p>(
         action: &'static str,
         path: &'p Path,
     ) -> impl FnOnce(io::Error) -> Self + 'p {
@@ -199,7 +199,7 @@ impl SinkError {
         Self::edited(path, format!("it is {found} bytes long and was {left}"))
     }
 
-    pub(super) fn damaged(path: &Path, found: impl Into<String>) -> Self {
+    pub(crate) fn damaged(path: &Path, found: impl Into<String>) -> Self {
         Self::Damaged {
             path: path.to_owned(),
             found: found.into(),

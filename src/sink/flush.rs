@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::checkpoint::{Moved, Pending};
 use super::error::SinkError;
-use super::index::{self, Batch, Passed, Span};
-use super::metadata::{self, Author, Chain};
-use super::output::Output;
+use super::files::Output;
+use super::files::layout;
 use super::settings::Publish;
-use super::{Appended, Sink, place};
+use super::state::commit_metadata::{self};
+use super::state::index::{self};
+use super::state::{Author, Chain};
+use super::state::{Batch, Passed, Span};
+use super::state::{Moved, Pending};
+use super::{Appended, Sink};
 use crate::durable::journal;
 
 /// A batch that is durable and now has to be committed, with exactly the metadata that it names.
@@ -136,7 +139,7 @@ impl Sink {
             partition: *partition,
             next: moved.to.next,
             leader_epoch: moved.to.epoch,
-            metadata: metadata::encode(
+            metadata: commit_metadata::encode(
                 Author {
                     from: self.checkpoint.begins.get(partition).copied(),
                     ..author
@@ -280,7 +283,7 @@ impl Sink {
 
     /// Makes the names of data files durable.
     pub(super) fn sync_names(&self) -> Result<(), SinkError> {
-        let hidden = self.state_directory.join(place::HIDDEN);
+        let hidden = self.state_directory.join(layout::HIDDEN);
         let atomic = self.settings.publish == Publish::Atomic;
         let hidden = atomic.then_some(&hidden);
         for path in [Some(&self.directory), hidden].into_iter().flatten() {

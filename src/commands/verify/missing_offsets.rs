@@ -11,15 +11,12 @@ use std::{
     time::Duration,
 };
 
+use crate::consumer::{self, Bound, Isolation, Reader};
 use crate::pipeline::{PipelineError, Reach, as_sink};
-use crate::{
-    consumer::{self, Bound, Isolation, Reader},
-    sink::{
-        self,
-        verify::{Examination, Ledger, Ruling, TopicKey},
-    },
-    wire::{cluster::Cluster, records::Scratch},
-};
+use crate::sink::{self};
+use crate::verify::{Examination, Ledger, Ruling, TopicKey};
+use crate::wire::cluster::Cluster;
+use crate::wire::records::Scratch;
 
 /// How long the brokers may take for their first answer.
 const ASK: Duration = Duration::from_secs(30);
@@ -289,10 +286,8 @@ fn gathered(ranges: &[(i64, i64)], start: i64, end: i64) -> Ranges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        sink::verify::{Outcome, Report},
-        wire::error::ErrorCode,
-    };
+    use crate::verify::{Outcome, Report};
+    use crate::wire::error::ErrorCode;
 
     #[test]
     fn brokers_that_go_away_or_refuse_leave_a_doubt() {

@@ -5,13 +5,11 @@ mod missing_offsets;
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use super::options::VerifyOptions;
+use crate::config::{Config, Origin};
+use crate::consumer;
 use crate::pipeline::{PipelineError, as_sink, settings};
-use crate::{
-    config::{Config, Origin},
-    consumer,
-    sink::verify::{self, Examination, PendingBatch, Report},
-    wire::cluster::Cluster,
-};
+use crate::verify::{self, Examination, PendingBatch, Report};
+use crate::wire::cluster::Cluster;
 
 /// How long the brokers are asked about a batch whose commit is in doubt.
 const ASK: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::outputs::Limits;
+use super::super::files::open_files::Limits;
 use super::super::{
     Committed, DurableBatch, InputRecord, Packing, Recovery, Settings, Sink, SinkError, Start,
 };
