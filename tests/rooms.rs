@@ -30,21 +30,26 @@ const MAY_CALL: &[(&str, &[&str])] = &[
     ),
     (
         "dedup",
-        &["event", "producer", "consumer", "wire", "broker", "durable"],
+        &["event", "producer", "consumer", "wire", "durable"],
     ),
     ("producer", &["wire"]),
     ("consumer", &["wire"]),
     ("admin", &["wire", "consumer"]),
     ("broker", &["wire"]),
-    ("source", &["event"]),
+    ("source", &["event", "net", "clock"]),
     ("verify", &["sink", "durable"]),
-    ("sink", &["event", "copy", "durable"]),
-    ("event", &["copy"]),
+    ("sink", &["event", "short_copy", "durable"]),
+    ("event", &["short_copy"]),
     ("config", &[]),
-    ("wire", &["copy"]),
+    ("wire", &["short_copy"]),
     ("durable", &[]),
-    ("copy", &[]),
+    ("net", &[]),
+    ("clock", &[]),
+    ("short_copy", &[]),
 ];
+
+/// What the tests of a room may name besides, because they drive the room through it.
+const TESTS_MAY_CALL: &[(&str, &[&str])] = &[("sink", &["verify"]), ("dedup", &["broker"])];
 
 /// A rule that a line breaks.
 #[derive(Debug, PartialEq, Eq)]
@@ -334,7 +339,10 @@ impl Reader<'_> {
             return;
         }
         let may = allowed(self.room).unwrap_or_default();
-        if !may.contains(&room) {
+        let in_tests = TESTS_MAY_CALL
+            .iter()
+            .any(|(name, rooms)| self.in_tests && *name == self.room && rooms.contains(&room));
+        if !may.contains(&room) && !in_tests {
             let may = match may {
                 [] => "no other room".to_owned(),
                 rooms => format!("only {}", rooms.join(", ")),
@@ -441,7 +449,7 @@ fn a_room_may_name_itself_and_its_own() {
 
 #[test]
 fn a_forbidden_room_is_found_wherever_it_is_named() {
-    let rule = "`sink` names `wire`; it may name only event, copy, durable";
+    let rule = "`sink` names `wire`; it may name only event, short_copy, durable";
     for (place, line) in [
         ("use crate::wire::Error;", 2),
         ("use crate::{event::TradeEvent,\n wire};", 3),

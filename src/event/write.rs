@@ -4,7 +4,7 @@
 //! the caller's buffer.
 
 use super::{TradeEvent, TradeId};
-use crate::copy::put;
+use crate::short_copy::put;
 
 /// Room that one event's JSON usually takes, in bytes.
 pub const USUAL_JSON_BYTES: usize = 176;

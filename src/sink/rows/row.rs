@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::settings::Column;
-use crate::copy::put;
 use crate::event::{BadRecord, Trade};
+use crate::short_copy::put;
 
 /// A record's headers as they lie on the wire, opaque to this room: they are handed on with a dead letter.
 #[derive(Clone, Copy, Debug, Default)]
