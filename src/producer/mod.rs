@@ -14,15 +14,15 @@
 //! `Kafka.EnableIdempotence` it has none, and is written at least once.
 
 mod accumulator;
+mod broker_lane;
 mod delivery;
-mod node;
 mod partitioner;
+mod produce_response;
 mod sender;
 mod sequence;
 mod settings;
-mod split;
+mod split_batch;
 mod transaction;
-mod verdict;
 
 #[cfg(test)]
 mod live;

@@ -5,8 +5,8 @@ mod requests;
 mod trouble;
 
 use super::accumulator::Gathered;
+use super::broker_lane::{Errand, Report};
 use super::delivery::{BatchOutcome, DeliveryError};
-use super::node::{Errand, Report};
 use super::sequence::{Completion, PartitionSequence, ProducerEpoch};
 use super::{OnTimeout, Settings, Shared};
 use crate::wire::cluster::{Backoff, Cluster, ClusterError, Topic};

@@ -5,11 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    Fetched, Held, LONG_POLL, MOST_IN_FLIGHT, Shared,
-    board::Ask,
-    session::{Said, Session},
-};
+use super::session::{Said, Session};
+use super::subscription::Ask;
+use super::{Fetched, Held, LONG_POLL, MOST_IN_FLIGHT, Shared};
 use crate::{
     consumer::{
         Chunk, ConsumeError, Isolation,

@@ -7,11 +7,11 @@
 //! Memory: no request goes out while half of [`MOST_IN_FLIGHT`] is with the reader, and all leaders together are never
 //! asked for more than the other half.
 
-mod board;
 mod branch;
 mod broker;
-mod gate;
+mod memory_limit;
 mod session;
+mod subscription;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -23,13 +23,15 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use self::{board::Board, gate::Gate};
-pub(super) use self::{board::Positions, gate::Held};
 use super::{
     Chunk, ConsumeError, Isolation,
     offsets::{Bound, list_offsets},
 };
 use crate::wire::{cluster::Cluster, messages::Str};
+use memory_limit::Gate;
+pub(super) use memory_limit::Held;
+use subscription::Board;
+pub(super) use subscription::Positions;
 
 /// Fetched data in memory at most, in bytes, however many brokers and partitions there are; single batches that are
 /// larger than their share come on top. With one leader that is one answer being read while the next one arrives.

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::{Counted, Identity, Machine, Membership, machine::Event};
+use super::super::{Counted, Identity, Machine, Membership};
+use super::machine::Event;
 use crate::{
     consumer::retry::Streak,
     wire::{
@@ -21,7 +22,7 @@ const TRIES_A_SESSION: u32 = 3;
 
 impl Membership {
     /// Beats for as long as it is polled; while there is no membership it only waits.
-    pub(super) async fn beat(self: Arc<Self>) {
+    pub(in crate::consumer::membership) async fn beat(self: Arc<Self>) {
         let mut ticks = interval(
             self.settings
                 .heartbeat_interval
@@ -86,7 +87,11 @@ impl Membership {
 
     /// Watches the partitions of the topics that generation `generation` shares out, as its leader has to; ends when one
     /// has another number of them, and the group has to be made anew.
-    pub(super) async fn watch_partitions(self: Arc<Self>, generation: i32, counted: Counted) {
+    pub(in crate::consumer::membership) async fn watch_partitions(
+        self: Arc<Self>,
+        generation: i32,
+        counted: Counted,
+    ) {
         let cluster = Arc::clone(self.coordinator.cluster());
         loop {
             sleep(cluster.settings().metadata_max_age).await;

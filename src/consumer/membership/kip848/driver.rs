@@ -5,10 +5,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use super::{
-    Identity, Machine, Membership, Remember, millis,
-    modern::{self, Beat, Step},
-};
+use super::super::{Identity, Machine, Membership, Remember, millis};
+use super::machine::{self, Beat, Step};
 use crate::{
     consumer::{ConsumeError, GroupProtocol, retry::Streak},
     wire::{
@@ -34,16 +32,16 @@ const EAGER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 
 /// The coordinator has this protocol not, or not for this group.
 #[derive(Debug)]
-pub(super) struct NotHere;
+pub(in crate::consumer::membership) struct NotHere;
 
 impl Membership {
     /// Keeps the membership for as long as it is polled; ends only when another protocol may be tried, before the
     /// first membership.
-    pub(super) async fn drive_modern(
+    pub(in crate::consumer::membership) async fn drive_modern(
         self: Arc<Self>,
         remember: &Remember,
     ) -> Result<NotHere, ConsumeError> {
-        *self.machine.lock() = Machine::Modern(modern::Machine::new(self.standing()));
+        *self.machine.lock() = Machine::Modern(machine::Machine::new(self.standing()));
         let mut streak = Streak::new(format!("be a member of group {}", self.coordinator.group()));
         let mut next = Instant::now();
         let mut ever = false;
@@ -61,7 +59,7 @@ impl Membership {
                 }
                 Step::Fence(member_id) => {
                     self.end_membership(&member_id).await?;
-                    self.modern(modern::Machine::fenced);
+                    self.modern(machine::Machine::fenced);
                 }
                 Step::Beat(beat) => {
                     let trouble = match self.send_beat(&beat).await {
@@ -137,7 +135,7 @@ impl Membership {
         }
     }
 
-    fn modern(&self, work: impl FnOnce(&mut modern::Machine)) {
+    fn modern(&self, work: impl FnOnce(&mut machine::Machine)) {
         self.on(|machine| {
             if let Machine::Modern(machine) = machine {
                 work(machine);

@@ -3,7 +3,7 @@
 //! Hand-written because it is on the path of every event: one pass, no formatting machinery, no allocation beyond
 //! the caller's buffer.
 
-use super::{TradeEvent, TradeId};
+use super::super::{TradeEvent, TradeId};
 use crate::short_copy::put;
 
 /// Room that one event's JSON usually takes, in bytes.

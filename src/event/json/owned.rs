@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Side, Timestamp, TradeEvent, TradeId, identity, price, read, symbol};
+use super::super::{Side, Timestamp, TradeEvent, TradeId, identity, price, symbol};
+use super::read;
 
 /// The longest TradeId, in bytes.
 pub const MAX_TRADE_ID_BYTES: usize = 64;

@@ -8,11 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Counted, Machine, Membership, Remember,
-    machine::{self, Candidate, Event, Joining, Round, Step},
-    millis, protocol,
-};
+use super::super::{Counted, Machine, Membership, Remember, millis};
+use super::machine::{self, Candidate, Event, Joining, Round, Step};
+use super::protocol;
 use crate::{
     consumer::{
         ConsumeError, Task,
@@ -37,7 +35,7 @@ const REBALANCE_SLACK: Duration = Duration::from_secs(5);
 
 impl Membership {
     /// Keeps the membership for as long as it is polled.
-    pub(super) async fn drive_classic(
+    pub(in crate::consumer::membership) async fn drive_classic(
         self: Arc<Self>,
         remember: &Remember,
     ) -> Result<(), ConsumeError> {
@@ -88,7 +86,7 @@ impl Membership {
     }
 
     /// Takes an event into the classic machine.
-    pub(super) fn happened(&self, event: Event) -> Option<ErrorCode> {
+    pub(in crate::consumer::membership) fn happened(&self, event: Event) -> Option<ErrorCode> {
         self.on(|machine| match machine {
             Machine::Classic(machine) => machine.on(event, Instant::now()),
             Machine::Modern(_) => None,

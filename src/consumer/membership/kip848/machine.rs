@@ -17,17 +17,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{Identity, LostReason, standing::Standing};
+use super::super::state::Standing;
+use super::super::{Identity, LostReason};
 use crate::wire::{
     error::{ErrorCode, Remedy},
     messages::Str,
 };
 
 /// Tells the broker that a member leaves for good.
-pub(super) const LEAVE: i32 = -1;
+pub(in crate::consumer::membership) const LEAVE: i32 = -1;
 
 /// Tells the broker that a static member will be back.
-pub(super) const LEAVE_FOR_A_WHILE: i32 = -2;
+pub(in crate::consumer::membership) const LEAVE_FOR_A_WHILE: i32 = -2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -42,7 +43,7 @@ enum State {
 
 /// What the driver has to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::consumer::membership) enum Step {
     /// Make a member id up that nobody else has, and store it durably.
     Name,
     /// Send a heartbeat, now.
@@ -55,17 +56,17 @@ pub(super) enum Step {
 
 /// What a heartbeat says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Beat {
-    pub(super) member_id: Str,
+pub(in crate::consumer::membership) struct Beat {
+    pub(in crate::consumer::membership) member_id: Str,
     /// 0 joins.
-    pub(super) epoch: i32,
+    pub(in crate::consumer::membership) epoch: i32,
     /// What the member has; said when it joins and when it changed.
-    pub(super) owned: Option<BTreeSet<i32>>,
+    pub(in crate::consumer::membership) owned: Option<BTreeSet<i32>>,
 }
 
 /// One member's view of its membership.
 #[derive(Clone, Debug)]
-pub(super) struct Machine {
+pub(in crate::consumer::membership) struct Machine {
     member_id: Str,
     epoch: i32,
     /// What the broker knows that we have.
@@ -75,7 +76,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(standing: Standing) -> Self {
+    pub(in crate::consumer::membership) fn new(standing: Standing) -> Self {
         Self {
             member_id: Str::new(),
             epoch: 0,
@@ -85,24 +86,24 @@ impl Machine {
         }
     }
 
-    pub(super) fn standing(&self) -> &Standing {
+    pub(in crate::consumer::membership) fn standing(&self) -> &Standing {
         &self.standing
     }
 
     /// Who commits, in this tenure.
-    pub(super) fn identity(&self) -> Option<Identity> {
+    pub(in crate::consumer::membership) fn identity(&self) -> Option<Identity> {
         (self.state == State::Member).then(|| Identity {
             generation: self.epoch,
             member_id: self.member_id.clone(),
         })
     }
 
-    pub(super) fn stored_member_id(&self) -> Option<Str> {
+    pub(in crate::consumer::membership) fn stored_member_id(&self) -> Option<Str> {
         (!self.member_id.is_empty() && self.state != State::Naming).then(|| self.member_id.clone())
     }
 
     /// What to do now; `due` when it is time for a heartbeat.
-    pub(super) fn step(&self, due: bool) -> Step {
+    pub(in crate::consumer::membership) fn step(&self, due: bool) -> Step {
         let beat = |owned| {
             Step::Beat(Beat {
                 member_id: self.member_id.clone(),
@@ -122,7 +123,7 @@ impl Machine {
     }
 
     /// The member id is stored.
-    pub(super) fn named(&mut self, member_id: Str) {
+    pub(in crate::consumer::membership) fn named(&mut self, member_id: Str) {
         if self.state == State::Naming {
             self.member_id = member_id;
             self.state = State::Joining;
@@ -130,12 +131,22 @@ impl Machine {
     }
 
     /// The caller reads exactly these partitions now.
-    pub(super) fn owns(&mut self, tenure: u64, serial: u64, partitions: &BTreeSet<i32>) {
+    pub(in crate::consumer::membership) fn owns(
+        &mut self,
+        tenure: u64,
+        serial: u64,
+        partitions: &BTreeSet<i32>,
+    ) {
         self.standing.own(tenure, serial, partitions);
     }
 
     /// A heartbeat was answered: the epoch, and the partitions where they are said.
-    pub(super) fn beaten(&mut self, beat: &Beat, epoch: i32, assigned: Option<BTreeSet<i32>>) {
+    pub(in crate::consumer::membership) fn beaten(
+        &mut self,
+        beat: &Beat,
+        epoch: i32,
+        assigned: Option<BTreeSet<i32>>,
+    ) {
         let current = matches!(self.state, State::Joining | State::Member);
         if !current || beat.member_id != self.member_id || beat.epoch != self.epoch {
             return;
@@ -151,7 +162,7 @@ impl Machine {
     }
 
     /// A heartbeat or commit of an identity was refused. `Some` is trouble that calls for a pause.
-    pub(super) fn refused(
+    pub(in crate::consumer::membership) fn refused(
         &mut self,
         api: &'static str,
         of: &Identity,
@@ -192,13 +203,13 @@ impl Machine {
     }
 
     /// The broker surely does not take anything from the member id of before any more.
-    pub(super) fn fenced(&mut self) {
+    pub(in crate::consumer::membership) fn fenced(&mut self) {
         if self.state == State::Fencing {
             self.state = State::Naming;
         }
     }
 
-    pub(super) fn left(&mut self) {
+    pub(in crate::consumer::membership) fn left(&mut self) {
         self.state = State::Left;
     }
 

@@ -29,24 +29,24 @@ const ASSIGNMENT_VERSION: i16 = 0;
 
 /// What a member wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Subscription {
+pub(in crate::consumer::membership) struct Subscription {
     /// The topics it subscribed to.
-    pub(super) topics: Vec<Str>,
+    pub(in crate::consumer::membership) topics: Vec<Str>,
     /// What its assignor tells itself.
     user_data: Option<Bytes>,
     /// What it owns, where its assignor makes use of that (version 1 on, KIP-429).
-    pub(super) owned: Share,
+    pub(in crate::consumer::membership) owned: Share,
     /// In which generation it came to own that (version 2 on, KIP-792); -1 if never.
-    pub(super) generation: i32,
+    pub(in crate::consumer::membership) generation: i32,
     /// The rack it is in (version 3 on, KIP-881).
-    pub(super) rack: Option<Str>,
+    pub(in crate::consumer::membership) rack: Option<Str>,
 }
 
 impl Subscription {
     /// What the member had and in which generation, wherever the assignor of that name puts it: `sticky` into its user
     /// data, because it owns nothing when it joins; `cooperative-sticky` into the generation of its user data, before
     /// there was a field.
-    pub(super) fn had(&self, assignor: &str) -> (Share, i32) {
+    pub(in crate::consumer::membership) fn had(&self, assignor: &str) -> (Share, i32) {
         let data = self.user_data.clone().map(Reader::new);
         let told = match assignor {
             "sticky" => data.and_then(|mut data| {
@@ -106,7 +106,7 @@ fn decode_share(reader: &mut Reader) -> Result<Share, DecodeError> {
 }
 
 /// A subscription to one topic, for an assignor: what is kept, what was given last, and in which generation.
-pub(super) fn encode_subscription(
+pub(in crate::consumer::membership) fn encode_subscription(
     topic: &Str,
     assignor: Assignor,
     joining: &Joining,
@@ -137,7 +137,9 @@ pub(super) fn encode_subscription(
 }
 
 /// Reads any version of a subscription.
-pub(super) fn decode_subscription(bytes: Bytes) -> Result<Subscription, DecodeError> {
+pub(in crate::consumer::membership) fn decode_subscription(
+    bytes: Bytes,
+) -> Result<Subscription, DecodeError> {
     let mut reader = Reader::new(bytes);
     let version = i16::decode(&mut reader, PLAIN)?;
     let topics = Vec::<Str>::decode(&mut reader, PLAIN)?;
@@ -161,7 +163,7 @@ pub(super) fn decode_subscription(bytes: Bytes) -> Result<Subscription, DecodeEr
 }
 
 /// One member's share.
-pub(super) fn encode_assignment(share: &Share) -> Bytes {
+pub(in crate::consumer::membership) fn encode_assignment(share: &Share) -> Bytes {
     let mut out = Vec::new();
     ASSIGNMENT_VERSION.encode(&mut out, PLAIN);
     encode_share(share, &mut out);
@@ -170,7 +172,9 @@ pub(super) fn encode_assignment(share: &Share) -> Bytes {
 }
 
 /// Reads any version of an assignment. No bytes at all are no partitions: some leaders leave members out.
-pub(super) fn decode_assignment(bytes: Bytes) -> Result<Share, DecodeError> {
+pub(in crate::consumer::membership) fn decode_assignment(
+    bytes: Bytes,
+) -> Result<Share, DecodeError> {
     if bytes.is_empty() {
         return Ok(Share::new());
     }

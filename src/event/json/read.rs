@@ -6,10 +6,6 @@
 //! unknown keys, escapes). Invariant, held by a property test on mutated bytes: whatever the fast way accepts, the
 //! slow way accepts with equal values. Numbers are never parsed: quantity and price stay the digits they came as.
 
-mod date;
-#[cfg(test)]
-mod tests;
-
 use std::borrow::Cow;
 use std::fmt;
 
@@ -17,8 +13,8 @@ use chrono::NaiveDate;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Side;
-use date::civil_date;
+use super::super::Side;
+use super::date::civil_date;
 
 /// The most bytes of a TradeId.
 const MAX_TRADE_ID: usize = 64;
@@ -110,7 +106,7 @@ pub enum BadRecord {
 
 impl BadRecord {
     /// Every [label](Self::label).
-    pub(super) const LABELS: [&'static str; 12] = [
+    pub(in crate::event) const LABELS: [&'static str; 12] = [
         "not_utf8",
         "not_json",
         "not_an_object",
@@ -174,7 +170,7 @@ fn encoding(value: &[u8]) -> Option<BadRecord> {
 }
 
 /// The canonical form, or `None` for everything else, good or bad.
-pub(super) fn fast(text: &str) -> Option<Trade<'_>> {
+pub(in crate::event) fn fast(text: &str) -> Option<Trade<'_>> {
     let rest = text.strip_prefix(r#"{"TradeId":""#)?;
     let (trade_id, rest) = plain_text(rest)?;
     let rest = rest.strip_prefix(r#","Symbol":""#)?;
@@ -466,3 +462,6 @@ impl<'de> Deserialize<'de> for Key {
         deserializer.deserialize_str(KeyVisitor)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,9 +36,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(super) use event::{Candidate, Event, Joining, Round, Step};
+pub(in crate::consumer::membership) use event::{Candidate, Event, Joining, Round, Step};
 
-use super::standing::Standing;
+use super::super::state::Standing;
 use crate::{
     consumer::assignor::Assignor,
     wire::{
@@ -99,7 +99,7 @@ enum State {
 
 /// One member's view of its membership.
 #[derive(Clone, Debug)]
-pub(super) struct Machine {
+pub(in crate::consumer::membership) struct Machine {
     session: Duration,
     /// Empty until the coordinator gave one.
     member_id: Str,
@@ -115,7 +115,7 @@ pub(super) struct Machine {
 
 impl Machine {
     /// Not a member; `session` is `Kafka.SessionTimeoutMs`.
-    pub(super) fn new(session: Duration, standing: Standing) -> Self {
+    pub(in crate::consumer::membership) fn new(session: Duration, standing: Standing) -> Self {
         Self {
             session,
             member_id: Str::new(),
@@ -128,7 +128,7 @@ impl Machine {
     }
 
     /// What the driver has to do next.
-    pub(super) fn step(&self) -> Step {
+    pub(in crate::consumer::membership) fn step(&self) -> Step {
         match &self.state {
             State::Joining => Step::Join(Joining {
                 member_id: self.member_id.clone(),
@@ -144,12 +144,12 @@ impl Machine {
     }
 
     /// Where the membership stands.
-    pub(super) fn standing(&self) -> &Standing {
+    pub(in crate::consumer::membership) fn standing(&self) -> &Standing {
         &self.standing
     }
 
     /// Who commits, in this tenure.
-    pub(super) fn identity(&self) -> Option<Identity> {
+    pub(in crate::consumer::membership) fn identity(&self) -> Option<Identity> {
         if matches!(self.state, State::Fencing | State::Failed | State::Left) {
             return None;
         }
@@ -160,19 +160,23 @@ impl Machine {
     }
 
     /// Who beats: not while the group is being joined, which the coordinator takes for a sign of life.
-    pub(super) fn beats_as(&self) -> Option<Identity> {
+    pub(in crate::consumer::membership) fn beats_as(&self) -> Option<Identity> {
         self.identity()
             .filter(|_| matches!(self.state, State::Member { .. }))
     }
 
     /// The member id to leave with: the group may know us by it, whatever the state.
-    pub(super) fn stored_member_id(&self) -> Option<Str> {
+    pub(in crate::consumer::membership) fn stored_member_id(&self) -> Option<Str> {
         let stored = !self.member_id.is_empty() && !matches!(self.state, State::Naming(_));
         stored.then(|| self.member_id.clone())
     }
 
     /// Takes an event in. `Some` is trouble that calls for a pause before the next step.
-    pub(super) fn on(&mut self, event: Event, now: Instant) -> Option<ErrorCode> {
+    pub(in crate::consumer::membership) fn on(
+        &mut self,
+        event: Event,
+        now: Instant,
+    ) -> Option<ErrorCode> {
         let trouble = self.take_in(event, now);
         self.go_on();
         trouble
