@@ -14,16 +14,17 @@ use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use super::codec::Raw;
-use super::error::Problem;
-use super::layer::Write;
+use super::super::error::Problem;
+use super::super::values::Raw;
+use super::super::values::is_named_pipe;
 use super::origin::Origin;
+use super::setting::Write;
 
 /// A file is read up to here; a longer one is not a configuration.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The settings in a file, in the order in which they are written.
-pub(super) fn read(path: &Path) -> Result<Vec<Write>, Problem> {
+pub(in crate::config) fn read(path: &Path) -> Result<Vec<Write>, Problem> {
     let unreadable = |source| Problem::Unreadable {
         path: path.to_owned(),
         source,
@@ -48,26 +49,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<Write>, Problem> {
     parse(&text, path)
 }
 
-/// Whether opening it would wait for another process. What a shell passes (`<(command)`) is open already.
-fn is_named_pipe(path: &Path) -> bool {
-    is_pipe(path) && !path.starts_with("/dev/fd") && !path.starts_with("/proc")
-}
-
-/// Whether it is a pipe: it can be read once, and waits for whoever writes.
-#[cfg(unix)]
-pub(super) fn is_pipe(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt as _;
-    std::fs::metadata(path).is_ok_and(|kind| kind.file_type().is_fifo())
-}
-
-/// Whether it is a pipe: it can be read once, and waits for whoever writes.
-#[cfg(not(unix))]
-pub(super) fn is_pipe(_: &Path) -> bool {
-    false
-}
-
 /// The settings in a file's text.
-pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Write>, Problem> {
+pub(in crate::config) fn parse(text: &str, path: &Path) -> Result<Vec<Write>, Problem> {
     // Editors on Windows begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = Lines::of(text, path);

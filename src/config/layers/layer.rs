@@ -8,26 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::codec::{Kind, Raw};
-use super::error::Problem;
+use super::super::error::Problem;
+use super::super::table::{Found, Key, Table, find, join, nearest};
+use super::super::values::{Kind, Raw};
 use super::foreign;
 use super::origin::Origin;
-use super::sections::TABLE;
-use super::table::{Found, Key, find, join, nearest};
-
-/// One setting as it was written.
-#[derive(Clone, Debug)]
-pub(super) struct Write {
-    pub(super) path: Vec<String>,
-    pub(super) raw: Raw,
-    pub(super) origin: Origin,
-}
+use super::setting::Write;
 
 /// A setting that found its row.
 #[derive(Clone, Debug)]
-pub(super) struct Assigned {
-    pub(super) raw: Raw,
-    pub(super) origin: Origin,
+pub(in crate::config) struct Assigned {
+    pub(in crate::config) raw: Raw,
+    pub(in crate::config) origin: Origin,
     spelled: String,
     /// Items that were given one by one, by their index.
     items: BTreeMap<usize, String>,
@@ -37,10 +29,11 @@ type Row = (&'static str, &'static str);
 type Values = BTreeMap<Row, Assigned>;
 
 /// The layers applied so far.
-#[derive(Debug, Default)]
-pub(super) struct Layers {
+#[derive(Debug)]
+pub(in crate::config) struct Layers {
+    table: Table,
     values: Values,
-    pub(super) problems: Vec<Problem>,
+    pub(in crate::config) problems: Vec<Problem>,
     foreign: BTreeMap<String, String>,
     unknown_sections: BTreeSet<String>,
 }
@@ -52,26 +45,26 @@ enum Place {
     Elsewhere,
 }
 
-fn is_section(path: &str) -> bool {
+fn is_section(table: Table, path: &str) -> bool {
     !path.is_empty()
-        && TABLE
+        && table
             .iter()
             .copied()
             .flatten()
             .any(|key| key.section.eq_ignore_ascii_case(path))
 }
 
-fn locate(path: &[String]) -> Place {
-    if is_section(&path.join(".")) {
+fn locate(table: Table, path: &[String]) -> Place {
+    if is_section(table, &path.join(".")) {
         return Place::Section;
     }
     for at in (1..path.len()).rev() {
         let (section, rest) = path.split_at(at);
         let section = section.join(".");
         if let [name, rest @ ..] = rest
-            && is_section(&section)
+            && is_section(table, &section)
         {
-            return match find(TABLE, &section, name) {
+            return match find(table, &section, name) {
                 Some(found) => Place::Row(found, rest.to_vec()),
                 None => Place::NoKey(section, name.clone()),
             };
@@ -79,24 +72,45 @@ fn locate(path: &[String]) -> Place {
     }
     match path {
         [name] => {
-            find(TABLE, "", name).map_or(Place::Elsewhere, |found| Place::Row(found, Vec::new()))
+            find(table, "", name).map_or(Place::Elsewhere, |found| Place::Row(found, Vec::new()))
         }
         _ => Place::Elsewhere,
     }
 }
 
 impl Layers {
+    /// No layer yet, for the keys of `table`.
+    pub(in crate::config) fn new(table: Table) -> Self {
+        Self {
+            table,
+            values: Values::new(),
+            problems: Vec::new(),
+            foreign: BTreeMap::new(),
+            unknown_sections: BTreeSet::new(),
+        }
+    }
+
+    /// The row of that name.
+    pub(in crate::config) fn key(&self, section: &str, name: &str) -> Option<&'static Key> {
+        let mut keys = self.table.iter().copied().flatten();
+        keys.find(|key| key.section == section && key.name == name)
+    }
+
     /// What the row was set to, if it was.
-    pub(super) fn value(&self, section: &'static str, name: &'static str) -> Option<&Assigned> {
+    pub(in crate::config) fn value(
+        &self,
+        section: &'static str,
+        name: &'static str,
+    ) -> Option<&Assigned> {
         self.values.get(&(section, name))
     }
 
     /// Lays one layer over those before.
-    pub(super) fn apply(&mut self, writes: Vec<Write>, may_repeat: bool) {
+    pub(in crate::config) fn apply(&mut self, writes: Vec<Write>, may_repeat: bool) {
         let mut layer = Values::new();
         for write in writes {
             let spelled = write.path.join(".");
-            match locate(&write.path) {
+            match locate(self.table, &write.path) {
                 Place::Row(..) | Place::Section if write.raw == Raw::Null => {}
                 Place::Row(found, rest) => {
                     self.place(&mut layer, found, &rest, write, spelled, may_repeat)
@@ -214,7 +228,7 @@ impl Layers {
         self.problems.push(Problem::UnknownKey {
             key: spelled,
             origin,
-            nearest: nearest(TABLE, section, name),
+            nearest: nearest(self.table, section, name),
         });
     }
 
@@ -226,7 +240,7 @@ impl Layers {
         };
         match write.origin {
             Origin::Set | Origin::Flag(_) => self.problems.push(Problem::UnknownSection {
-                nearest: nearest(TABLE, &section, &name),
+                nearest: nearest(self.table, &section, &name),
                 key: spelled,
                 origin: write.origin,
             }),
@@ -239,7 +253,7 @@ impl Layers {
     }
 
     /// What is worth saying though it is no mistake.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(in crate::config) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if !self.unknown_sections.is_empty() {
             let names: Vec<_> = self.unknown_sections.iter().map(String::as_str).collect();
@@ -252,11 +266,7 @@ impl Layers {
             warnings.push(format!("{key} has no effect: {reason}"));
         }
         for ((section, name), assigned) in &self.values {
-            let secret = TABLE
-                .iter()
-                .copied()
-                .flatten()
-                .any(|key| key.section == *section && key.name == *name && key.is_secret());
+            let secret = self.key(section, name).is_some_and(Key::is_secret);
             if secret && assigned.origin == Origin::Set && matches!(assigned.raw, Raw::Scalar(_)) {
                 let path = join(section, name);
                 warnings.push(format!(
@@ -278,7 +288,8 @@ fn scalar(text: &str) -> Raw {
 }
 
 /// The variables of the form `Section__Key` whose section is ours, and the names of keys at the top.
-pub(super) fn environment(
+pub(in crate::config) fn environment(
+    table: Table,
     variables: &[(OsString, OsString)],
     problems: &mut Vec<Problem>,
 ) -> Vec<Write> {
@@ -287,8 +298,8 @@ pub(super) fn environment(
         let Some(name) = name.to_str() else { continue };
         let path: Vec<String> = name.split("__").map(str::to_owned).collect();
         let ours = match path.as_slice() {
-            [name] => find(TABLE, "", name).is_some(),
-            [section, ..] => is_section(section),
+            [name] => find(table, "", name).is_some(),
+            [section, ..] => is_section(table, section),
             [] => false,
         };
         if !ours {
@@ -313,7 +324,7 @@ pub(super) fn environment(
 }
 
 /// `--set Section.Key=VALUE`, already split at the first `=`.
-pub(super) fn sets(sets: &[(String, String)]) -> Vec<Write> {
+pub(in crate::config) fn sets(sets: &[(String, String)]) -> Vec<Write> {
     let write = |(path, value): &(String, String)| Write {
         path: path
             .split(['.', ':'])
@@ -346,7 +357,7 @@ pub enum Given {
 }
 
 /// What flags set.
-pub(super) fn flags(overrides: &[Override]) -> Vec<Write> {
+pub(in crate::config) fn flags(overrides: &[Override]) -> Vec<Write> {
     let write = |one: &Override| Write {
         path: one.path.split('.').map(str::to_owned).collect(),
         raw: match &one.given {

@@ -82,7 +82,7 @@ impl FromStr for HostPort {
 }
 
 /// The brokers to ask first: at least one, each with a port above 0.
-pub(super) fn host_ports(items: &[String]) -> Result<Vec<HostPort>, String> {
+pub(in crate::config) fn host_ports(items: &[String]) -> Result<Vec<HostPort>, String> {
     let mut hosts = Vec::with_capacity(items.len());
     for item in items {
         // librdkafka accepts the protocol in front.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Config;
+use super::super::Config;
 
 impl Config {
     /// One line a key: `Section.Key = value  # origin`. Secrets are masked.

@@ -16,7 +16,7 @@ pub trait Choice: Copy + 'static {
 }
 
 /// What is left of a name when case and separators do not count.
-pub(super) fn bare(name: &str) -> String {
+pub(in crate::config) fn bare(name: &str) -> String {
     name.chars()
         .filter(|c| !matches!(c, '-' | '_' | '.' | ' '))
         .flat_map(char::to_lowercase)

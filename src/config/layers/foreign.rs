@@ -213,7 +213,7 @@ const NET_LOGGING: &str =
     "providers of .NET loggers are not known here: use Logging.Level and Logging.Format";
 
 /// Why a key of another program has no effect; `None` when it is not known either.
-pub(super) fn reason(section: &str, name: &str, value: &str) -> Option<&'static str> {
+pub(in crate::config) fn reason(section: &str, name: &str, value: &str) -> Option<&'static str> {
     let (_, known, reason) = FOREIGN.iter().find(|(in_section, known, _)| {
         in_section.eq_ignore_ascii_case(section) && known.eq_ignore_ascii_case(name)
     })?;

@@ -151,7 +151,7 @@ fn read_file(path: &Path) -> Result<SecretString, SecretError> {
         path: path.to_owned(),
         source,
     };
-    if super::file::is_pipe(path) {
+    if super::pipe::is_pipe(path) {
         return Err(unreadable(io::Error::other(
             "it is a pipe, and a secret's file is read again whenever the secret is needed",
         )));

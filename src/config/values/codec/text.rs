@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::super::secret::Secret;
 use super::{Codec, Kind, Raw, Reject, optional_of, scalar, show_optional};
-use crate::config::secret::Secret;
 
 /// Any text within the limit that suits the predicate.
 fn text_of(

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Number, Value};
 
+use super::super::limit::RequestLimit;
 use super::{Codec, Kind, Raw, Reject, optional_of, scalar, show_optional};
-use crate::config::limit::RequestLimit;
 
 fn whole_number(kind: &Kind, raw: &Raw) -> Result<u64, Reject> {
     let text = scalar(kind, raw)?;

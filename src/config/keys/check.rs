@@ -1,10 +1,10 @@
 //! Rules that hold between keys, checked before any socket opens.
 
-use super::Origin;
-use super::choice::SourceKind;
-use super::error::Problem;
+use super::super::Origin;
+use super::super::error::Problem;
+use super::super::values::SourceKind;
+use super::super::values::{Secret, is_placeholder};
 use super::read::Entry;
-use super::secret::{Secret, is_placeholder};
 use super::sections::{AlphaVantage, Source};
 
 fn entry<'a>(entries: &'a [Entry], path: &str) -> Option<&'a Entry> {
@@ -14,7 +14,7 @@ fn entry<'a>(entries: &'a [Entry], path: &str) -> Option<&'a Entry> {
 }
 
 /// Where a key's value comes from.
-pub(super) fn origin_of(entries: &[Entry], path: &str) -> Origin {
+pub(in crate::config) fn origin_of(entries: &[Entry], path: &str) -> Origin {
     entry(entries, path).map_or(Origin::Default, |entry| entry.origin.clone())
 }
 
@@ -89,7 +89,7 @@ impl Rule {
 }
 
 /// What is wrong between keys that are each right.
-pub(super) fn between(entries: &[Entry]) -> impl Iterator<Item = Problem> {
+pub(in crate::config) fn between(entries: &[Entry]) -> impl Iterator<Item = Problem> {
     let rules = RULES.iter().filter_map(|rule| rule.check(entries));
     rules.chain(transactions_need_numbers(entries))
 }
@@ -108,7 +108,7 @@ fn transactions_need_numbers(entries: &[Entry]) -> Option<Problem> {
 }
 
 /// What the chosen source lacks before it can start.
-pub(super) fn source(
+pub(in crate::config) fn source(
     source: &Source,
     alpha_vantage: &AlphaVantage,
     entries: &[Entry],

@@ -13,19 +13,19 @@ mod number;
 mod text;
 mod time;
 
-pub(super) use list::{files, host_ports, symbols};
-pub(super) use names::{choice, distinct, flag, one_of, optional_choice};
-pub(super) use number::{
+pub(in crate::config) use list::{files, host_ports, symbols};
+pub(in crate::config) use names::{choice, distinct, flag, one_of, optional_choice};
+pub(in crate::config) use number::{
     decimal, millis, optional_decimal, optional_whole, request_limit, seconds, whole,
 };
-pub(super) use text::{
+pub(in crate::config) use text::{
     base_url, directory, name, optional_file_part, optional_text, optional_topic, secret, topic,
 };
-pub(super) use time::time_zone;
+pub(in crate::config) use time::time_zone;
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Raw {
+pub(in crate::config) enum Raw {
     /// `null`, or an object without keys: nothing is said about the key.
     Null,
     /// An empty text: the key is unset.
@@ -42,7 +42,7 @@ pub(super) enum Raw {
 
 /// Why a written value is not taken.
 #[derive(Debug, PartialEq)]
-pub(super) enum Reject {
+pub(in crate::config) enum Reject {
     /// It is not one; the text says what is expected.
     Wrong(String),
     /// It is one, and this version cannot honour it.
@@ -107,10 +107,10 @@ impl Kind {
 
 /// How one key's value is read, checked and shown.
 #[derive(Clone, Copy)]
-pub(super) struct Codec<T> {
-    pub(super) kind: Kind,
-    pub(super) parse: fn(&Kind, &Raw) -> Result<T, Reject>,
-    pub(super) show: fn(&T) -> Value,
+pub(in crate::config) struct Codec<T> {
+    pub(in crate::config) kind: Kind,
+    pub(in crate::config) parse: fn(&Kind, &Raw) -> Result<T, Reject>,
+    pub(in crate::config) show: fn(&T) -> Value,
 }
 
 fn scalar<'a>(kind: &Kind, raw: &'a Raw) -> Result<&'a str, Reject> {

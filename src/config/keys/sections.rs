@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::choice::{
+use super::super::table::{Key, section};
+use super::super::values::HostPort;
+use super::super::values::RequestLimit;
+use super::super::values::Secret;
+use super::super::values::{
     AutoOffsetReset, BadRecords, Column, Compression, CompressionType, Entitlement, FileDate,
     Function, GroupProtocol, Interval, IsolationLevel, Level, LogFormat, OutputSize,
     PartitionAssignmentStrategy, Partitioner, Publish, SecurityProtocol, SourceKind,
 };
-use super::codec::{
+use super::super::values::{
     Codec, base_url, choice, decimal, directory, distinct, files, flag, host_ports, millis, name,
     one_of, optional_choice, optional_decimal, optional_file_part, optional_text, optional_topic,
     optional_whole, request_limit, seconds, secret, symbols, time_zone, topic, whole,
 };
-use super::host::HostPort;
-use super::limit::RequestLimit;
 use super::read::Reader;
-use super::secret::Secret;
-use super::table::{Key, section};
 
 /// The most that a duration in milliseconds can be: Kafka keeps them in a signed 32-bit number.
 const I32: u64 = i32::MAX as u64;
@@ -195,7 +195,7 @@ section! {
 
 section! {
     /// The schema registry.
-    pub(super) struct SchemaRegistry = "SchemaRegistry" {
+    pub(in crate::config) struct SchemaRegistry = "SchemaRegistry" {
         /// Where the registry is.
         later url: Option<String> = "Url" | "Kafka.SchemaRegistryUrl", optional_text(), "";
         /// How values are written; unset is plain JSON without a registry.
@@ -261,7 +261,7 @@ section! {
 
 section! {
     /// The HTTP server.
-    pub(super) struct Server = "Server" {
+    pub(in crate::config) struct Server = "Server" {
         /// Where to listen; unset is no server.
         later address: Option<String> = "Address", optional_text(), "";
         /// Whether there is a live page.
@@ -288,7 +288,7 @@ section! {
 }
 
 /// The table, section by section, in the order in which it is shown.
-pub(super) const TABLE: &[&[Key]] = &[
+pub(in crate::config) const TABLE: &[&[Key]] = &[
     Kafka::KEYS,
     Source::KEYS,
     Simulated::KEYS,

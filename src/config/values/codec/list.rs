@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::super::host::{HostPort, host_ports as parse_host_ports};
 use super::{Codec, Kind, Reject, items};
-use crate::config::host::{HostPort, host_ports as parse_host_ports};
 
 /// `HOST:PORT`, comma-separated or as an array; at least one.
 pub(in crate::config) const fn host_ports() -> Codec<Vec<HostPort>> {

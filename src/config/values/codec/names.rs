@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::super::choice::{Choice, bare};
 use super::{Codec, Kind, Raw, Reject, items, optional_of, scalar, show_optional};
-use crate::config::choice::{Choice, bare};
 
 /// `true` or `false`, in any case.
 pub(in crate::config) const fn flag() -> Codec<bool> {

@@ -2,12 +2,11 @@
 
 use serde_json::Value;
 
-use super::codec::{Codec, Raw, Reject};
-use super::error::Problem;
-use super::layer::Layers;
-use super::origin::Origin;
-use super::sections::TABLE;
-use super::table::{Key, join};
+use super::super::error::Problem;
+use super::super::layers::Layers;
+use super::super::layers::Origin;
+use super::super::table::{Key, join};
+use super::super::values::{Codec, Raw, Reject};
 
 /// A setting that is in force, fit to be shown: a secret is masked.
 #[derive(Clone, Debug)]
@@ -20,14 +19,14 @@ pub struct Entry {
     pub origin: Origin,
 }
 
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     layers: &'a Layers,
-    pub(super) problems: Vec<Problem>,
-    pub(super) entries: Vec<Entry>,
+    pub(in crate::config) problems: Vec<Problem>,
+    pub(in crate::config) entries: Vec<Entry>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(layers: &'a Layers) -> Self {
+    pub(in crate::config) fn new(layers: &'a Layers) -> Self {
         Self {
             layers,
             problems: Vec::new(),
@@ -36,13 +35,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of a row that this version has.
-    pub(super) fn take<T>(
+    pub(in crate::config) fn take<T>(
         &mut self,
         section: &'static str,
         name: &'static str,
         codec: Codec<T>,
     ) -> Option<T> {
-        let key = row(section, name)?;
+        let key = self.layers.key(section, name)?;
         let (raw, origin) = match self.layers.value(section, name) {
             Some(assigned) => (assigned.raw.clone(), assigned.origin.clone()),
             None => (default_of(key), Origin::Default),
@@ -68,8 +67,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes a row that this version does not have and that was set to something else than its default.
-    pub(super) fn refuse<T>(&mut self, section: &'static str, name: &'static str, codec: Codec<T>) {
-        let Some((key, assigned)) = row(section, name).zip(self.layers.value(section, name)) else {
+    pub(in crate::config) fn refuse<T>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        codec: Codec<T>,
+    ) {
+        let Some((key, assigned)) = self
+            .layers
+            .key(section, name)
+            .zip(self.layers.value(section, name))
+        else {
             return;
         };
         let shown = |raw: &Raw| (codec.parse)(&codec.kind, raw).map(|value| (codec.show)(&value));
@@ -99,14 +107,6 @@ impl<'a> Reader<'a> {
             Reject::NotYet(what) => Problem::NotYet { key, origin, what },
         });
     }
-}
-
-fn row(section: &str, name: &str) -> Option<&'static Key> {
-    TABLE
-        .iter()
-        .copied()
-        .flatten()
-        .find(|key| key.section == section && key.name == name)
 }
 
 fn default_of(key: &Key) -> Raw {
