@@ -2,8 +2,8 @@
 
 use clap::Args;
 
+use super::common::place;
 use super::common::{FormatArgument, KafkaArguments, one};
-use super::group::place;
 use crate::commands::{ResetTo, TailFrom, TailOptions};
 use crate::config::Override;
 

@@ -7,24 +7,11 @@
 //! has deleted it. (Where it has deleted what took the place of the lost, too, nobody can tell any more: leaders forget the
 //! epochs that are not in their logs.) Where the epochs part is only said.
 
+use crate::dedup::store::Mark;
 use std::{collections::BTreeMap, ops::Range};
-
-use serde::{Deserialize, Serialize};
 
 use super::store::{ALL_UNKNOWN, Cuts, Span};
 use crate::wire::records::BatchHeader;
-
-/// What a batch is recognised by. Its checksum covers its records, their times and their producer, but not its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
-    pub(super) base: i64,
-    pub(super) next: i64,
-    /// That of the leader that appended it; -1 where unknown.
-    pub(super) epoch: i32,
-    crc: u32,
-    first_ms: i64,
-    last_ms: i64,
-}
 
 impl From<&BatchHeader> for Mark {
     fn from(header: &BatchHeader) -> Self {

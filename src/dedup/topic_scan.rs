@@ -13,8 +13,8 @@ use std::{
 
 use uuid::Uuid;
 
-use super::divergence::Mark;
 use super::error::DedupError;
+use super::store::Mark;
 use super::store::Place;
 use super::topic_bounds::{Offsets, SAY_EVERY, ends};
 use crate::{

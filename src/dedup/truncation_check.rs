@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::divergence::{Log, Mark, Verdict, is_readable};
+use super::divergence::{Log, Verdict, is_readable};
 use super::error::DedupError;
 use super::leaders::{self, Epochs, Of, is_of};
+use super::store::Mark;
 use super::store::{Ledger, Other, Span};
 use super::topic_bounds::{self, Bounds, Offsets};
 use super::topic_scan::{self, Marks, STALL};

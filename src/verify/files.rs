@@ -4,6 +4,7 @@
 //! once, from its beginning on. Memory is one entry a file; few files are open at once. A compressed file is read when
 //! all of its runs are known, as a whole ([`packed`](super::packed)).
 
+use crate::verify::finding::Flaw;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -18,19 +19,6 @@ use crate::sink::state::closed_list;
 const OPEN: usize = 16;
 /// How much is read at once.
 const CHUNK: usize = 256 * 1024;
-
-/// What is wrong with a run of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Flaw {
-    /// The file is not there.
-    Missing,
-    /// The file ends before the run does.
-    Short,
-    /// The bytes are not those that were written.
-    Differs,
-    /// The file cannot be read there.
-    Unreadable(String),
-}
 
 /// How a file ought to be.
 #[derive(Clone, Debug, PartialEq, Eq)]

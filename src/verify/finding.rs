@@ -6,8 +6,6 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::files::Flaw;
-
 /// How many partitions of one file are named to people; programs are given all.
 const NAMED: usize = 10;
 
@@ -146,4 +144,17 @@ impl Finding {
             "message": self.text(),
         })
     }
+}
+
+/// What is wrong with a run of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// The file is not there.
+    Missing,
+    /// The file ends before the run does.
+    Short,
+    /// The bytes are not those that were written.
+    Differs,
+    /// The file cannot be read there.
+    Unreadable(String),
 }

@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::files::Flaw;
+use super::finding::Flaw;
 use crate::durable::Fs;
 use crate::sink::FileState;
 use crate::sink::Run;

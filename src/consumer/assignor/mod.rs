@@ -14,9 +14,12 @@
 //! `cooperative-sticky` at most once, and not while another member has it.
 
 mod plain;
+mod share;
 mod sticky;
 #[cfg(test)]
 mod tests;
+
+pub(super) use share::{Share, Shares};
 
 use std::collections::BTreeMap;
 
@@ -80,12 +83,6 @@ pub(super) struct Subscriber {
     /// In which generation it was given that; -1 if never.
     pub(super) generation: i32,
 }
-
-/// Topic by topic, the partitions of one member.
-pub(super) type Share = BTreeMap<Str, Vec<i32>>;
-
-/// The shares of all members; there is an entry for each, empty where there is nothing for it.
-pub(super) type Shares = BTreeMap<Str, Share>;
 
 /// Shares the partitions out with the assignor of that name; `partitions` says how many a topic has, topics that are not
 /// in it are left out. `None` for a name that this program does not know, and so never offered.

@@ -11,7 +11,11 @@ mod branch;
 mod broker;
 mod memory_limit;
 mod session;
+mod shared;
 mod subscription;
+
+use shared::Shared;
+pub(super) use shared::{FetchSettings, Fetched};
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -21,13 +25,12 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::sleep,
 };
-use uuid::Uuid;
 
 use super::{
-    Chunk, ConsumeError, Isolation,
+    ConsumeError, Isolation,
     offsets::{Bound, list_offsets},
 };
-use crate::wire::{cluster::Cluster, messages::Str};
+use crate::wire::cluster::Cluster;
 use memory_limit::Gate;
 pub(super) use memory_limit::Held;
 use subscription::Board;
@@ -44,48 +47,6 @@ const LONG_POLL: Duration = Duration::from_millis(500);
 /// How many answers may wait to be taken. They are bounded by their bytes; this only bounds the channel itself, so that
 /// no leader waits for another.
 const MOST_WAITING: usize = 64;
-
-/// What fetching has to know.
-#[derive(Clone, Debug)]
-pub(super) struct FetchSettings {
-    pub(super) topic: Arc<str>,
-    pub(super) isolation: Isolation,
-    pub(super) max_bytes: usize,
-    pub(super) max_partition_bytes: usize,
-    /// Whether a record is lost that was deleted, or truncated, before it was read.
-    pub(super) loses: bool,
-    /// Where this host is, for reading from a near replica (KIP-392).
-    pub(super) rack: Option<Str>,
-    /// The id of the topic that the positions belong to; another one of its name is not read.
-    pub(super) topic_id: Option<Uuid>,
-}
-
-/// What fetching brings.
-#[derive(Debug)]
-pub(super) enum Fetched {
-    /// Of one answer, at most one a partition.
-    Chunks(Vec<Chunk>),
-    Moved {
-        partition: i32,
-        from: i64,
-        to: i64,
-        /// Whether the log and what was read part there for certain.
-        parted: bool,
-    },
-    Failed(ConsumeError),
-}
-
-/// What the tasks share.
-#[derive(Debug)]
-struct Shared {
-    cluster: Arc<Cluster>,
-    settings: FetchSettings,
-    board: Mutex<Board>,
-    gate: Arc<Gate>,
-    /// Told when a partition needs a leader or a position.
-    trouble: Notify,
-    fetched: mpsc::Sender<Fetched>,
-}
 
 /// Reads partitions for as long as it lives; dropping it stops all tasks and forgets what was not taken.
 #[derive(Debug)]
@@ -275,11 +236,4 @@ async fn find_positions(shared: Arc<Shared>, (partition, from): (i32, i64)) {
         }
     }
     shared.trouble.notify_one();
-}
-
-impl Shared {
-    /// Waits for room in the channel. When nobody takes from it any more, this task is about to be aborted.
-    async fn hand_on(&self, fetched: Fetched) {
-        let _ = self.fetched.send(fetched).await;
-    }
 }

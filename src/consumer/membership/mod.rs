@@ -10,6 +10,7 @@
 mod classic;
 mod kip848;
 mod leave;
+mod lost;
 mod state;
 
 use std::{
@@ -24,8 +25,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use classic::Identity;
-pub use classic::LostReason;
 pub use leave::{Former, fence};
+pub use lost::LostReason;
 pub(super) use state::Standing;
 
 use super::{ConsumeError, GroupProtocol, Settings, coordinator::Coordinator, retry::Streak};

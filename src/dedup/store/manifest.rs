@@ -9,6 +9,7 @@
 //!
 //! A manifest is replaced whole: temporary file, fsync, rename, fsync of the directory.
 
+use crate::dedup::store::sorted_run::RunEntry;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -19,9 +20,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::super::divergence::Mark;
 use super::envelope::{self, Body};
-use super::record_position::Cuts;
 use super::sorted_run::{Run, places_path};
 
 /// How many processes can share a `State.Directory` and a topic.
@@ -40,23 +39,6 @@ pub(in crate::dedup) struct Span {
     /// By which the log is recognised; without one it is not.
     #[serde(default)]
     pub(in crate::dedup) mark: Option<Mark>,
-}
-
-/// A file of ids, as it must be to be believed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::dedup) struct RunEntry {
-    pub(in crate::dedup) number: u64,
-    pub(in crate::dedup) count: u64,
-    pub(in crate::dedup) crc: u32,
-    /// The CRC-32C of the places; ids that were kept before places were have none.
-    #[serde(default)]
-    pub(in crate::dedup) places: Option<u32>,
-    /// The highest offset of each partition among the places.
-    #[serde(default)]
-    pub(in crate::dedup) highest: BTreeMap<i32, i64>,
-    /// What does not count any more.
-    #[serde(default)]
-    pub(in crate::dedup) cuts: Cuts,
 }
 
 /// What a ledger is about and holds.
@@ -255,4 +237,16 @@ pub(in crate::dedup) fn remove_run(directory: &Path, number: u64) -> io::Result<
 /// Where a run lies.
 pub(in crate::dedup) fn run_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("run-{number}"))
+}
+
+/// What a batch is recognised by. Its checksum covers its records, their times and their producer, but not its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::dedup) struct Mark {
+    pub(in crate::dedup) base: i64,
+    pub(in crate::dedup) next: i64,
+    /// That of the leader that appended it; -1 where unknown.
+    pub(in crate::dedup) epoch: i32,
+    pub(in crate::dedup) crc: u32,
+    pub(in crate::dedup) first_ms: i64,
+    pub(in crate::dedup) last_ms: i64,
 }

@@ -19,7 +19,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::divergence::{Mark, Verdict};
+use super::divergence::Verdict;
 use manifest::{Manifest, remove_run};
 
 use memtable::Recent;
@@ -324,6 +324,6 @@ mod sorted_run;
 #[cfg(test)]
 mod tests;
 
-pub(super) use manifest::{Span, Subject};
+pub(super) use manifest::{Mark, Span, Subject};
 pub(super) use other_processes::Other;
 pub(super) use record_position::{ALL_UNKNOWN, Cuts, Place};

@@ -13,8 +13,9 @@ use std::{
 };
 
 use super::super::divergence::Verdict;
-use super::manifest::{Manifest, RunEntry, Span, Subject, only_a_file};
+use super::manifest::{Manifest, Span, Subject, only_a_file};
 use super::sorted_run::Run;
+use super::sorted_run::RunEntry;
 
 /// How often a ledger is read anew whose process merges runs meanwhile.
 const TRIES: usize = 5;

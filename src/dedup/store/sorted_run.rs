@@ -14,7 +14,9 @@ use std::{
 };
 
 use super::bloom::Filter;
-use super::manifest::{RunEntry, only_a_file, run_path};
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{only_a_file, run_path};
 use super::record_position::{ALL_UNKNOWN, Cuts, Entry, PLACE, Place, UNKNOWN_PARTITION, cut_at};
 
 /// Bytes of an id.
@@ -324,6 +326,23 @@ pub(in crate::dedup) fn merge(
         (Some(_), _) => a.next(),
         (None, _) => b.next(),
     })
+}
+
+/// A file of ids, as it must be to be believed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::dedup) struct RunEntry {
+    pub(in crate::dedup) number: u64,
+    pub(in crate::dedup) count: u64,
+    pub(in crate::dedup) crc: u32,
+    /// The CRC-32C of the places; ids that were kept before places were have none.
+    #[serde(default)]
+    pub(in crate::dedup) places: Option<u32>,
+    /// The highest offset of each partition among the places.
+    #[serde(default)]
+    pub(in crate::dedup) highest: BTreeMap<i32, i64>,
+    /// What does not count any more.
+    #[serde(default)]
+    pub(in crate::dedup) cuts: Cuts,
 }
 
 #[cfg(test)]

@@ -7,8 +7,11 @@
 //! Calls give up at once with a [`CallError`]; whether to try again is decided where it is known what the call was for.
 
 mod backoff;
+mod lane;
 mod pool;
 mod topology;
+
+pub use lane::Lane;
 
 use std::{
     sync::Arc,
@@ -33,21 +36,6 @@ use super::{
         MetadataResponse, Request,
     },
 };
-
-/// What a connection is for. Each lane has a connection of its own to each broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lane {
-    /// Metadata, offsets, topics: short questions.
-    Control,
-    /// Produce requests, in order.
-    Produce,
-    /// Fetch requests, which are long polls.
-    Fetch,
-    /// JoinGroup and SyncGroup, which wait for the other members.
-    Membership,
-    /// Heartbeat, OffsetCommit and OffsetFetch, which must not wait for anything.
-    Group,
-}
 
 /// What a [`Cluster`] has to know.
 #[derive(Clone, Debug)]

@@ -5,6 +5,5 @@ mod heartbeat;
 mod machine;
 mod protocol;
 
-pub use machine::LostReason;
 pub(super) use machine::{Event, Identity, Machine};
 pub(super) use protocol::decode_assignment;
