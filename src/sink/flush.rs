@@ -5,7 +5,7 @@ use std::io;
 
 use super::error::SinkError;
 use super::files::Output;
-use super::files::layout;
+use super::model::layout;
 use super::settings::Publish;
 use super::state::commit_metadata::{self};
 use super::state::index::{self};

@@ -26,6 +26,7 @@
 mod error;
 pub(crate) mod files;
 mod flush;
+mod model;
 pub(crate) mod recovery;
 mod rows;
 mod settings;
@@ -39,14 +40,14 @@ pub(crate) mod state;
 mod tests;
 
 // The format on disk, which `verify` reads too.
-pub(crate) use files::{Form, Purpose};
-pub(crate) use recovery::STATE_DIRECTORY;
+pub(crate) use files::{Purpose, is_letters};
+pub(crate) use model::{Form, STATE_DIRECTORY};
 pub(crate) use state::{Batch, Checkpoint, FileState, Gap, Reason, Replayed, Run, Why};
 
 pub use error::SinkError;
 pub use files::{Packed, Packing, Tended};
 pub use flush::{DurableBatch, DurableOffset};
-pub use recovery::{Committed, FormerMember, Recovery, Start, Superseded, Verdict, peek};
+pub use recovery::{Recovery, Start, Superseded, Verdict, peek};
 pub use rows::{
     Appended, DeadLetter, DeadLetters, InputRecord, LetterError, RawHeaders, Replay, ReplayOutcome,
     TooLarge,
@@ -57,3 +58,4 @@ pub use settings::{
 pub use sink::Sink;
 use sink::{Progress, Tenancy};
 pub use state::shortened;
+pub use state::{Committed, FormerMember};

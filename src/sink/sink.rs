@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::error::SinkError;
 use super::files::{Outputs, Purpose};
-use super::recovery::{Committed, FormerMember};
 use super::rows::{Appended, Complaints, DeadLetters};
 use super::settings::Settings;
 use super::state::{Chain, Checkpoint, Passed, Position};
+use super::state::{Committed, FormerMember};
 use crate::durable::{Fs, FsFile};
 
 /// An output directory, opened for writing.

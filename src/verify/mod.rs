@@ -32,8 +32,8 @@ use crate::durable::{Disk, Fs};
 use crate::sink::Form;
 use crate::sink::STATE_DIRECTORY;
 use crate::sink::SinkError;
+use crate::sink::is_letters;
 use crate::sink::recovery::plan::{self};
-use crate::sink::recovery::rewrite;
 use crate::sink::state::checkpoint::{self};
 use crate::sink::state::closed_list;
 use crate::sink::state::index::{self};
@@ -565,7 +565,7 @@ impl Look<'_> {
             for run in &batch.runs {
                 let name = batch.files.get(run.file);
                 if let Some(name) = name.filter(|name| self.gone.contains(*name)) {
-                    let letters = rewrite::is_letters(name);
+                    let letters = is_letters(name);
                     let ledger = &mut self.into.ledger;
                     ledger.leave_out(&key, run.partition, run.rows, letters);
                 }

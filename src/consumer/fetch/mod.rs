@@ -17,7 +17,7 @@ mod subscription;
 use shared::Shared;
 pub(super) use shared::{FetchSettings, Fetched};
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -35,14 +35,6 @@ use memory_limit::Gate;
 pub(super) use memory_limit::Held;
 use subscription::Board;
 pub(super) use subscription::Positions;
-
-/// Fetched data in memory at most, in bytes, however many brokers and partitions there are; single batches that are
-/// larger than their share come on top. With one leader that is one answer being read while the next one arrives.
-pub(super) const MOST_IN_FLIGHT: usize = 32 << 20;
-
-/// How long a broker may wait for data before it answers with none. Longer saves idle requests, but it is also how long
-/// a partition that moves to this leader may have to wait for its turn.
-const LONG_POLL: Duration = Duration::from_millis(500);
 
 /// How many answers may wait to be taken. They are bounded by their bytes; this only bounds the channel itself, so that
 /// no leader waits for another.

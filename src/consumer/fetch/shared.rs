@@ -1,6 +1,7 @@
 //! What the tasks of the fetcher share, and what they bring.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -59,3 +60,11 @@ impl Shared {
         let _ = self.fetched.send(fetched).await;
     }
 }
+
+/// How long a broker may wait for data before it answers with none. Longer saves idle requests, but it is also how long
+/// a partition that moves to this leader may have to wait for its turn.
+pub(super) const LONG_POLL: Duration = Duration::from_millis(500);
+
+/// Fetched data in memory at most, in bytes, however many brokers and partitions there are; single batches that are
+/// larger than their share come on top. With one leader that is one answer being read while the next one arrives.
+pub(in crate::consumer) const MOST_IN_FLIGHT: usize = 32 << 20;

@@ -9,7 +9,7 @@
 //!
 //! A manifest is replaced whole: temporary file, fsync, rename, fsync of the directory.
 
-use crate::dedup::store::sorted_run::RunEntry;
+use super::sorted_run::RunEntry;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::envelope::{self, Body};
+use super::paths::{only_a_file, run_path};
 use super::sorted_run::{Run, places_path};
 
 /// How many processes can share a `State.Directory` and a topic.
@@ -209,17 +210,6 @@ impl Manifest {
     }
 }
 
-/// Refuses what is there but no file: a pipe would be waited for when it is opened.
-pub(in crate::dedup) fn only_a_file(path: &Path) -> io::Result<()> {
-    match fs::metadata(path) {
-        Ok(kind) if !kind.is_file() => Err(io::Error::other(format!(
-            "{} is no regular file",
-            path.display()
-        ))),
-        _ => Ok(()),
-    }
-}
-
 /// Removes a run that no manifest names any more.
 ///
 /// # Errors
@@ -232,11 +222,6 @@ pub(in crate::dedup) fn remove_run(directory: &Path, number: u64) -> io::Result<
         removed => removed?,
     }
     fs::remove_file(path)
-}
-
-/// Where a run lies.
-pub(in crate::dedup) fn run_path(directory: &Path, number: u64) -> PathBuf {
-    directory.join(format!("run-{number}"))
 }
 
 /// What a batch is recognised by. Its checksum covers its records, their times and their producer, but not its place.

@@ -319,6 +319,7 @@ mod envelope;
 mod manifest;
 mod memtable;
 mod other_processes;
+mod paths;
 pub(super) mod record_position;
 mod sorted_run;
 #[cfg(test)]

@@ -13,7 +13,8 @@ use std::{
 };
 
 use super::super::divergence::Verdict;
-use super::manifest::{Manifest, Span, Subject, only_a_file};
+use super::manifest::{Manifest, Span, Subject};
+use super::paths::only_a_file;
 use super::sorted_run::Run;
 use super::sorted_run::RunEntry;
 

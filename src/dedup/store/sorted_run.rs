@@ -16,7 +16,7 @@ use std::{
 use super::bloom::Filter;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{only_a_file, run_path};
+use super::paths::{only_a_file, run_path};
 use super::record_position::{ALL_UNKNOWN, Cuts, Entry, PLACE, Place, UNKNOWN_PARTITION, cut_at};
 
 /// Bytes of an id.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::super::divergence::Log;
-use super::manifest::run_path;
+use super::paths::run_path;
 use super::*;
 
 fn subject() -> Subject {

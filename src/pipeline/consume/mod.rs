@@ -9,6 +9,7 @@
 //! The former incarnation is fenced before anything is asked: a commit that still sits in a dead process's socket could
 //! land after the question, and rows would be lost.
 
+mod as_sink;
 mod assignment;
 mod commits;
 mod counters;
@@ -24,6 +25,8 @@ mod sink_thread;
 mod start_positions;
 mod unreadable_partition;
 mod watchdog;
+
+pub(crate) use as_sink::as_sink;
 
 pub(crate) use dead_letter_topic::{NOTE, OFFSET, PARTITION, REASON, TOPIC};
 
@@ -251,13 +254,4 @@ pub(super) async fn recover(
         );
     }
     Ok(())
-}
-
-/// What was committed, as the sink knows it: the two rooms do not know each other.
-pub(crate) fn as_sink(committed: consumer::Committed) -> crate::sink::Committed {
-    crate::sink::Committed {
-        offset: committed.offset,
-        leader_epoch: committed.leader_epoch,
-        metadata: committed.metadata,
-    }
 }

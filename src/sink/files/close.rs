@@ -19,14 +19,15 @@ use chrono::{DateTime, Utc};
 
 use super::super::Sink;
 use super::super::error::SinkError;
-use super::super::recovery::rewrite;
+use super::super::model::Form;
+use super::super::model::layout::{self};
 use super::super::settings::Settings;
 use super::super::state::Closed;
 use super::super::state::FileState;
 use super::super::state::closed_list::{self};
 use super::compress::{self, Candidate, Outcome, Packed, Packing};
-use super::layout::{self, Form};
 use super::naming::Purpose;
+use super::naming::is_letters;
 use super::rolling;
 use crate::durable::journal;
 
@@ -120,7 +121,7 @@ impl Sink {
         });
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for (name, state) in ended {
-            let form = if state.gone || rewrite::is_letters(name) {
+            let form = if state.gone || is_letters(name) {
                 state.form
             } else {
                 self.settings.compression.closed()

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::error::SinkError;
-use super::super::recovery::STATE_DIRECTORY;
+use super::super::model::Form;
+use super::super::model::STATE_DIRECTORY;
 use super::super::state::FileState;
 use super::super::state::closed_list;
 use super::compression::{self, Compressor};
-use super::layout::Form;
 use crate::durable::Fs;
 use crate::durable::Sequential;
 

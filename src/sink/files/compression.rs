@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
-use super::layout::Form;
+use super::super::model::Form;
 use crate::durable::{Fs, Sequential};
 
 /// How many bytes a frame of Zstandard holds.

@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use super::super::error::SinkError;
+use super::super::model::Form;
 use super::super::state::{FileState, Left};
 use super::super::state::{Run, Skip};
-use super::layout::Form;
 use super::naming::Purpose;
 use super::tail_checksum::Tail;
 use crate::durable::{Fs, FsFile};

@@ -131,6 +131,13 @@ pub(in crate::sink) fn is_instance(instance: &str) -> bool {
         && !instance.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// Whether a file holds dead letters.
+pub(crate) fn is_letters(name: &str) -> bool {
+    name.rsplit('/')
+        .next()
+        .is_some_and(|name| name.starts_with("dead_letters_"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use super::super::Sink;
 use super::super::error::SinkError;
 use super::super::files::Tail;
+use super::super::model::STATE_DIRECTORY;
 use super::super::state::Batch;
+use super::super::state::Committed;
 use super::super::state::closed_list;
 use super::super::state::index::{self};
 use super::super::state::{FileState, Position, State};
 use super::super::state::{Redo, Step};
-use super::open::STATE_DIRECTORY;
-use super::plan::{self, Committed, FilePlan, Plan, Verdict};
+use super::plan::{self, FilePlan, Plan, Verdict};
 use crate::durable::FsFile;
 
 /// What recovery found and did.

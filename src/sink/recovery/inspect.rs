@@ -4,11 +4,11 @@ use std::io;
 use std::path::Path;
 
 use super::super::error::SinkError;
-use super::super::files::Form;
 use super::super::files::Tail;
-use super::super::files::layout::{self};
+use super::super::model::Form;
+use super::super::model::STATE_DIRECTORY;
+use super::super::model::layout::{self};
 use super::super::state::{Checkpoint, FileState, Left};
-use super::open::STATE_DIRECTORY;
 use crate::durable::Fs;
 
 /// So many bytes of a file hold its header.

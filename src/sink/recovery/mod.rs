@@ -11,7 +11,7 @@
 mod apply;
 mod inspect;
 pub(crate) mod open;
-mod peek;
+pub(super) mod peek;
 pub(crate) mod plan;
 mod resume;
 pub(crate) mod rewrite;
@@ -21,9 +21,6 @@ mod staged_file;
 mod supersede;
 
 pub use apply::Recovery;
-pub use open::FormerMember;
-pub(crate) use open::STATE_DIRECTORY;
 pub use peek::peek;
-pub(super) use plan::Holder;
-pub use plan::{Committed, Start, Verdict};
+pub use plan::{Start, Verdict};
 pub use supersede::Superseded;

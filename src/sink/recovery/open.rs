@@ -1,5 +1,7 @@
 //! Opens a directory: lock, unfinished recovery, checkpoint, binding, and a look at every file before any is touched.
 
+use crate::sink::FormerMember;
+use crate::sink::STATE_DIRECTORY;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,11 +10,11 @@ use uuid::Uuid;
 
 use super::super::Sink;
 use super::super::error::SinkError;
-use super::super::files::Form;
 use super::super::files::Purpose;
 use super::super::files::compress;
 use super::super::files::naming::{self};
 use super::super::files::{Limits, Outputs};
+use super::super::model::Form;
 use super::super::rows::Complaints;
 use super::super::rows::{replay, row};
 use super::super::settings::{Binding, Publish, Settings};
@@ -24,19 +26,6 @@ use super::super::state::{Checkpoint, State};
 use super::inspect;
 use crate::durable::envelope;
 use crate::durable::{Disk, Fs, held_by};
-
-/// The sidecar directory.
-pub(crate) const STATE_DIRECTORY: &str = ".stockflow";
-
-/// The group member that wrote into the directory last. It must leave the group before committed offsets are asked
-/// for: a commit of a dead process may still be on its way, and would count after the question.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FormerMember {
-    /// Its member id.
-    pub member_id: String,
-    /// The group it was a member of.
-    pub group: String,
-}
 
 impl Sink {
     /// Opens the directory, and makes it when it is not there.

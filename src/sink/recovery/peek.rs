@@ -4,9 +4,9 @@ use std::fs::OpenOptions;
 use std::path::Path;
 
 use super::super::error::SinkError;
+use super::super::model::STATE_DIRECTORY;
 use super::super::state::Checkpoint;
 use super::super::state::checkpoint::{self};
-use super::open::STATE_DIRECTORY;
 use super::open::bound;
 use crate::durable::envelope;
 use crate::durable::{Disk, held_by, only_a_file};

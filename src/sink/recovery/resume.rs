@@ -4,12 +4,13 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::super::error::SinkError;
+use super::super::state::Committed;
 use super::super::state::Position;
 use super::super::state::commit_metadata::{self};
 use super::super::state::{Author, Before, Chain};
 use super::super::state::{Gap, Reason};
 use super::super::{Appended, Progress, Sink, Tenancy};
-use super::plan::{self, Committed, Start, StartRule};
+use super::plan::{self, Start, StartRule};
 use super::supersede::Superseded;
 
 impl Sink {

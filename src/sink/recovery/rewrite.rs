@@ -3,6 +3,7 @@
 //! Each row's offset is known (a run names its first, its rows and the offsets that it leaves out), so a run is cut at
 //! exactly the row at which the target begins, wherever that is.
 
+use super::super::files::is_letters;
 use super::super::state::{Batch, Gap, Passed, Replayed, Run, Span, Why};
 
 /// How many rows at the beginning of a run are of offsets below the target; `None` when all are.
@@ -103,13 +104,6 @@ pub(in crate::sink) fn narrow(batch: &mut Batch, partition: i32, target: i64) {
         }
         *p != partition || from < next
     });
-}
-
-/// Whether a file holds dead letters.
-pub(crate) fn is_letters(name: &str) -> bool {
-    name.rsplit('/')
-        .next()
-        .is_some_and(|name| name.starts_with("dead_letters_"))
 }
 
 #[cfg(test)]

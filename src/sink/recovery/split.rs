@@ -9,6 +9,7 @@ use std::path::Path;
 use super::super::Sink;
 use super::super::error::SinkError;
 use super::super::files::compression;
+use super::super::files::is_letters;
 use super::super::state::FileState;
 use super::super::state::Run;
 use super::rewrite;
@@ -54,7 +55,7 @@ impl<'f> Split<'f> {
         let open = || {
             Ok(Self {
                 path,
-                is_letters: rewrite::is_letters(name),
+                is_letters: is_letters(name),
                 source: compression::open(&*sink.fs, path, state.form)?,
                 kept: Anew::create(sink, &format!("{number}.kept"))?,
                 moved: Anew::create(sink, &format!("{number}.moved"))?,

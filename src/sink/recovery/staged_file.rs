@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use super::super::Sink;
 use super::super::files::STAGED;
 use super::super::files::Tail;
-use super::open::STATE_DIRECTORY;
+use super::super::model::STATE_DIRECTORY;
 use crate::durable::FsFile;
 
 /// A file that is written anew in the sidecar.

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 use super::super::Sink;
 use super::super::error::SinkError;
-use super::super::files::Form;
 use super::super::files::STAGED;
+use super::super::model::Form;
+use super::super::model::STATE_DIRECTORY;
 use super::super::state::Batch;
 use super::super::state::Closed;
 use super::super::state::closed_list::{self};
@@ -18,7 +19,6 @@ use super::super::state::index::{self};
 use super::super::state::{Checkpoint, FileState, Position};
 use super::super::state::{Redo, Step};
 use super::inspect::first_of;
-use super::open::STATE_DIRECTORY;
 use super::rewrite;
 use super::split::Split;
 use crate::durable::journal;

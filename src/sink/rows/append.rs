@@ -1,46 +1,21 @@
 //! Takes records in: a good one becomes a row in the file of its date, another a dead letter.
 
+use crate::sink::Appended;
 use std::ops::Range;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::super::error::SinkError;
 use super::super::files::Due;
-use super::super::files::Form;
 use super::super::files::Output;
 use super::super::files::{Kind, Purpose};
+use super::super::model::Form;
 use super::super::settings::FileDate;
 use super::super::state::FileState;
 use super::super::state::{Passed, Why};
 use super::super::{Progress, Sink};
 use super::row::{self, InputRecord, TooLarge};
-use crate::event::{self, BadRecord, ReasonCounts, Trade};
-
-/// What became of the records of one call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Appended {
-    /// Rows written.
-    pub rows: u64,
-    /// Records kept as dead letters.
-    pub dead_letters: u64,
-    /// Records without a value, passed over.
-    pub tombstones: u64,
-    /// Records that are no trades, passed over because the settings say so.
-    pub skipped: u64,
-    /// Dead letters and records passed over, by reason.
-    pub reasons: ReasonCounts,
-}
-
-impl Appended {
-    /// Adds another's figures.
-    pub fn add(&mut self, more: Self) {
-        self.rows += more.rows;
-        self.dead_letters += more.dead_letters;
-        self.tombstones += more.tombstones;
-        self.skipped += more.skipped;
-        self.reasons.add(&more.reasons);
-    }
-}
+use crate::event::{self, BadRecord, Trade};
 
 impl Sink {
     /// Appends records of a partition, in the order of their offsets. Those before the partition's position are passed

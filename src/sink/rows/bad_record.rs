@@ -7,7 +7,7 @@ use super::super::error::SinkError;
 use super::super::files::{Kind, Purpose};
 use super::super::settings::BadRecords;
 use super::super::state::Why;
-use super::append::Appended;
+use super::counts::Appended;
 use super::dead_letter::DeadLetter;
 use super::row::{self, InputRecord};
 use crate::event::BadRecord;

@@ -3,12 +3,13 @@
 mod append;
 mod bad_record;
 mod complaints;
+mod counts;
 mod dead_letter;
 pub(super) mod replay;
 pub(super) mod row;
 
-pub use append::Appended;
 pub(super) use complaints::Complaints;
+pub use counts::Appended;
 pub use dead_letter::{DeadLetter, DeadLetters, LetterError};
 pub use replay::{Replay, ReplayOutcome};
 pub use row::{InputRecord, RawHeaders, TooLarge};

@@ -15,8 +15,8 @@ use chrono::{DateTime, Utc};
 
 use super::super::Sink;
 use super::super::error::SinkError;
-use super::super::recovery::STATE_DIRECTORY;
-use super::super::recovery::rewrite;
+use super::super::files::is_letters;
+use super::super::model::STATE_DIRECTORY;
 use super::super::settings::{Binding, FileDate};
 use super::super::state::Checkpoint;
 use super::super::state::checkpoint::{self};
@@ -92,7 +92,7 @@ impl Replay {
             if batch
                 .files
                 .get(run.file)
-                .is_some_and(|name| rewrite::is_letters(name))
+                .is_some_and(|name| is_letters(name))
             {
                 let letters = self.letters.entry(run.partition).or_default();
                 letters.extend(run.ranges().map(|(first, last)| (first, last + 1)));

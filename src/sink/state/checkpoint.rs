@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::error::SinkError;
-use super::super::files::Form;
-use super::super::recovery::{Committed, Holder};
+use super::super::model::Form;
+use super::committed::{Committed, Holder};
 use super::index::Gap;
 use crate::durable::Fs;
 use crate::durable::envelope;
@@ -283,4 +283,14 @@ impl Checkpoint {
             &self.encode()?,
         )?)
     }
+}
+
+/// The group member that wrote into the directory last. It must leave the group before committed offsets are asked
+/// for: a commit of a dead process may still be on its way, and would count after the question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormerMember {
+    /// Its member id.
+    pub member_id: String,
+    /// The group it was a member of.
+    pub group: String,
 }

@@ -11,8 +11,13 @@
 pub(crate) mod checkpoint;
 pub(crate) mod closed_list;
 pub(crate) mod commit_metadata;
+mod committed;
 pub(crate) mod index;
 pub(crate) mod redo;
+
+pub use checkpoint::FormerMember;
+pub use committed::Committed;
+pub(in crate::sink) use committed::Holder;
 
 pub(crate) use checkpoint::{Checkpoint, FileState, Left, Moved, Pending, Position, State};
 pub(crate) use closed_list::Closed;

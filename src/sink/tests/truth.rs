@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::super::files::compression;
-use super::super::files::layout::Form;
+use super::super::model::layout::Form;
 use super::super::state::index::Batch;
 use super::super::{Compression, Settings};
 use crate::durable::sim::SimFs;

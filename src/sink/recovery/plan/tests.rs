@@ -1,6 +1,9 @@
 //! The rules, one by one.
 
+use uuid::Uuid;
+
 use super::*;
+use crate::sink::state::Before;
 
 const US: Uuid = Uuid::from_u128(1);
 

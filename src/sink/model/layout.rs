@@ -11,7 +11,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::recovery::STATE_DIRECTORY;
 use super::super::settings::{Compression, Publish};
 
 /// Where files are that nobody is to see yet, in the sidecar.
@@ -72,3 +71,6 @@ impl Compression {
         }
     }
 }
+
+/// The sidecar directory.
+pub(crate) const STATE_DIRECTORY: &str = ".stockflow";
