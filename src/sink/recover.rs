@@ -131,7 +131,36 @@ pub(super) fn begun_amiss(
     let (author, chain) = holder.read(committed)?.1?;
     let amiss = (met..author.met?).contains(&partition);
     let ours = author.begun || author.directory == holder.directory;
-    amiss.then(|| ours && chain.is_empty())
+    amiss.then(|| is_unread(&author, committed) || ours && chain.is_empty())
+}
+
+/// Whether nobody has read anything of the partition since the group began it, whoever had it.
+fn is_unread(author: &Author, committed: &Committed) -> bool {
+    author.begun && author.from.is_some() && author.from == committed.offset
+}
+
+/// Where the partition was begun, when it is one that the group met at its start, and nothing was read of it yet: whoever takes
+/// it over may find out that it appeared later.
+pub(super) fn begun_unread(holder: Holder, partition: i32, committed: &Committed) -> Option<i64> {
+    let (author, _) = holder.read(committed)?.1?;
+    let met = author.met.is_some_and(|met| partition < met);
+    author.from.filter(|_| met && is_unread(&author, committed))
+}
+
+/// Whether the claim counted by which this directory begins a partition again further back.
+pub(super) fn went_back(holder: Holder, claimed: u64, committed: &Committed) -> bool {
+    let note = holder.read(committed).and_then(|(_, note)| note);
+    match note.or_else(|| metadata::before_reset(&committed.metadata)) {
+        Some((author, _)) if author.directory == holder.directory => {
+            author.begun && author.batch == claimed
+        }
+        // Before it this directory's last commit was a batch's.
+        Some((_, chain)) => {
+            let owner = chain.find(holder.directory);
+            owner.is_some_and(|owner| owner.batch.is_none())
+        }
+        None => false,
+    }
 }
 
 /// Judges the pending batch on each of its partitions; on a partition whose committed offset is missing: that partition.
