@@ -164,6 +164,7 @@ impl Session<'_> {
             let partition = *partition;
             let moved = self.writer.with(move |sink| sink.gone_back(partition));
             if let Some(moved) = moved.await??.filter(|moved| moved.rows > 0) {
+                self.tally.took_back(moved.rows);
                 tracing::info!(
                     topic = self.config.kafka.topic,
                     partition,
