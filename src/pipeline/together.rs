@@ -13,8 +13,7 @@ use crate::consumer::{self, Bound};
 /// How soon after a group has begun it is looked whether another member began before, and for how long: each time after twice as
 /// long as before. Members of a classic group that begin at once have their partitions at the same moment; under KIP-848
 /// some heartbeats may lie between.
-pub(super) const LOOK_AGAIN: (Duration, Duration) =
-    (Duration::from_secs(1), Duration::from_secs(32));
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(32));
 
 impl Session<'_> {
     /// With how many partitions the group met the topic, as all its commits say.
