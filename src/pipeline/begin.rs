@@ -2,11 +2,10 @@
 //!
 //! What is decided here cannot be undone, so all that it rests on is asked for twice ([`consumer::agreed`]).
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use super::{
-    PipelineError, commits::Committed, consume::as_sink, session::Session, together::LOOK_AGAIN,
-    unlooked::Logs,
+    PipelineError, commits::Committed, consume::as_sink, session::Session, unlooked::Logs,
 };
 use crate::{
     config::AutoOffsetReset,
@@ -61,7 +60,11 @@ impl Session<'_> {
         }
         let amiss = match self.config.kafka.auto_offset_reset {
             AutoOffsetReset::Earliest => Vec::new(),
-            AutoOffsetReset::Latest => self.begun_amiss(&committed).await?,
+            AutoOffsetReset::Latest => {
+                let amiss = self.begun_amiss(&committed).await?;
+                self.watch_over_unread(&committed).await?;
+                amiss
+            }
         };
         let mut positions = BTreeMap::new();
         let (mut fresh, mut misled) = (Vec::new(), Vec::new());
@@ -106,8 +109,11 @@ impl Session<'_> {
                 return self.judge_again(reason).await;
             }
             let at = |partition: &i32| Some((*partition, positions.get(partition)?.0));
-            let at = amiss.iter().filter_map(at).collect();
-            positions.extend(self.begin_again(at).await?);
+            let at: BTreeMap<i32, i64> = amiss.iter().filter_map(at).collect();
+            self.held.at_end.retain(|of, _| !amiss.contains(of));
+            for (partition, first) in self.begin_again(&at).await? {
+                positions.insert(partition, (first, None));
+            }
         }
         self.claim(&mut positions).await?;
         for (partition, (offset, _)) in &positions {
@@ -149,8 +155,8 @@ impl Session<'_> {
         }
         if reset == AutoOffsetReset::Latest {
             let first_met = begun.iter().filter(|(partition, _)| **partition < met);
-            self.held.at_end.extend(first_met);
-            self.look_again = Some((Instant::now() + LOOK_AGAIN.0, LOOK_AGAIN.0 * 2));
+            let first_met = first_met.map(|(of, at)| (*of, *at)).collect();
+            self.watch_over(first_met).await?;
         }
         tracing::info!(
             topic = self.config.kafka.topic,

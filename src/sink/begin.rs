@@ -8,7 +8,6 @@ use super::error::SinkError;
 use super::index::{Gap, Reason};
 use super::metadata::{self, Author, Before, Chain};
 use super::recover::{self, Committed, Start, StartRule};
-use super::supersede::Superseded;
 use super::{Appended, Progress, Sink, Tenancy};
 
 impl Sink {
@@ -41,6 +40,9 @@ impl Sink {
         self.settled(partition)?;
         self.is_no_copy(partition, committed)?;
         let holder = self.checkpoint.holder();
+        if let Some(to) = self.went_back(partition, committed) {
+            return Ok(Start::Backwards(to));
+        }
         // Carried on, whoever had the partition before.
         self.checkpoint.met = recover::met(holder, self.checkpoint.met, [committed]);
         let before = holder.before(committed);
@@ -49,6 +51,7 @@ impl Sink {
         let tenancy = Tenancy {
             chain: Chain::carried_on(holder.directory, &before),
             ours: holder.is_ours(committed),
+            met: before.author().and_then(|author| author.met),
         };
         self.tenancies.insert(partition, tenancy);
         if let (Some(begins), Some(known)) = (
@@ -209,24 +212,6 @@ impl Sink {
         is_first
     }
 
-    /// Whether a partition that appeared later, as is known by now, was begun at its end all the same: then whether it can be
-    /// [begun anew](Self::begin_again).
-    pub fn begun_amiss(&self, partition: i32, committed: &Committed) -> Option<bool> {
-        let met = self.checkpoint.met?;
-        recover::begun_amiss(self.checkpoint.holder(), met, partition, committed)
-    }
-
-    /// Begins a partition anew further back, and lets it be claimed there; rows of it from there on are superseded.
-    ///
-    /// # Errors
-    /// Those of [`supersede`](Self::supersede).
-    pub fn begin_again(&mut self, partition: i32, offset: i64) -> Result<Superseded, SinkError> {
-        let superseded = self.supersede(partition, offset)?;
-        self.start_at(partition, offset)?;
-        self.is_committed_elsewhere(partition);
-        Ok(superseded)
-    }
-
     /// Lets a partition be [claimed](Self::claim) again, because what is committed for it is no place to go on from.
     pub fn is_committed_elsewhere(&mut self, partition: i32) {
         if let Some(tenancy) = self.tenancies.get_mut(&partition) {
@@ -240,22 +225,25 @@ impl Sink {
     /// # Errors
     /// When the checkpoint cannot be written.
     pub fn claim(&mut self, partition: i32) -> Result<Option<String>, SinkError> {
+        let known = self.checkpoint.met;
         let Some(tenancy) = self
             .tenancies
-            .get(&partition)
+            .get_mut(&partition)
             .filter(|tenancy| !tenancy.ours)
         else {
             return Ok(None);
         };
+        tenancy.met = tenancy.met.or(known);
+        let chain = tenancy.chain.clone();
         let author = Author {
             directory: self.checkpoint.directory,
             batch: self.checkpoint.next_batch,
             begun: true,
             topic: self.checkpoint.topic_id,
-            met: self.checkpoint.met,
-            from: self.checkpoint.begins.get(&partition).copied(),
+            met: self.met_by(partition),
+            from: self.begins(partition),
         };
-        let claim = metadata::encode(author, &tenancy.chain);
+        let claim = metadata::encode(author, &chain);
         // A claim takes the place of the commit by which a later start could tell that the last batch counted, and what lies
         // between that and the beginning.
         if self.unsaved {

@@ -35,6 +35,7 @@ mod ending;
 mod error;
 mod flush;
 mod fs;
+mod going_back;
 mod index;
 mod letters;
 mod lines;
@@ -146,6 +147,8 @@ struct Tenancy {
     chain: Chain,
     /// Whether the last commit was this directory's.
     ours: bool,
+    /// With how many partitions the group had met the topic, as whoever began the partition knew then.
+    met: Option<i32>,
 }
 
 /// A partition since the last batch.

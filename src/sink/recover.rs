@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::checkpoint::{Checkpoint, FileState, Moved, Pending, Position, State};
 use super::index::{Batch, Gap, Reason, Run};
 use super::metadata::{self, Author, Before, Chain};
+pub(super) use begun::{begun_amiss, begun_unread, met, went_back};
 
 /// What OffsetFetch said of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,37 +102,6 @@ impl Holder {
         };
         (author.directory == self.directory && unknown).then_some(author.batch)
     }
-}
-
-/// With how many partitions the group met the topic, as the directory knows it and the commits say: where members that
-/// began at once saw it grow, the least.
-pub(super) fn met<'c>(
-    holder: Holder,
-    known: Option<i32>,
-    committed: impl IntoIterator<Item = &'c Committed>,
-) -> Option<i32> {
-    let said = committed.into_iter().filter_map(|committed| {
-        committed.offset?;
-        let text = &committed.metadata;
-        let (author, _) = metadata::decode(text).or_else(|| metadata::before_reset(text))?;
-        author.met.filter(|_| !holder.is_elsewhere(&author))
-    });
-    said.chain(known).min()
-}
-
-/// Whether a partition that appeared after the group had begun, with `met` partitions, was begun at its end all the same, by a
-/// member that took itself for the first: then whether it can be begun anew, because this directory has all that was read
-/// of it, if anything was.
-pub(super) fn begun_amiss(
-    holder: Holder,
-    met: i32,
-    partition: i32,
-    committed: &Committed,
-) -> Option<bool> {
-    let (author, chain) = holder.read(committed)?.1?;
-    let amiss = (met..author.met?).contains(&partition);
-    let ours = author.begun || author.directory == holder.directory;
-    amiss.then(|| ours && chain.is_empty())
 }
 
 /// Judges the pending batch on each of its partitions; on a partition whose committed offset is missing: that partition.
@@ -414,5 +384,6 @@ pub(super) fn start(holder: Holder, held: Option<i64>, committed: &Committed) ->
     }
 }
 
+mod begun;
 #[cfg(test)]
 mod tests;
