@@ -131,7 +131,7 @@ impl Sink {
             batch: number,
             begun: false,
             topic: self.checkpoint.topic_id,
-            met: self.checkpoint.met,
+            met: None,
             from: None,
         };
         let none = Chain::default();
@@ -141,6 +141,7 @@ impl Sink {
             leader_epoch: moved.to.epoch,
             metadata: commit_metadata::encode(
                 Author {
+                    met: self.met_by(*partition),
                     from: self.checkpoint.begins.get(partition).copied(),
                     ..author
                 },

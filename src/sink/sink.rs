@@ -61,6 +61,8 @@ pub(super) struct Tenancy {
     pub(super) chain: Chain,
     /// Whether the last commit was this directory's.
     pub(super) ours: bool,
+    /// With how many partitions the group had met the topic, as whoever began the partition knew then.
+    pub(super) met: Option<i32>,
 }
 
 /// A partition since the last batch.

@@ -54,6 +54,16 @@ impl<'p> Tally<'p> {
             .send_modify(|progress| progress.committed = committed);
     }
 
+    /// Takes so many rows back that counted, and are written anew somewhere.
+    pub(super) fn took_back(&mut self, rows: u64) {
+        let take_back = |done: &mut Written| {
+            done.rows = done.rows.saturating_sub(rows);
+            done.committed = done.committed.saturating_sub(rows);
+        };
+        take_back(&mut self.settled);
+        self.progress.send_modify(take_back);
+    }
+
     /// Forgets what is not certain.
     pub(in crate::pipeline) fn fall_back(&self) {
         self.progress.send_replace(self.settled);
@@ -88,10 +98,15 @@ mod tests {
             (progress.borrow().rows, progress.borrow().committed),
             (6, 4)
         );
+        tally.took_back(2);
+        assert_eq!(
+            (progress.borrow().rows, progress.borrow().committed),
+            (4, 2)
+        );
         drop(tally);
         assert_eq!(
             (progress.borrow().rows, progress.borrow().committed),
-            (3, 4)
+            (1, 2)
         );
         assert_eq!(progress.borrow().lost, 7, "that is certain");
     }

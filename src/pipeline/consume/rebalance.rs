@@ -103,6 +103,7 @@ impl Session<'_> {
         if !taken.is_empty() {
             self.consumer.stop(&taken);
             if self.flush_and_commit().await? == Committed::Lost
+                || self.put_back(&taken).await? == Committed::Lost
                 || self.certify(&taken).await? == Committed::Lost
             {
                 let reason = self.consumer.lost().await?;

@@ -58,7 +58,9 @@ impl Sink {
             }
         };
         let recovered = self.carry_out(verdicts);
-        self.guard(recovered)
+        let recovered = self.guard(recovered)?;
+        self.go_back_at_last(committed)?;
+        Ok(recovered)
     }
 
     fn carry_out(&mut self, verdicts: BTreeMap<i32, Verdict>) -> Result<Recovery, SinkError> {

@@ -9,6 +9,7 @@
 //! ```
 
 mod apply;
+mod going_back;
 mod inspect;
 pub(crate) mod open;
 pub(super) mod peek;

@@ -201,6 +201,7 @@ fn load(
         counting: State::default(),
         pending: None,
         begins: BTreeMap::new(),
+        going_back: BTreeMap::new(),
         gaps: Vec::new(),
         loose: BTreeSet::new(),
         clean: false,
@@ -267,6 +268,7 @@ fn bind(
             checkpoint.counting.partitions.clear();
             checkpoint.made.clear();
             checkpoint.begins.clear();
+            checkpoint.going_back.clear();
             checkpoint.former_ids.insert(checkpoint.identity, old);
             checkpoint.identity = checkpoint.identity.saturating_add(1);
             checkpoint.born = checkpoint.next_batch;

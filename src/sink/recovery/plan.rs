@@ -21,6 +21,7 @@ use std::ops::Range;
 use super::super::state::commit_metadata::{self};
 use super::super::state::{Batch, Gap, Reason, Run};
 use super::super::state::{Checkpoint, FileState, Moved, Pending, Position, State};
+pub(in crate::sink) use begun::{begun_amiss, begun_unread, met, went_back};
 
 /// What became of the pending batch on a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,38 +32,6 @@ pub enum Verdict {
     Abandoned,
     /// Another program has moved the offset since, so nobody can tell; its rows are set aside.
     Undecided,
-}
-
-/// With how many partitions the group met the topic, as the directory knows it and the commits say: where members that
-/// began at once saw it grow, the least.
-pub(in crate::sink) fn met<'c>(
-    holder: Holder,
-    known: Option<i32>,
-    committed: impl IntoIterator<Item = &'c Committed>,
-) -> Option<i32> {
-    let said = committed.into_iter().filter_map(|committed| {
-        committed.offset?;
-        let text = &committed.metadata;
-        let (author, _) =
-            commit_metadata::decode(text).or_else(|| commit_metadata::before_reset(text))?;
-        author.met.filter(|_| !holder.is_elsewhere(&author))
-    });
-    said.chain(known).min()
-}
-
-/// Whether a partition that appeared after the group had begun, with `met` partitions, was begun at its end all the same, by a
-/// member that took itself for the first: then whether it can be begun anew, because this directory has all that was read
-/// of it, if anything was.
-pub(in crate::sink) fn begun_amiss(
-    holder: Holder,
-    met: i32,
-    partition: i32,
-    committed: &Committed,
-) -> Option<bool> {
-    let (author, chain) = holder.read(committed)?.1?;
-    let amiss = (met..author.met?).contains(&partition);
-    let ours = author.begun || author.directory == holder.directory;
-    amiss.then(|| ours && chain.is_empty())
 }
 
 /// Judges the pending batch on each of its partitions; on a partition whose committed offset is missing: that partition.
@@ -349,5 +318,6 @@ pub(in crate::sink) fn start(
     }
 }
 
+mod begun;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,6 @@ use super::super::state::{Author, Before, Chain};
 use super::super::state::{Gap, Reason};
 use super::super::{Appended, Progress, Sink, Tenancy};
 use super::plan::{self, Start, StartRule};
-use super::supersede::Superseded;
 
 impl Sink {
     /// Decides where an assigned partition is to be read from, and begins it there.
@@ -43,6 +42,9 @@ impl Sink {
         self.settled(partition)?;
         self.is_no_copy(partition, committed)?;
         let holder = self.checkpoint.holder();
+        if let Some(to) = self.went_back(partition, committed) {
+            return Ok(Start::Backwards(to));
+        }
         // Carried on, whoever had the partition before.
         self.checkpoint.met = plan::met(holder, self.checkpoint.met, [committed]);
         let before = holder.before(committed);
@@ -51,6 +53,7 @@ impl Sink {
         let tenancy = Tenancy {
             chain: Chain::carried_on(holder.directory, &before),
             ours: holder.is_ours(committed),
+            met: before.author().and_then(|author| author.met),
         };
         self.tenancies.insert(partition, tenancy);
         if let (Some(begins), Some(known)) = (
@@ -211,24 +214,6 @@ impl Sink {
         is_first
     }
 
-    /// Whether a partition that appeared later, as is known by now, was begun at its end all the same: then whether it can be
-    /// [begun anew](Self::begin_again).
-    pub fn begun_amiss(&self, partition: i32, committed: &Committed) -> Option<bool> {
-        let met = self.checkpoint.met?;
-        plan::begun_amiss(self.checkpoint.holder(), met, partition, committed)
-    }
-
-    /// Begins a partition anew further back, and lets it be claimed there; rows of it from there on are superseded.
-    ///
-    /// # Errors
-    /// Those of [`supersede`](Self::supersede).
-    pub fn begin_again(&mut self, partition: i32, offset: i64) -> Result<Superseded, SinkError> {
-        let superseded = self.supersede(partition, offset)?;
-        self.start_at(partition, offset)?;
-        self.is_committed_elsewhere(partition);
-        Ok(superseded)
-    }
-
     /// Lets a partition be [claimed](Self::claim) again, because what is committed for it is no place to go on from.
     pub fn is_committed_elsewhere(&mut self, partition: i32) {
         if let Some(tenancy) = self.tenancies.get_mut(&partition) {
@@ -242,22 +227,25 @@ impl Sink {
     /// # Errors
     /// When the checkpoint cannot be written.
     pub fn claim(&mut self, partition: i32) -> Result<Option<String>, SinkError> {
+        let known = self.checkpoint.met;
         let Some(tenancy) = self
             .tenancies
-            .get(&partition)
+            .get_mut(&partition)
             .filter(|tenancy| !tenancy.ours)
         else {
             return Ok(None);
         };
+        tenancy.met = tenancy.met.or(known);
+        let chain = tenancy.chain.clone();
         let author = Author {
             directory: self.checkpoint.directory,
             batch: self.checkpoint.next_batch,
             begun: true,
             topic: self.checkpoint.topic_id,
-            met: self.checkpoint.met,
-            from: self.checkpoint.begins.get(&partition).copied(),
+            met: self.met_by(partition),
+            from: self.begins(partition),
         };
-        let claim = commit_metadata::encode(author, &tenancy.chain);
+        let claim = commit_metadata::encode(author, &chain);
         // A claim takes the place of the commit by which a later start could tell that the last batch counted, and what lies
         // between that and the beginning.
         if self.unsaved {

@@ -50,6 +50,9 @@ pub(crate) struct Checkpoint {
     /// Where the group began each partition, as far as the directory knows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) begins: BTreeMap<i32, i64>,
+    /// Partitions that are about to go back, until their rows have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) going_back: BTreeMap<i32, GoingBack>,
     /// Offsets that the directory went past and that no batch has named yet, each with the topic's identity. A claim takes
     /// the place of the commit that tells why, so they are durable before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -65,6 +68,15 @@ pub(crate) struct Checkpoint {
     /// mended, what stands behind its length must not be taken for rows that do not count, and cut away.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) disturbed: BTreeMap<String, Left>,
+}
+
+/// A partition is to be begun again at an offset. The claim that says so is committed first, and its rows go then: whoever
+/// is stopped in between finds out whether the claim counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GoingBack {
+    pub(crate) to: i64,
+    /// The batch that the claim names.
+    pub(crate) batch: u64,
 }
 
 /// How a process left a file that somebody else wrote into.
@@ -215,6 +227,7 @@ impl Checkpoint {
             }
             gap.1 < gap.2
         });
+        self.going_back.remove(&partition);
         if let Some(begins) = self.begins.get_mut(&partition) {
             *begins = target.min(*begins);
         }

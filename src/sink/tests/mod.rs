@@ -5,6 +5,7 @@ mod closing;
 mod desk;
 mod disk;
 mod edits;
+mod going_back;
 mod jumps;
 mod letters;
 mod model;

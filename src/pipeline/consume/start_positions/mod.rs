@@ -8,7 +8,7 @@ mod slow_leaders;
 
 pub(super) use slow_leaders::Unlooked;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use super::super::error::PipelineError;
 use super::as_sink;
@@ -19,7 +19,6 @@ use crate::{
     consumer::{self, Bound, Offset},
     sink::{Sink, SinkError, Start},
 };
-use simultaneous_start::LOOK_AGAIN;
 use slow_leaders::Logs;
 
 impl Session<'_> {
@@ -69,7 +68,11 @@ impl Session<'_> {
         }
         let amiss = match self.config.kafka.auto_offset_reset {
             AutoOffsetReset::Earliest => Vec::new(),
-            AutoOffsetReset::Latest => self.begun_amiss(&committed).await?,
+            AutoOffsetReset::Latest => {
+                let amiss = self.begun_amiss(&committed).await?;
+                self.watch_over_unread(&committed).await?;
+                amiss
+            }
         };
         let mut positions = BTreeMap::new();
         let (mut fresh, mut misled) = (Vec::new(), Vec::new());
@@ -114,8 +117,11 @@ impl Session<'_> {
                 return self.judge_again(reason).await;
             }
             let at = |partition: &i32| Some((*partition, positions.get(partition)?.0));
-            let at = amiss.iter().filter_map(at).collect();
-            positions.extend(self.begin_again(at).await?);
+            let at: BTreeMap<i32, i64> = amiss.iter().filter_map(at).collect();
+            self.held.at_end.retain(|of, _| !amiss.contains(of));
+            for (partition, first) in self.begin_again(&at).await? {
+                positions.insert(partition, (first, None));
+            }
         }
         self.claim(&mut positions).await?;
         for (partition, (offset, _)) in &positions {
@@ -157,8 +163,8 @@ impl Session<'_> {
         }
         if reset == AutoOffsetReset::Latest {
             let first_met = begun.iter().filter(|(partition, _)| **partition < met);
-            self.held.at_end.extend(first_met);
-            self.look_again = Some((Instant::now() + LOOK_AGAIN.0, LOOK_AGAIN.0 * 2));
+            let first_met = first_met.map(|(of, at)| (*of, *at)).collect();
+            self.watch_over(first_met).await?;
         }
         tracing::info!(
             topic = self.config.kafka.topic,

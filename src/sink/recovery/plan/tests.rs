@@ -122,6 +122,61 @@ fn what_appeared_later_and_was_begun_at_its_end_is_begun_anew_while_all_of_it_is
     }
 }
 
+/// Who had the partition says nothing where it stands as the group began it.
+#[test]
+fn what_was_begun_and_not_read_can_be_begun_again_by_anybody() {
+    let said = |offset: i64, what: &str, more: &str| {
+        let (directory, topic) = (Uuid::from_u128(2), Uuid::from_u128(7));
+        Committed {
+            offset: Some(offset),
+            leader_epoch: None,
+            metadata: format!("stockflow/2 dir={directory} {what} topic={topic} met=3{more}"),
+        }
+    };
+    let owners = format!(" from=50 owners={}/4", Uuid::from_u128(3));
+    for (committed, unread) in [
+        (said(50, "begun=9", &owners), true),
+        (said(50, "begun=9", " from=50"), true),
+        (said(60, "begun=9", &owners), false),
+        (said(50, "batch=9", &owners), false),
+    ] {
+        let can = begun_amiss(holder(), 1, 2, &committed);
+        assert_eq!(can, Some(unread), "{committed:?}");
+        let at = begun_unread(holder(), 2, &committed);
+        assert_eq!(at, unread.then_some(50), "{committed:?}");
+    }
+    let unknown = said(50, "begun=9", "");
+    assert_eq!(begun_unread(holder(), 2, &unknown), None);
+    let later = said(50, "begun=9", " from=50");
+    assert_eq!(begun_unread(holder(), 3, &later), None, "appeared later");
+}
+
+/// A stop between the claim and the moving of the rows: what is committed by then tells whether the claim counted.
+#[test]
+fn a_claim_further_back_counted_where_it_stands_or_others_follow_it() {
+    let (us, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let chain = |batch: &str| format!("batch=3 topic={} owners={us}/{batch}", Uuid::from_u128(7));
+    let followed = |batch: &str| Committed {
+        offset: Some(60),
+        leader_epoch: None,
+        metadata: format!("stockflow/2 dir={other} {}", chain(batch)),
+    };
+    let mut reset = followed("-");
+    reset.metadata = format!("stockflow group reset, before: {}", reset.metadata);
+    for (committed, counted) in [
+        (committed(1, "begun=9", 7, 50), true),
+        (committed(1, "begun=8", 7, 50), false),
+        (committed(1, "batch=8", 7, 90), false),
+        (followed("-"), true),
+        (followed("8"), false),
+        (reset, true),
+        (committed(1, "begun=9", 6, 50), false),
+        (Committed::default(), false),
+    ] {
+        assert_eq!(went_back(holder(), 9, &committed), counted, "{committed:?}");
+    }
+}
+
 /// A commit goes by the topic's name: one for a topic that was deleted may land on the one that was made anew.
 #[test]
 fn an_offset_of_another_topic_of_that_name_is_none() {
