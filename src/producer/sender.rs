@@ -1,5 +1,5 @@
 //! Who sends what now: one task that owns the partitions' sequences, takes due batches, hands requests to the brokers'
-//! lanes and deals with their answers. All decisions are made in `accumulator`, `sequence` and `verdict`.
+//! lanes and deals with their answers. All decisions are made in `accumulator`, `sequence` and `produce_response`.
 
 mod requests;
 mod trouble;

@@ -1,6 +1,6 @@
 //! What an error of a source means for whoever polls it.
 
-/// What to do about a [`SourceError`].
+/// What to do about a [`SourceError`](super::SourceError).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
     /// It may pass: log it and poll on.

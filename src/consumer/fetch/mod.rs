@@ -4,7 +4,7 @@
 //! poll, and hands the data on through a bounded channel; what it is refused, it leaves to the router, which looks for new
 //! leaders and new positions, with pauses that grow, and sees to it that each leader has a task.
 //!
-//! Memory: no request goes out while half of [`MOST_IN_FLIGHT`] is with the reader, and all leaders together are never
+//! Memory: no request goes out while half of [`MOST_IN_FLIGHT`](shared::MOST_IN_FLIGHT) is with the reader, and all leaders together are never
 //! asked for more than the other half.
 
 mod branch;

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  State.Directory/published/<topic, shortened>-<hash of cluster, topic and topic id>/
-//!    lock            held while a process uses it; a second process takes <…>.2, and so on (see `others`)
+//!    lock            held while a process uses it; a second process takes <…>.2, and so on (see `other_processes`)
 //!    manifest.json   for each partition the offsets between which all is known; the runs
-//!    run-N           sorted ids (see `run`), and in run-N.places where they lie
+//!    run-N           sorted ids (see `sorted_run`), and in run-N.places where they lie
 //! ```
 //!
 //! A manifest is replaced whole: temporary file, fsync, rename, fsync of the directory.

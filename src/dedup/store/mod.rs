@@ -4,8 +4,8 @@
 //! - An id gets in only when its record is known to be on the topic: read there, or acknowledged.
 //! - The manifest never says more than the runs hold: runs are durable before a manifest names them. After a crash it
 //!   says less than is true, and the difference is read from the topic.
-//! - What retention has deleted from the topic stays known, whichever directory of the topic's a start gets (see `others`).
-//! - Each id has its place. What cannot be shown to be on the log still (see `branch`) is cut away, and what is there after all is
+//! - What retention has deleted from the topic stays known, whichever directory of the topic's a start gets (see `other_processes`).
+//! - Each id has its place. What cannot be shown to be on the log still (see `divergence`) is cut away, and what is there after all is
 //!   read again.
 //! - Memory is bounded: [`RECENT`] ids, then they become a run, of which a byte an id stays in memory, up to a bound; runs of about the same size are merged, so that there
 //!   are few.

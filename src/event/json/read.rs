@@ -1,6 +1,6 @@
 //! Reads the bytes of any record into a validated, borrowed view of a trade, or says why it is none.
 //!
-//! Two ways lead to the same answer. The fast one knows the exact form that [`TradeEvent`](super::TradeEvent) is
+//! Two ways lead to the same answer. The fast one knows the exact form that [`TradeEvent`](crate::event::TradeEvent) is
 //! written in (key order, no spaces, no escapes) and gives up at the first byte that differs; the slow one is
 //! `serde_json` over borrowed values and accepts any JSON object that holds the fields (RFC 8259: any key order,
 //! unknown keys, escapes). Invariant, held by a property test on mutated bytes: whatever the fast way accepts, the

@@ -12,7 +12,7 @@ pub const USUAL_JSON_BYTES: usize = 176;
 impl TradeEvent {
     /// Appends `{"TradeId":"…","Symbol":"IBM","Side":"Buy","Quantity":32306,"Price":314.0901,"Timestamp":"…"}`.
     ///
-    /// The price goes in as its digits, so it has to be a JSON number, as [`normalise`](super::price::normalise) makes it.
+    /// The price goes in as its digits, so it has to be a JSON number, as [`normalise`](crate::event::price::normalise) makes it.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.reserve(USUAL_JSON_BYTES);
         out.extend_from_slice(b"{\"TradeId\":\"");

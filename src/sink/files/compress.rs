@@ -1,7 +1,7 @@
 //! Compresses closed files, beside the sink: it needs no lock of it, and stops when it is told to.
 //!
 //! A file is compressed into `.stockflow/staged/` and made durable there. The sink then gives it its name and takes the
-//! plain one away ([`seal`](super::seal)). Whoever is stopped in between begins again: the plain file is there until the
+//! plain one away ([`seal`](super::close)). Whoever is stopped in between begins again: the plain file is there until the
 //! list of closed files says that the compressed one is.
 
 use std::io::{self, Write};
@@ -43,7 +43,7 @@ pub(in crate::sink) struct Candidate {
     pub(in crate::sink) form: Form,
 }
 
-/// Files that were compressed, for [`Sink::packed`](super::Sink::packed).
+/// Files that were compressed, for [`Sink::packed`](crate::sink::Sink::packed).
 pub struct Packed {
     pub(in crate::sink) files: Vec<(Candidate, Outcome)>,
 }
@@ -68,7 +68,7 @@ pub(in crate::sink) enum Outcome {
 
 impl Packing {
     /// Compresses until all is done, or enough, or `stop` says so, or something is wrong, which
-    /// [`Sink::packed`](super::Sink::packed) says then. Blocks; may take minutes.
+    /// [`Sink::packed`](crate::sink::Sink::packed) says then. Blocks; may take minutes.
     pub fn run(self, stop: impl Fn() -> bool) -> Packed {
         let mut packed = Packed { files: Vec::new() };
         let mut done = 0;

@@ -1,4 +1,4 @@
-//! Carries out what [`recover`](super::recover) decides.
+//! Carries out what [`plan`](super::plan) decides.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

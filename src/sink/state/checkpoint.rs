@@ -2,7 +2,7 @@
 //!
 //! Invariants. At most one batch is pending. A batch's number is never used again, so that a commit that lands late
 //! can be told from every other. Every file of ours is in `counting`, in `pending`, in the list of closed files
-//! ([`closed`](super::closed)) or in `loose`; a place is put into `loose`, durably, before a file is made there or taken
+//! ([`closed`](super::closed_list)) or in `loose`; a place is put into `loose`, durably, before a file is made there or taken
 //! away from there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ pub(crate) struct Checkpoint {
     pub(crate) former_ids: BTreeMap<u32, Uuid>,
     /// The first batch of this identity: commits of earlier ones say nothing about this topic.
     pub(crate) born: u64,
-    /// How many partitions the topic had when the group met it, where that is known: see [`metadata`](super::metadata).
+    /// How many partitions the topic had when the group met it, where that is known: see [`metadata`](super::commit_metadata).
     #[serde(default)]
     pub(crate) met: Option<i32>,
     /// The member id of the last incarnation, to be fenced by the next.
@@ -104,7 +104,7 @@ pub(crate) struct State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileState {
     pub(crate) len: u64,
-    /// CRC-32C of its last block, see [`Tail`](super::tail::Tail).
+    /// CRC-32C of its last block, see [`Tail`](crate::sink::files::Tail).
     pub(crate) tail: u32,
     /// CRC-32C of the whole file.
     pub(crate) crc: u32,

@@ -1,13 +1,12 @@
 //! Bars and quotes from Alpha Vantage, polled: <https://www.alphavantage.co/documentation/>.
 //!
-//! The deciding parts are pure and have a file each; `drive` and `react` join them with a clock, a die and a socket.
+//! The deciding parts are pure and have a file each; `poll` and `react` join them with a clock, a die and a socket.
 //!
 //! ```text
-//!  calendar ─► cadence ─► plan ──┐                        ┌─► body (json, csv, bar, quote) ──► events
-//!   when does   when can   who   ├─► drive ─► http ───────┤
-//!   it trade?   it be new? next? │    one request          └─► notice ─► fault ─► react: retry, wait, drop, stop,
-//!  budget, ledger ───────────────┤    at a time                                   another function
-//!  breaker ──────────────────────┘
+//!  market_hours ─► schedule ─────┐                        ┌─► bars ──► events
+//!   when does it    who is next, ├─► poll ─► client ──────┤
+//!   trade?          and when?    │    one request          └─► notice ─► fault ─► react: retry, wait, drop, stop,
+//!  account: budget, breaker, file┘    at a time                                   another function
 //! ```
 //!
 //! Invariants: one request at a time, kept while nobody polls; a request is counted before it goes out; one bad symbol

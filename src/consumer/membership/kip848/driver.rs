@@ -1,4 +1,4 @@
-//! The thin driver of the [`modern`] machine: one heartbeat after another.
+//! The thin driver of the KIP-848 [`machine`](super::machine): one heartbeat after another.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

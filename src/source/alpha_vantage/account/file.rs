@@ -1,4 +1,4 @@
-//! Where is kept what is known of a key between runs (see `knowledge`): one small JSON file a key in `State.Directory`.
+//! Where is kept what is known of a key between runs (see `key_state`): one small JSON file a key in `State.Directory`.
 //!
 //! Invariants: a request is written down before it goes out, so that a crash cannot use it twice; the file is replaced
 //! as a whole; processes that share a key and a directory share the count, because each reads the file under a lock
