@@ -6,7 +6,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 
 use super::options::{GroupAction, ResetTo};
-use crate::pipeline::{Format, PipelineError, Reach, settings};
+use crate::pipeline::{Format, PipelineError, Reachability, settings};
 use crate::{
     admin::{self, AdminError, Change, Described, Lag, Listed, Target},
     config::Config,
@@ -23,7 +23,7 @@ pub async fn group(
     format: Format,
 ) -> Result<String, PipelineError> {
     let cluster = settings::connect(config);
-    let reach = Reach::new(&cluster, true);
+    let reach = Reachability::new(&cluster, true);
     // Learns whether anybody is there at all, patiently; what follows gives up by itself.
     reach.ask(|| cluster.refresh_brokers()).await?;
     tokio::select! {

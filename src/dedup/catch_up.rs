@@ -14,10 +14,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::error::DedupError;
 use super::leaders::{self, Of, is_of};
-use super::store::{Before, Ledger, Span, Subject};
+use super::store::{Before, Span, Store, Subject};
 use super::topic_bounds::{self, Offsets};
 use super::topic_scan::{self, STALL, Scanned};
-use super::{Changed, Known, LookUp, failed};
+use super::{Changed, LookUp, PublishedIds, failed};
 use crate::consumer::Bound;
 use crate::event::TradeEvent;
 
@@ -32,7 +32,7 @@ const STILL: Duration = Duration::from_secs(1);
 /// publishing, too, and it would never stand still.
 const LOOKS: usize = 5;
 
-impl Known {
+impl PublishedIds {
     /// Reads what the topic says about events as old as these, unless that is known.
     pub(crate) async fn learn(
         &mut self,
@@ -70,7 +70,7 @@ impl Known {
 
     async fn learn_more(
         &mut self,
-        ledger: &mut Ledger,
+        ledger: &mut Store,
         since_ms: Option<i64>,
     ) -> Result<(), DedupError> {
         if let Some(Changed::Logs(of)) = self.changed.clone() {
@@ -84,7 +84,7 @@ impl Known {
     /// its next leader it is seen that it is to be looked at.
     async fn look_again(
         &mut self,
-        ledger: &mut Ledger,
+        ledger: &mut Store,
         mut of: BTreeSet<i32>,
     ) -> Result<(), DedupError> {
         let (cluster, topic) = (Arc::clone(&self.cluster), Arc::clone(&self.topic));
@@ -105,7 +105,7 @@ impl Known {
     }
 
     /// Waits for what a producer that was killed may have left with the brokers.
-    async fn let_settle(&mut self, ledger: &mut Ledger) -> Result<(), DedupError> {
+    async fn let_settle(&mut self, ledger: &mut Store) -> Result<(), DedupError> {
         let may_come = match ledger.before() {
             Before::Settled => false,
             // Also of an empty topic: the first requests ever may be those that are on their way.
@@ -126,18 +126,18 @@ impl Known {
     }
 
     /// Opens the ledger: from now on it says that something may be on its way.
-    async fn claim(&self) -> Result<Ledger, DedupError> {
+    async fn claim(&self) -> Result<Store, DedupError> {
         let (cluster_id, topic_id) = topic_bounds::identity(&self.cluster, &self.topic).await?;
         let subject = Subject {
             cluster_id,
             topic: self.topic.to_string(),
             topic_id,
         };
-        Ledger::open(&self.state, &subject).map_err(|source| self.failed(source))
+        Store::open(&self.state, &subject).map_err(|source| self.failed(source))
     }
 
     /// Opens the ledger and reads what came behind it.
-    async fn open(&mut self) -> Result<Ledger, DedupError> {
+    async fn open(&mut self) -> Result<Store, DedupError> {
         let mut ledger = self.claim().await?;
         self.check(&mut ledger, None).await?;
         if !ledger.spans().is_empty() {
@@ -147,7 +147,7 @@ impl Known {
     }
 
     /// Reads what came to these partitions behind what is known; says whether anything did.
-    async fn catch_up(&mut self, ledger: &mut Ledger, of: Of<'_>) -> Result<bool, DedupError> {
+    async fn catch_up(&mut self, ledger: &mut Store, of: Of<'_>) -> Result<bool, DedupError> {
         let is_asked = |(partition, _): &(&i32, &Span)| is_of(of, **partition);
         let mut ends = topic_bounds::ends(&self.cluster, &self.topic, of).await?;
         let is_shorter = |(partition, span): (&i32, &Span)| {
@@ -201,7 +201,7 @@ impl Known {
     }
 
     /// Reads what lies before what is known, as far back as `since_ms`.
-    async fn extend(&self, ledger: &mut Ledger, since_ms: Option<i64>) -> Result<(), DedupError> {
+    async fn extend(&self, ledger: &mut Store, since_ms: Option<i64>) -> Result<(), DedupError> {
         let known = !ledger.spans().is_empty();
         let covered = match (ledger.since_ms(), since_ms) {
             (None, _) => true,
@@ -247,7 +247,7 @@ impl Known {
 
     async fn scan(
         &self,
-        ledger: &mut Ledger,
+        ledger: &mut Store,
         from: Offsets,
         to: Offsets,
     ) -> Result<Scanned, DedupError> {

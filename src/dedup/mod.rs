@@ -38,7 +38,7 @@ pub(crate) use compacted::{is_compacted, refusal};
 
 use crate::{event::TradeId, producer::Acknowledged, wire::cluster::Cluster};
 pub use error::DedupError;
-use store::{Before, Ledger, Place};
+use store::{Before, RecordPosition, Store};
 use topic_bounds::Bounds;
 
 /// How often what is known is made durable while it grows.
@@ -68,12 +68,12 @@ enum Changed {
 }
 
 /// The TradeIds that are on the topic, or on their way there.
-pub(crate) struct Known {
+pub(crate) struct PublishedIds {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     state: PathBuf,
     look_up: LookUp,
-    ledger: Option<Ledger>,
+    ledger: Option<Store>,
     /// Handed to the producer and not acknowledged yet; as many as its buffer holds.
     offered: HashSet<u128>,
     saved: Instant,
@@ -87,7 +87,7 @@ pub(crate) struct Known {
     looked: Instant,
 }
 
-impl Known {
+impl PublishedIds {
     /// Nothing is known yet; `state` is `State.Directory`.
     pub(crate) fn new(
         cluster: &Arc<Cluster>,
@@ -138,7 +138,7 @@ impl Known {
                 // Up to where the topic is known stays as it is: what lies between was not read.
                 LookUp::Nothing => {
                     let offset = place.offset.unwrap_or(i64::MAX);
-                    ledger.note(id, Place::new(place.partition, offset))
+                    ledger.note(id, RecordPosition::new(place.partition, offset))
                 }
                 _ => ledger.acknowledged(id, place.partition, place.offset),
             };

@@ -7,14 +7,14 @@ use std::{
 };
 
 use super::error::DedupError;
-use super::store::Ledger;
+use super::store::Store;
 use super::topic_scan::STALL;
-use super::{Changed, Known, LookUp, SAVE_EVERY, failed, leaders, topic_bounds};
+use super::{Changed, LookUp, PublishedIds, SAVE_EVERY, failed, leaders, topic_bounds};
 
 /// How often it is looked at most whether the topic is still the same: a question to a broker.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-impl Known {
+impl PublishedIds {
     /// Whether the topic, or one of its logs, may no longer be the one that is known.
     pub(crate) async fn is_outdated(&mut self) -> bool {
         let Some(mut ledger) = self.ledger.take() else {
@@ -27,7 +27,7 @@ impl Known {
         self.changed.is_some()
     }
 
-    async fn look(&mut self, ledger: &mut Ledger) {
+    async fn look(&mut self, ledger: &mut Store) {
         if self.looked.elapsed() < LOOK_EVERY {
             return;
         }

@@ -85,7 +85,7 @@ impl Scene {
     /// A process that publishes what is not on the topic yet; says how much that was.
     async fn run(&self, state: &Path, look_up: LookUp, ids: Range<u32>, end: End) -> usize {
         let events: Vec<TradeEvent> = ids.map(event).collect();
-        let mut known = Known::new(&self.cluster, &self.topic, state.into(), look_up);
+        let mut known = PublishedIds::new(&self.cluster, &self.topic, state.into(), look_up);
         known.learn(&events, Utc::now()).await.unwrap();
         let sent = self.offer(&mut known, &events).await;
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -98,7 +98,7 @@ impl Scene {
     }
 
     /// Publishes what is not known; says how much that was.
-    async fn offer(&self, known: &mut Known, events: &[TradeEvent]) -> usize {
+    async fn offer(&self, known: &mut PublishedIds, events: &[TradeEvent]) -> usize {
         let producer = self.producer().await;
         let mut sent = vec![];
         let mut value = vec![];
@@ -221,11 +221,11 @@ async fn a_log_that_loses_its_tail_under_a_process_is_noticed_when_it_looks() {
             .run(state.path(), LookUp::All, 0..200, End::Orderly)
             .await;
         let state = state.path().to_owned();
-        let mut known = Known::new(&scene.cluster, &scene.topic, state, LookUp::All);
+        let mut known = PublishedIds::new(&scene.cluster, &scene.topic, state, LookUp::All);
         let all: Vec<TradeEvent> = (0..200 + publishes).map(event).collect();
         known.learn(&all, Utc::now()).await.unwrap();
         scene.offer(&mut known, &all).await;
-        let look = async |known: &mut Known| {
+        let look = async |known: &mut PublishedIds| {
             (known.looked, known.marked) = (long_ago(), long_ago());
             known.is_outdated().await
         };
@@ -258,7 +258,7 @@ async fn only_the_partitions_that_are_doubted_are_looked_at() {
     let scene = Scene::new().await;
     let state = tempfile::tempdir().unwrap();
     let path = state.path().to_owned();
-    let mut known = Known::new(&scene.cluster, &scene.topic, path, LookUp::All);
+    let mut known = PublishedIds::new(&scene.cluster, &scene.topic, path, LookUp::All);
     let all: Vec<TradeEvent> = (0..200).map(event).collect();
     known.learn(&all, Utc::now()).await.unwrap();
     scene.offer(&mut known, &all).await;
@@ -315,10 +315,10 @@ async fn what_retention_deletes_under_a_process_changes_nothing() {
             let state = tempfile::tempdir().unwrap();
             let all: Vec<TradeEvent> = (0..200).map(event).collect();
             let state = state.path().to_owned();
-            let mut known = Known::new(&scene.cluster, &scene.topic, state, LookUp::All);
+            let mut known = PublishedIds::new(&scene.cluster, &scene.topic, state, LookUp::All);
             known.learn(&all, Utc::now()).await.unwrap();
             scene.offer(&mut known, &all).await;
-            let look = async |known: &mut Known| {
+            let look = async |known: &mut PublishedIds| {
                 (known.looked, known.marked) = (long_ago(), long_ago());
                 known.is_outdated().await
             };

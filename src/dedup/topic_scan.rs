@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::error::DedupError;
 use super::store::Mark;
-use super::store::Place;
+use super::store::RecordPosition;
 use super::topic_bounds::{Offsets, SAY_EVERY, ends};
 use crate::{
     consumer::{Chunk, ConsumeError, Isolation, Reader},
@@ -49,7 +49,7 @@ pub(super) async fn scan(
     topic: &Arc<str>,
     mut from: Offsets,
     mut to: Offsets,
-    mut each: impl FnMut(u128, Place) -> Result<(), DedupError>,
+    mut each: impl FnMut(u128, RecordPosition) -> Result<(), DedupError>,
 ) -> Result<Scanned, DedupError> {
     let isolation = Isolation::ReadCommitted;
     let mut scratch = Scratch::default();
@@ -85,7 +85,7 @@ pub(super) async fn scan(
             if let Entry::Record(record) = entry
                 && let Some(id) = record.value.and_then(trade_id)
             {
-                outcome = each(id, Place::new(chunk.partition(), record.offset));
+                outcome = each(id, RecordPosition::new(chunk.partition(), record.offset));
             }
             match outcome {
                 Ok(()) => ControlFlow::Continue(()),

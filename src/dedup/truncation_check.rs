@@ -12,10 +12,10 @@ use super::divergence::{Log, Verdict, is_readable};
 use super::error::DedupError;
 use super::leaders::{self, Epochs, Of, is_of};
 use super::store::Mark;
-use super::store::{Ledger, Other, Span};
+use super::store::{OtherProcess, Span, Store};
 use super::topic_bounds::{self, Bounds, Offsets};
 use super::topic_scan::{self, Marks, STALL};
-use super::{Changed, Known};
+use super::{Changed, PublishedIds};
 use crate::consumer::Bound;
 
 /// How long what was read last may take to come once more.
@@ -23,18 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 type Spans = BTreeMap<i32, Span>;
 
-impl Known {
+impl PublishedIds {
     /// Cuts away what is not shown to be on these partitions. Given up before it is done, it has changed nothing.
-    pub(super) async fn check(
-        &mut self,
-        ledger: &mut Ledger,
-        of: Of<'_>,
-    ) -> Result<(), DedupError> {
+    pub(super) async fn check(&mut self, ledger: &mut Store, of: Of<'_>) -> Result<(), DedupError> {
         let bounds = topic_bounds::bounds(&self.cluster, &self.topic, of).await?;
         if !ledger.is_empty() {
             let verdict = self.judge(ledger.spans().clone(), of, &bounds).await?;
             let mut of_others = vec![];
-            for spans in ledger.others().iter().map(Other::spans) {
+            for spans in ledger.others().iter().map(OtherProcess::spans) {
                 of_others.push(self.judge(spans, of, &bounds).await?);
             }
             for (partition, gone) in &verdict.parted {
@@ -133,7 +129,7 @@ impl Known {
 
     /// Looks whether the marks of these partitions are where they were, as far as retention left them there. Where one is not,
     /// it is to be looked at all of it; a leader that does not answer soon has said nothing.
-    pub(super) async fn recall(&mut self, ledger: &Ledger, led: &Epochs) -> Result<(), DedupError> {
+    pub(super) async fn recall(&mut self, ledger: &Store, led: &Epochs) -> Result<(), DedupError> {
         let spans = ledger.spans().iter();
         let marks = spans.filter_map(|(of, span)| Some((*of, span.mark?)));
         let marks: Marks = marks.filter(|(of, _)| led.contains_key(of)).collect();
@@ -176,7 +172,7 @@ impl Known {
 
     /// Reads back the last batch of what is known of each partition that has a leader, within this time: by it the log is recognised. Without
     /// one the next start reads more.
-    pub(super) async fn mark(&mut self, ledger: &mut Ledger, within: Duration) {
+    pub(super) async fn mark(&mut self, ledger: &mut Store, within: Duration) {
         self.marked = Instant::now();
         let behind = |(of, span): (&i32, &Span)| {
             let is_marked = span.mark.is_some_and(|mark| mark.next >= span.next);

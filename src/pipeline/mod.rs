@@ -26,7 +26,7 @@ pub(crate) use consume::{ConsumerTask, as_sink};
 pub(crate) use consume::{NOTE, OFFSET, PARTITION, REASON, TOPIC};
 pub use options::{ConsumeOptions, Format, Month, ProduceOptions, RunOptions, SourceOptions};
 pub(crate) use produce::{PublishOptions, publish_from};
-pub(crate) use reachability::{Reach, Told};
+pub(crate) use reachability::{Reachability, Told};
 pub(crate) use run::report;
 pub(crate) use summary::{Published, Replayed, Written};
 

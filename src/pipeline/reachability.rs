@@ -46,13 +46,13 @@ impl Told {
 
 /// How patient a command is with a cluster that cannot be reached.
 #[derive(Clone, Debug)]
-pub(crate) struct Reach {
+pub(crate) struct Reachability {
     cluster: Arc<Cluster>,
     limit: Option<Duration>,
     told: Told,
 }
 
-impl Reach {
+impl Reachability {
     /// `one_shot` commands give up after 30 s, the others never.
     pub(crate) fn new(cluster: &Arc<Cluster>, one_shot: bool) -> Self {
         Self {

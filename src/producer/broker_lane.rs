@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 /// A request with what it carries: partition and ticket of each batch.
 #[derive(Debug)]
-pub(super) struct Errand {
+pub(super) struct LaneRequest {
     pub(super) request: ProduceRequest,
     /// How it takes part in a transaction, if it does.
     pub(super) protocol: Option<Protocol>,
@@ -25,7 +25,7 @@ pub(super) struct Errand {
 
 /// How an errand ended.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct LaneResponse {
     pub(super) node: i32,
     pub(super) batches: Vec<(i32, u64)>,
     pub(super) answer: Result<ProduceResponse, CallError>,
@@ -36,8 +36,8 @@ pub(super) async fn serve(
     cluster: Arc<Cluster>,
     node: i32,
     limit: Duration,
-    mut errands: mpsc::Receiver<Errand>,
-    reports: mpsc::Sender<Report>,
+    mut errands: mpsc::Receiver<LaneRequest>,
+    reports: mpsc::Sender<LaneResponse>,
 ) {
     let mut under_way = FuturesUnordered::new();
     loop {
@@ -71,7 +71,7 @@ pub(super) async fn serve(
             Ok(connection) => under_way.push(run(connection, node, limit, errand)),
             Err(error) => {
                 let answer = Err(error);
-                let report = Report {
+                let report = LaneResponse {
                     node,
                     batches: errand.batches,
                     answer,
@@ -84,8 +84,13 @@ pub(super) async fn serve(
     }
 }
 
-async fn run(connection: Arc<Connection>, node: i32, limit: Duration, errand: Errand) -> Report {
-    let Errand {
+async fn run(
+    connection: Arc<Connection>,
+    node: i32,
+    limit: Duration,
+    errand: LaneRequest,
+) -> LaneResponse {
+    let LaneRequest {
         request,
         protocol,
         batches,
@@ -101,7 +106,7 @@ async fn run(connection: Arc<Connection>, node: i32, limit: Duration, errand: Er
             connection.request(&request, limit).await
         }
     };
-    Report {
+    LaneResponse {
         node,
         batches,
         answer,

@@ -5,7 +5,7 @@ mod requests;
 mod trouble;
 
 use super::accumulator::Gathered;
-use super::broker_lane::{Errand, Report};
+use super::broker_lane::{LaneRequest, LaneResponse};
 use super::delivery::{BatchOutcome, DeliveryError};
 use super::sequence::{Completion, PartitionSequence, ProducerEpoch};
 use super::{OnTimeout, Settings, Shared};
@@ -52,7 +52,7 @@ struct Partition {
 /// A broker's lane.
 #[derive(Debug)]
 struct Node {
-    errands: mpsc::Sender<Errand>,
+    errands: mpsc::Sender<LaneRequest>,
     under_way: usize,
     /// The broker asked to be spared until then (KIP-219).
     throttled: Option<Instant>,
@@ -73,7 +73,7 @@ pub(super) struct Sender {
     partitions: Vec<Partition>,
     nodes: HashMap<i32, Node>,
     lanes: JoinSet<()>,
-    reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    reports: (mpsc::Sender<LaneResponse>, mpsc::Receiver<LaneResponse>),
     compressor: Compressor,
     background: FuturesUnordered<BoxFuture<'static, Event>>,
     /// The topic has to be, or is being, asked for anew.

@@ -9,8 +9,8 @@ use super::model::layout;
 use super::settings::Publish;
 use super::state::commit_metadata::{self};
 use super::state::index::{self};
-use super::state::{Author, Chain};
-use super::state::{Batch, Passed, Span};
+use super::state::{Batch, OffsetRange, Passed};
+use super::state::{Committer, OwnershipHistory};
 use super::state::{Moved, Pending};
 use super::{Appended, Sink};
 use crate::durable::journal;
@@ -126,7 +126,7 @@ impl Sink {
             progress.counts = Appended::default();
         }
         self.passed.clear();
-        let author = Author {
+        let author = Committer {
             directory: self.checkpoint.directory,
             batch: number,
             begun: false,
@@ -134,13 +134,13 @@ impl Sink {
             met: None,
             from: None,
         };
-        let none = Chain::default();
+        let none = OwnershipHistory::default();
         let offsets = moved.iter().map(|(partition, moved)| DurableOffset {
             partition: *partition,
             next: moved.to.next,
             leader_epoch: moved.to.epoch,
             metadata: commit_metadata::encode(
-                Author {
+                Committer {
                     met: self.met_by(*partition),
                     from: self.checkpoint.begins.get(partition).copied(),
                     ..author
@@ -210,7 +210,7 @@ impl Sink {
                         skipped,
                         ..
                     } = counts(partition);
-                    Span(
+                    OffsetRange(
                         *partition,
                         moved.from,
                         moved.to.next,

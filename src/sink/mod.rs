@@ -42,7 +42,7 @@ mod tests;
 // The format on disk, which `verify` reads too.
 pub(crate) use files::{Purpose, is_letters};
 pub(crate) use model::{Form, STATE_DIRECTORY};
-pub(crate) use state::{Batch, Checkpoint, FileState, Gap, Reason, Replayed, Run, Why};
+pub(crate) use state::{Batch, Checkpoint, Extent, FileState, Gap, Reason, Replayed, Why};
 
 pub use error::SinkError;
 pub use files::{Packed, Packing, Tended};
@@ -56,6 +56,6 @@ pub use settings::{
     BadRecords, Binding, Column, Compression, FileDate, Publish, Roll, Settings, UnknownColumn,
 };
 pub use sink::Sink;
-use sink::{Progress, Tenancy};
+use sink::{FormerOwners, Progress};
 pub use state::shortened;
 pub use state::{Committed, FormerMember};

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::SinkError;
-use super::files::{Outputs, Purpose};
+use super::files::{OpenFiles, Purpose};
 use super::rows::{Appended, Complaints, DeadLetters};
 use super::settings::Settings;
-use super::state::{Chain, Checkpoint, Passed, Position};
+use super::state::{Checkpoint, OwnershipHistory, Passed, Position};
 use super::state::{Committed, FormerMember};
 use crate::durable::{Fs, FsFile};
 
@@ -29,7 +29,7 @@ pub struct Sink {
     pub(super) former: Option<FormerMember>,
     /// The header of the CSV files, with its line end.
     pub(super) header: Vec<u8>,
-    pub(super) outputs: Outputs,
+    pub(super) outputs: OpenFiles,
     /// The last part of each purpose that ever had a file.
     pub(super) parts: HashMap<Purpose, u32>,
     /// The most bytes of a file of rows.
@@ -43,7 +43,7 @@ pub struct Sink {
     pub(super) closed: Option<Box<dyn FsFile>>,
     pub(super) progress: BTreeMap<i32, Progress>,
     /// Who had the partitions before.
-    pub(super) tenancies: BTreeMap<i32, Tenancy>,
+    pub(super) tenancies: BTreeMap<i32, FormerOwners>,
     /// Offsets without a line since the last batch.
     pub(super) passed: Vec<Passed>,
     pub(super) complaints: Complaints,
@@ -57,8 +57,8 @@ pub struct Sink {
 
 /// Who had a partition before, as its last commit said when it was begun.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tenancy {
-    pub(super) chain: Chain,
+pub(super) struct FormerOwners {
+    pub(super) chain: OwnershipHistory,
     /// Whether the last commit was this directory's.
     pub(super) ours: bool,
     /// With how many partitions the group had met the topic, as whoever began the partition knew then.

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use super::packed;
 use crate::durable::{Fs, FsFile};
+use crate::sink::Extent;
 use crate::sink::FileState;
-use crate::sink::Run;
 use crate::sink::state::closed_list;
 
 /// How many files are open at once: few, so that it works where `consume` does (`ulimit -n 64`).
@@ -103,7 +103,7 @@ impl<'f> Files<'f> {
     }
 
     /// Compares the next run of a file.
-    pub(super) fn check(&mut self, name: &str, run: &Run) -> Option<Flaw> {
+    pub(super) fn check(&mut self, name: &str, run: &Extent) -> Option<Flaw> {
         let lost = self.files.get(name).and_then(|file| file.lost.as_ref());
         if lost.is_some() {
             return lost.cloned();
@@ -222,7 +222,7 @@ fn open(fs: &dyn Fs, path: &Path) -> io::Result<Option<Box<dyn FsFile>>> {
 
 impl Checked {
     /// Takes a run in without looking into the file.
-    fn note(&mut self, run: &Run) {
+    fn note(&mut self, run: &Extent) {
         if self.end == 0 {
             self.crc = self.due.state.header;
             self.rows = 1;
@@ -238,7 +238,7 @@ impl Checked {
         self.end == 0 || (self.crc, self.rows) == (self.due.state.crc, rows)
     }
 
-    fn check(&mut self, run: &Run, buffer: &mut [u8]) -> Option<Flaw> {
+    fn check(&mut self, run: &Extent, buffer: &mut [u8]) -> Option<Flaw> {
         if self.end == 0 {
             // What stands before the first run is the header.
             match self.crc_of(0, run.start, buffer) {

@@ -38,7 +38,7 @@ use crate::sink::state::checkpoint::{self};
 use crate::sink::state::closed_list;
 use crate::sink::state::index::{self};
 use crate::sink::state::redo;
-use crate::sink::{Batch, Run};
+use crate::sink::{Batch, Extent};
 use crate::sink::{Checkpoint, FileState};
 use crate::sink::{Committed, Verdict};
 
@@ -575,7 +575,7 @@ impl Look<'_> {
     }
 
     /// Adds a finding, to the one before of the file when it is the same: so there are few, however many runs a file has.
-    fn found(&mut self, kind: FindingKind, file: String, run: Option<&Run>) {
+    fn found(&mut self, kind: FindingKind, file: String, run: Option<&Extent>) {
         let form = self.forms.get(&file).copied().unwrap_or_default();
         if kind == FindingKind::Missing {
             self.gone.insert(file.clone());

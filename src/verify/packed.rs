@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::finding::Flaw;
 use crate::durable::Fs;
+use crate::sink::Extent;
 use crate::sink::FileState;
-use crate::sink::Run;
 use crate::sink::files::compression;
 
 /// Reads a file to its end; how many lines it holds when it holds what was written, and `None` when it is not there. How it is
@@ -63,7 +63,7 @@ impl Along {
     }
 
     /// Compares the next run; `None` when it is right, or nothing can be read any more and that was said.
-    pub(super) fn check(&mut self, run: &Run, buffer: &mut [u8]) -> Option<Flaw> {
+    pub(super) fn check(&mut self, run: &Extent, buffer: &mut [u8]) -> Option<Flaw> {
         if self.ended {
             return Some(Flaw::Short);
         }

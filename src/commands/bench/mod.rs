@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::options::BenchOptions;
-use crate::pipeline::{Format, PipelineError, Reach, Stop, settings};
+use crate::pipeline::{Format, PipelineError, Reachability, Stop, settings};
 use crate::{
     config::Config,
     wire::{
@@ -54,7 +54,7 @@ pub async fn bench(
     stop: &Stop,
 ) -> Result<Measured, PipelineError> {
     let cluster = settings::connect(config);
-    let reach = Reach::new(&cluster, true);
+    let reach = Reachability::new(&cluster, true);
     let mut settings = settings::producer(config);
     if !options.keep_topic {
         settings.topic = format!("stockflow-bench-{}", Uuid::new_v4()).into();

@@ -9,7 +9,7 @@ use chrono::Utc;
 
 use super::super::options::BenchOptions;
 use super::{Bench, Percentiles};
-use crate::pipeline::{PipelineError, Reach, Stop};
+use crate::pipeline::{PipelineError, Reachability, Stop};
 use crate::producer::{Delivery, Producer, Record, Settings};
 use crate::source::Source;
 use crate::source::simulated::{Seed, Settings as Market, Simulated};
@@ -29,7 +29,7 @@ pub(super) async fn produce(
     settings: Settings,
     options: &BenchOptions,
     stop: &Stop,
-    reach: &Reach,
+    reach: &Reachability,
 ) -> Result<Bench, PipelineError> {
     let producer = reach
         .ask(|| Producer::start(Arc::clone(cluster), settings.clone()))

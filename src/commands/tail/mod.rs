@@ -26,7 +26,7 @@ use self::{
 use super::options::{TailFrom, TailOptions};
 use crate::pipeline::consume::dead_letter_topic::{self};
 use crate::pipeline::{
-    Format, NOTE, OFFSET, PARTITION, PipelineError, REASON, Reach, Stop, TOPIC, settings,
+    Format, NOTE, OFFSET, PARTITION, PipelineError, REASON, Reachability, Stop, TOPIC, settings,
 };
 use crate::{
     config::Config,
@@ -138,7 +138,7 @@ pub async fn tail(
         return follow_files(files, directory, &mut printer, stop).await;
     };
     let cluster = settings::connect(config);
-    let reach = Reach::new(&cluster, ends);
+    let reach = Reachability::new(&cluster, ends);
     let topic: Arc<str> = topic.into();
     let mut reading = Topic {
         cluster: &cluster,
@@ -262,7 +262,7 @@ impl Topic<'_, '_> {
     async fn begin(
         &mut self,
         options: &TailOptions,
-        reach: &Reach,
+        reach: &Reachability,
     ) -> Result<BTreeMap<i32, i64>, PipelineError> {
         let (cluster, topic) = (self.cluster, Arc::clone(&self.topic));
         let described = reach.ask(|| cluster.refresh_topic(&topic)).await?;

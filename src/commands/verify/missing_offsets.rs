@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::consumer::{self, Bound, Isolation, Reader};
-use crate::pipeline::{PipelineError, Reach, as_sink};
+use crate::pipeline::{PipelineError, Reachability, as_sink};
 use crate::sink::{self};
 use crate::verify::{Examination, Ledger, Ruling, TopicKey};
 use crate::wire::cluster::Cluster;
@@ -198,7 +198,7 @@ impl Answers<'_> {
         mut windows: BTreeMap<i32, Ranges>,
     ) -> Result<Rulings, PipelineError> {
         let topic: Arc<str> = self.key.topic.as_str().into();
-        let reach = Reach::new(self.cluster, true);
+        let reach = Reachability::new(self.cluster, true);
         let mut rulings = Vec::new();
         let mut scratch = Scratch::default();
         loop {

@@ -8,18 +8,18 @@ use tokio::sync::watch;
 
 /// Bytes in flight, between the socket and the reader.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct MemoryLimit {
     held: watch::Sender<usize>,
 }
 
 /// The memory of one answer, counted until this is dropped.
 #[derive(Debug)]
 pub(in crate::consumer) struct Held {
-    gate: Arc<Gate>,
+    gate: Arc<MemoryLimit>,
     bytes: usize,
 }
 
-impl Gate {
+impl MemoryLimit {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             held: watch::Sender::new(0),
@@ -59,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     async fn opens_when_the_last_view_of_an_answer_is_dropped() {
-        let gate = Gate::new();
+        let gate = MemoryLimit::new();
         let first = gate.hold(10);
         let view = Arc::clone(&first);
         gate.below(11).await;

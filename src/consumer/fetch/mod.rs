@@ -1,6 +1,6 @@
 //! Fetching: one task a leader ([`broker`]), and one that knows who leads what.
 //!
-//! The tasks share a [`Board`]. A broker's task asks for all partitions that the board has at that broker, in one long
+//! The tasks share a [`SubscriptionState`]. A broker's task asks for all partitions that the board has at that broker, in one long
 //! poll, and hands the data on through a bounded channel; what it is refused, it leaves to the router, which looks for new
 //! leaders and new positions, with pauses that grow, and sees to it that each leader has a task.
 //!
@@ -31,10 +31,10 @@ use super::{
     offsets::{Bound, list_offsets},
 };
 use crate::wire::cluster::Cluster;
-use memory_limit::Gate;
 pub(super) use memory_limit::Held;
-use subscription::Board;
+use memory_limit::MemoryLimit;
 pub(super) use subscription::Positions;
+use subscription::SubscriptionState;
 
 /// How many answers may wait to be taken. They are bounded by their bytes; this only bounds the channel itself, so that
 /// no leader waits for another.
@@ -59,8 +59,8 @@ impl Fetcher {
         let shared = Arc::new(Shared {
             cluster,
             settings,
-            board: Mutex::new(Board::new(positions)),
-            gate: Gate::new(),
+            board: Mutex::new(SubscriptionState::new(positions)),
+            gate: MemoryLimit::new(),
             trouble: Notify::new(),
             fetched: sender,
         });

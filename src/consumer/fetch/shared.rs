@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
-use super::memory_limit::Gate;
-use super::subscription::Board;
+use super::memory_limit::MemoryLimit;
+use super::subscription::SubscriptionState;
 use crate::consumer::{ConsumeError, Isolation, chunk::Chunk};
 use crate::wire::{cluster::Cluster, messages::Str};
 
@@ -47,8 +47,8 @@ pub(in crate::consumer) enum Fetched {
 pub(super) struct Shared {
     pub(super) cluster: Arc<Cluster>,
     pub(super) settings: FetchSettings,
-    pub(super) board: Mutex<Board>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) board: Mutex<SubscriptionState>,
+    pub(super) gate: Arc<MemoryLimit>,
     /// Told when a partition needs a leader or a position.
     pub(super) trouble: Notify,
     pub(super) fetched: mpsc::Sender<Fetched>,

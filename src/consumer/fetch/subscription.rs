@@ -89,14 +89,14 @@ pub(in crate::consumer) type Positions = BTreeMap<i32, (i64, Option<i32>)>;
 
 /// All partitions that are being read.
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(super) struct SubscriptionState {
     slots: BTreeMap<i32, Slot>,
     /// The brokers that have a task.
     staffed: BTreeSet<i32>,
     turns: u64,
 }
 
-impl Board {
+impl SubscriptionState {
     pub(super) fn new(positions: &Positions) -> Self {
         let mut board = Self::default();
         board.add(positions);

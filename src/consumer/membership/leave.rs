@@ -104,7 +104,7 @@ impl Membership {
                 machine.on(Event::Left, std::time::Instant::now());
                 (member_id.filter(|_| instance.is_none()), false)
             }
-            Machine::Modern(machine) => {
+            Machine::Kip848(machine) => {
                 let member_id = machine.stored_member_id();
                 machine.left();
                 (member_id, true)

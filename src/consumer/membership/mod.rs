@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use classic::Identity;
 pub use leave::{Former, fence};
 pub use lost::LostReason;
-pub(super) use state::Standing;
+pub(super) use state::MembershipState;
 
 use super::{ConsumeError, GroupProtocol, Settings, coordinator::Coordinator, retry::Streak};
 use crate::wire::{
@@ -45,7 +45,7 @@ pub(super) type Counted = BTreeMap<Str, i32>;
 #[derive(Debug)]
 enum Machine {
     Classic(classic::Machine),
-    Modern(kip848::Machine),
+    Kip848(kip848::Machine),
 }
 
 /// One member of one group.
@@ -69,7 +69,7 @@ impl fmt::Debug for Membership {
 
 impl Membership {
     pub(super) fn new(coordinator: Coordinator, settings: Arc<Settings>) -> Self {
-        let machine = classic::Machine::new(settings.session_timeout, Standing::default());
+        let machine = classic::Machine::new(settings.session_timeout, MembershipState::default());
         Self {
             machine: Mutex::new(Machine::Classic(machine)),
             ended: Mutex::default(),
@@ -89,7 +89,7 @@ impl Membership {
     }
 
     /// Where the membership stands.
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> MembershipState {
         standing_of(&self.machine.lock()).clone()
     }
 
@@ -106,7 +106,7 @@ impl Membership {
         let standing = standing_of(&machine);
         let identity = match &*machine {
             Machine::Classic(machine) => machine.identity(),
-            Machine::Modern(machine) => machine.identity(),
+            Machine::Kip848(machine) => machine.identity(),
         };
         let ours = standing.owned.clone();
         identity
@@ -133,7 +133,7 @@ impl Membership {
                 let owns = classic::Event::Owns(tenure, serial, partitions.clone());
                 machine.on(owns, Instant::now())
             }
-            Machine::Modern(machine) => {
+            Machine::Kip848(machine) => {
                 machine.owns(tenure, serial, partitions);
                 None
             }
@@ -155,7 +155,7 @@ impl Membership {
                 let answered = classic::Event::Answered(identity.generation, result);
                 machine.on(answered, Instant::now())
             }
-            Machine::Modern(machine) => result
+            Machine::Kip848(machine) => result
                 .err()
                 .and_then(|code| machine.refused(api, identity, code)),
         })
@@ -258,10 +258,10 @@ pub fn read_assignment(bytes: Bytes) -> Result<BTreeMap<String, Vec<i32>>, Decod
         .collect())
 }
 
-fn standing_of(machine: &Machine) -> &Standing {
+fn standing_of(machine: &Machine) -> &MembershipState {
     match machine {
         Machine::Classic(machine) => machine.standing(),
-        Machine::Modern(machine) => machine.standing(),
+        Machine::Kip848(machine) => machine.standing(),
     }
 }
 

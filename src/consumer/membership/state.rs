@@ -11,7 +11,7 @@ use crate::wire::error::ErrorCode;
 
 /// Where the membership stands, for the caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::consumer) struct Standing {
+pub(in crate::consumer) struct MembershipState {
     /// Counts the memberships that were lost.
     pub(in crate::consumer) tenure: u64,
     /// Counts what the group has said about partitions.
@@ -27,7 +27,7 @@ pub(in crate::consumer) struct Standing {
     pub(in crate::consumer) failed: Option<(&'static str, ErrorCode)>,
 }
 
-impl Standing {
+impl MembershipState {
     /// The group lets this member read exactly these partitions.
     pub(super) fn assign(&mut self, partitions: BTreeSet<i32>) {
         self.serial += 1;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::super::store::record_position::Place;
+use super::super::store::record_position::RecordPosition;
 use super::*;
 
 /// A batch and its ids.
@@ -44,11 +44,11 @@ impl Model {
         }
     }
 
-    fn entries(&self) -> impl Iterator<Item = (u128, Place)> {
+    fn entries(&self) -> impl Iterator<Item = (u128, RecordPosition)> {
         self.batches.iter().flat_map(|batch| {
             let offsets = batch.mark.base..;
             let ids = batch.ids.iter().zip(offsets);
-            ids.map(|(id, offset)| (*id, Place::new(0, offset)))
+            ids.map(|(id, offset)| (*id, RecordPosition::new(0, offset)))
         })
     }
 
@@ -96,7 +96,7 @@ proptest! {
         log.append(&second, 2, 2);
         let marked = marked.min(log.batches.len());
         let acknowledged = acknowledged.clamp(marked, log.batches.len());
-        let known: Vec<(u128, Place)> = log
+        let known: Vec<(u128, RecordPosition)> = log
             .entries()
             .filter(|(_, place)| {
                 acknowledged.checked_sub(1).is_some_and(|last| place.offset < log.batches[last].mark.next)
@@ -160,5 +160,5 @@ fn a_partition_without_a_span_and_one_that_is_gone_count_as_unread() {
     let verdict = Verdict::new(&BTreeMap::from([(1, span)]), &BTreeMap::from([(0, log)]));
     assert_eq!((verdict.cut(0), verdict.cut(1)), (Some(0), Some(0)));
     assert_eq!(verdict.parted, BTreeMap::from([(1, 0..7)]));
-    assert!(!Place::UNKNOWN.counts(&verdict.cuts()));
+    assert!(!RecordPosition::UNKNOWN.counts(&verdict.cuts()));
 }

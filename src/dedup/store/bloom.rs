@@ -14,11 +14,11 @@ const BITS: u32 = 4;
 
 /// A filter; an empty one denies nothing.
 #[derive(Debug)]
-pub(in crate::dedup) struct Filter {
+pub(in crate::dedup) struct BloomFilter {
     words: Vec<u64>,
 }
 
-impl Filter {
+impl BloomFilter {
     /// For about so many ids.
     pub(in crate::dedup) fn new(ids: u64) -> Self {
         let words = match ids {
@@ -66,7 +66,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_in_is_never_denied(ids in prop::collection::vec(any::<u128>(), 0..300), expected in 0_u64..400) {
-            let mut filter = Filter::new(expected);
+            let mut filter = BloomFilter::new(expected);
             ids.iter().for_each(|id| filter.insert(*id));
             prop_assert!(ids.iter().all(|id| filter.may_hold(*id)));
         }
@@ -75,12 +75,12 @@ mod tests {
     #[test]
     fn few_others_are_let_through() {
         // Numbers in a row, as an unkind choice of ids.
-        let mut filter = Filter::new(100_000);
+        let mut filter = BloomFilter::new(100_000);
         (0..100_000).for_each(|id| filter.insert(id));
         let through = (100_000..200_000).filter(|id| filter.may_hold(*id)).count();
         assert!(through < 6_000, "{through}");
         assert!(
-            Filter::new(MAX_IDS + 1).may_hold(7),
+            BloomFilter::new(MAX_IDS + 1).may_hold(7),
             "too many for a filter"
         );
     }

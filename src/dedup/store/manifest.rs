@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::envelope::{self, Body};
 use super::paths::{only_a_file, run_path};
-use super::sorted_run::{Run, places_path};
+use super::sorted_run::{SortedRun, places_path};
 
 /// How many processes can share a `State.Directory` and a topic.
 const PROCESSES: u32 = 64;
@@ -184,8 +184,8 @@ impl Manifest {
     ///
     /// # Errors
     /// When one cannot be read, or is not as it was written.
-    pub(in crate::dedup) fn open_runs(&self, directory: &Path) -> io::Result<Vec<Run>> {
-        let open = |run| Run::open(directory, run);
+    pub(in crate::dedup) fn open_runs(&self, directory: &Path) -> io::Result<Vec<SortedRun>> {
+        let open = |run| SortedRun::open(directory, run);
         self.runs.iter().map(open).collect()
     }
 

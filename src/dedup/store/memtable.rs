@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 
-use super::record_position::{Cuts, Entry, Place};
+use super::record_position::{Cuts, Entry, RecordPosition};
 
 /// Ids and places.
 #[derive(Debug, Default)]
-pub(in crate::dedup) struct Recent {
-    ids: HashMap<u128, Place>,
+pub(in crate::dedup) struct Memtable {
+    ids: HashMap<u128, RecordPosition>,
     /// Of ids that are on several partitions: the other places.
     more: Vec<Entry>,
 }
 
-impl Recent {
+impl Memtable {
     /// Notes an id. Of two places on a partition the first is kept: that one is there as long as the other is.
-    pub(in crate::dedup) fn insert(&mut self, id: u128, place: Place) {
+    pub(in crate::dedup) fn insert(&mut self, id: u128, place: RecordPosition) {
         let kept = self.ids.entry(id).or_insert(place);
         match kept.partition == place.partition {
             true => kept.offset = kept.offset.min(place.offset),

@@ -22,24 +22,24 @@ use uuid::Uuid;
 use super::divergence::Verdict;
 use manifest::{Manifest, remove_run};
 
-use memtable::Recent;
-use sorted_run::{Run, merge};
+use memtable::Memtable;
+use sorted_run::{SortedRun, merge};
 
 /// How many ids are in memory at most: some 16 MB.
 const RECENT: usize = 1 << 18;
 
 /// What is known to be on a topic.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct Store {
     subject: Subject,
     directory: PathBuf,
     /// Held until the ledger is dropped.
     _lock: File,
     manifest: Manifest,
-    runs: Vec<Run>,
+    runs: Vec<SortedRun>,
     /// What others have kept of the same topic.
-    others: Vec<Other>,
-    recent: Recent,
+    others: Vec<OtherProcess>,
+    recent: Memtable,
     /// What was acknowledged last where that is the end of what is known.
     last: BTreeMap<i32, (i64, u128)>,
     /// Whether the manifest in memory says more than the one on disk.
@@ -58,7 +58,7 @@ pub(super) enum Before {
     Unsettled,
 }
 
-impl Ledger {
+impl Store {
     /// Opens what is known of `subject`, or begins it.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Ledger {
             manifest: Manifest::new(subject),
             runs: Vec::new(),
             others,
-            recent: Recent::default(),
+            recent: Memtable::default(),
             last: BTreeMap::new(),
             changed: false,
             before: Before::Unknown,
@@ -94,7 +94,7 @@ impl Ledger {
                 "what was kept of this topic cannot be used (State.Directory); the topic itself is read instead"
             ),
         }
-        if new.others.iter().any(Other::is_unsettled) {
+        if new.others.iter().any(OtherProcess::is_unsettled) {
             new.before = Before::Unsettled;
         }
         new.manifest.sweep(&new.directory)?;
@@ -105,7 +105,7 @@ impl Ledger {
         Ok(new)
     }
 
-    fn read(&self, subject: &Subject) -> io::Result<Option<(Manifest, Vec<Run>)>> {
+    fn read(&self, subject: &Subject) -> io::Result<Option<(Manifest, Vec<SortedRun>)>> {
         let Some(mut manifest) = Manifest::read(&self.directory, subject)? else {
             return Ok(None);
         };
@@ -131,7 +131,7 @@ impl Ledger {
     }
 
     /// What others have kept of the topic.
-    pub(super) fn others(&self) -> &[Other] {
+    pub(super) fn others(&self) -> &[OtherProcess] {
         &self.others
     }
 
@@ -205,7 +205,7 @@ impl Ledger {
     }
 
     /// Notes an id that was read on the topic.
-    pub(super) fn note(&mut self, id: u128, place: Place) -> io::Result<()> {
+    pub(super) fn note(&mut self, id: u128, place: RecordPosition) -> io::Result<()> {
         self.recent.insert(id, place);
         if self.recent.len() >= RECENT {
             self.spill()?;
@@ -230,7 +230,10 @@ impl Ledger {
             self.last.insert(partition, (offset, id));
             self.changed = true;
         }
-        self.note(id, Place::new(partition, place.unwrap_or(i64::MAX)))
+        self.note(
+            id,
+            RecordPosition::new(partition, place.unwrap_or(i64::MAX)),
+        )
     }
 
     /// The id that was acknowledged last in a partition, if that is the end of what is known.
@@ -285,7 +288,7 @@ impl Ledger {
         let mut number = numbers.max().unwrap_or(0) + 1;
         let count = entries.len() as u64;
         let directory = &self.directory;
-        let mut run = Run::write(directory, number, count, entries.into_iter().map(Ok))?;
+        let mut run = SortedRun::write(directory, number, count, entries.into_iter().map(Ok))?;
         let mut old = vec![];
         while let Some(before) = self.runs.last_mut()
             && before.count() <= run.count() * 2
@@ -294,7 +297,7 @@ impl Ledger {
             number += 1;
             let both = before.count() + run.count();
             let merged = merge(before.entries()?, run.entries()?);
-            run = Run::write(directory, number, both, merged)?;
+            run = SortedRun::write(directory, number, both, merged)?;
             old.extend(self.runs.pop().map(|before| before.entry().number));
         }
         self.runs.push(run);
@@ -326,5 +329,5 @@ mod sorted_run;
 mod tests;
 
 pub(super) use manifest::{Mark, Span, Subject};
-pub(super) use other_processes::Other;
-pub(super) use record_position::{ALL_UNKNOWN, Cuts, Place};
+pub(super) use other_processes::OtherProcess;
+pub(super) use record_position::{ALL_UNKNOWN, Cuts, RecordPosition};

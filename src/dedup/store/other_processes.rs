@@ -15,20 +15,20 @@ use std::{
 use super::super::divergence::Verdict;
 use super::manifest::{Manifest, Span, Subject};
 use super::paths::only_a_file;
-use super::sorted_run::Run;
 use super::sorted_run::RunEntry;
+use super::sorted_run::SortedRun;
 
 /// How often a ledger is read anew whose process merges runs meanwhile.
 const TRIES: usize = 5;
 
 /// Another ledger of the same topic.
 #[derive(Debug)]
-pub(in crate::dedup) struct Other {
+pub(in crate::dedup) struct OtherProcess {
     directory: PathBuf,
     idle: bool,
     /// `None` if it cannot be used.
     manifest: Option<Manifest>,
-    runs: Vec<Run>,
+    runs: Vec<SortedRun>,
 }
 
 /// All ledgers of the topic in `state` but the one in `own`.
@@ -39,17 +39,17 @@ pub(in crate::dedup) fn read(
     state: &Path,
     subject: &Subject,
     own: &Path,
-) -> io::Result<Vec<Other>> {
+) -> io::Result<Vec<OtherProcess>> {
     let mut found = vec![];
     for directory in subject.directories(state) {
         if directory != own && directory.is_dir() {
-            found.extend(Other::read(directory, subject)?);
+            found.extend(OtherProcess::read(directory, subject)?);
         }
     }
     Ok(found)
 }
 
-impl Other {
+impl OtherProcess {
     fn read(directory: PathBuf, subject: &Subject) -> io::Result<Option<Self>> {
         let mut tries = 0;
         loop {

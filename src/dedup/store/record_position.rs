@@ -7,13 +7,13 @@ pub(in crate::dedup) const PLACE: usize = 12;
 
 /// A partition and an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::dedup) struct Place {
+pub(in crate::dedup) struct RecordPosition {
     pub(in crate::dedup) partition: i32,
     pub(in crate::dedup) offset: i64,
 }
 
 /// An id and the place of its record.
-pub(in crate::dedup) type Entry = (u128, Place);
+pub(in crate::dedup) type Entry = (u128, RecordPosition);
 
 /// By partition: from which offset on ids do not count. [`UNKNOWN_PARTITION`] stands for ids whose place nobody knows.
 pub(in crate::dedup) type Cuts = BTreeMap<i32, i64>;
@@ -24,7 +24,7 @@ pub(in crate::dedup) const UNKNOWN_PARTITION: i32 = -1;
 /// Cuts away all of such ids.
 pub(in crate::dedup) const ALL_UNKNOWN: (i32, i64) = (UNKNOWN_PARTITION, i64::MIN);
 
-impl Place {
+impl RecordPosition {
     pub(in crate::dedup) const UNKNOWN: Self = Self {
         partition: UNKNOWN_PARTITION,
         offset: i64::MAX,

@@ -13,11 +13,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::bloom::Filter;
+use super::bloom::BloomFilter;
 use serde::{Deserialize, Serialize};
 
 use super::paths::{only_a_file, run_path};
-use super::record_position::{ALL_UNKNOWN, Cuts, Entry, PLACE, Place, UNKNOWN_PARTITION, cut_at};
+use super::record_position::{
+    ALL_UNKNOWN, Cuts, Entry, PLACE, RecordPosition, UNKNOWN_PARTITION, cut_at,
+};
 
 /// Bytes of an id.
 const ID: usize = size_of::<u128>();
@@ -30,19 +32,19 @@ const BUFFER: usize = 1 << 20;
 
 /// A sorted file of ids.
 #[derive(Debug)]
-pub(in crate::dedup) struct Run {
+pub(in crate::dedup) struct SortedRun {
     entry: RunEntry,
     file: File,
     /// `None` where places were not kept, or cannot be used.
     places: Option<File>,
     /// The first id of each page.
     pages: Vec<u128>,
-    filter: Filter,
+    filter: BloomFilter,
     /// Ids went when it was opened, of which nobody knows where they lay.
     blind: bool,
 }
 
-impl Run {
+impl SortedRun {
     /// Writes entries, about so many as are `expected`, which ascend (of one id one place a partition is kept, the first), and
     /// makes them durable.
     pub(in crate::dedup) fn write(
@@ -55,7 +57,7 @@ impl Run {
         let mut ids = BufWriter::with_capacity(BUFFER, File::create(&path)?);
         let mut places = BufWriter::with_capacity(BUFFER, File::create(places_path(&path))?);
         let mut pages = Vec::new();
-        let mut filter = Filter::new(expected);
+        let mut filter = BloomFilter::new(expected);
         let (mut count, mut crc, mut places_crc, mut last) = (0_u64, 0, 0, None);
         let mut highest = BTreeMap::<i32, i64>::new();
         for entry in entries {
@@ -108,7 +110,7 @@ impl Run {
         let mut reader = BufReader::with_capacity(BUFFER, &file);
         let mut page = [0; PAGE * ID];
         let mut pages = Vec::new();
-        let mut filter = Filter::new(count);
+        let mut filter = BloomFilter::new(count);
         let (mut left, mut found) = (count as usize, 0);
         while left > 0 {
             let bytes = page.get_mut(..left.min(PAGE) * ID).ok_or_else(damaged)?;
@@ -238,7 +240,7 @@ impl Run {
     /// Whether one of the places of `id` counts, of which one is at `index`.
     fn counts(&self, id: u128, index: usize) -> io::Result<bool> {
         let Some(places) = &self.places else {
-            return Ok(Place::UNKNOWN.counts(&self.entry.cuts));
+            return Ok(RecordPosition::UNKNOWN.counts(&self.entry.cuts));
         };
         let is_at = |index: usize| {
             let mut bytes = [0; ID];
@@ -257,7 +259,7 @@ impl Run {
             }
             let mut bytes = [0; PLACE];
             places.read_exact_at(&mut bytes, (index * PLACE) as u64)?;
-            if Place::from_bytes(bytes).counts(&self.entry.cuts) {
+            if RecordPosition::from_bytes(bytes).counts(&self.entry.cuts) {
                 return Ok(true);
             }
         }
@@ -283,9 +285,9 @@ impl Run {
                 Some(places) => {
                     let mut bytes = [0; PLACE];
                     places.read_exact(&mut bytes)?;
-                    Place::from_bytes(bytes)
+                    RecordPosition::from_bytes(bytes)
                 }
-                None => Place::UNKNOWN,
+                None => RecordPosition::UNKNOWN,
             };
             Ok((u128::from_be_bytes(bytes), place))
         };

@@ -8,7 +8,7 @@ use super::super::progress::Waiting;
 
 /// What this member has of the group.
 #[derive(Clone, Debug, Default)]
-pub(in crate::pipeline) struct Held {
+pub(in crate::pipeline) struct Assignment {
     /// The id of the topic that the output directory belongs to.
     pub(in crate::pipeline) topic_id: Option<Uuid>,
     /// Whether the pending batch of the process before is resolved.
@@ -41,7 +41,7 @@ pub(in crate::pipeline) struct Held {
     pub(in crate::pipeline) said_new: bool,
 }
 
-impl Held {
+impl Assignment {
     pub(in crate::pipeline) fn new(topic_id: Option<Uuid>, recovered: bool) -> Self {
         Self {
             topic_id,
@@ -197,7 +197,7 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Reach(i32, i64),
+        Reachability(i32, i64),
         FallBack(i32, i64),
         Learn(i32, i64),
         Stop(i32),
@@ -209,7 +209,7 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            6 => (0..4_i32, 0..5_i64).prop_map(|(partition, at)| Step::Reach(partition, at)),
+            6 => (0..4_i32, 0..5_i64).prop_map(|(partition, at)| Step::Reachability(partition, at)),
             1 => (0..4_i32, 0..5_i64).prop_map(|(partition, at)| Step::FallBack(partition, at)),
             3 => (0..4_i32, 0..5_i64).prop_map(|(partition, end)| Step::Learn(partition, end)),
             1 => (0..4_i32).prop_map(Step::Stop),
@@ -225,12 +225,12 @@ mod tests {
         /// asked for.
         #[test]
         fn the_end_is_where_all_are_at_theirs(steps in prop::collection::vec(step(), 0..40)) {
-            let mut held = Held { assigned: true, ..Held::default() };
+            let mut held = Assignment { assigned: true, ..Assignment::default() };
             let (mut positions, mut ends) = (BTreeMap::new(), BTreeMap::new());
             let (mut stopped, mut put_off) = (BTreeSet::new(), BTreeSet::new());
             for step in steps {
                 match step {
-                    Step::Reach(partition, at) => {
+                    Step::Reachability(partition, at) => {
                         held.reached(partition, at);
                         positions.insert(partition, at);
                     }

@@ -112,7 +112,7 @@ impl Session<'_> {
         Ok((counted, lost.then_some(Committed::Lost)))
     }
 
-    /// Before partitions are given up: sees to it that what was committed last is what stands. See [`Late`](super::late_commits::Late).
+    /// Before partitions are given up: sees to it that what was committed last is what stands. See [`LateCommits`](super::late_commits::LateCommits).
     pub(in crate::pipeline) async fn certify(
         &mut self,
         partitions: &BTreeSet<i32>,

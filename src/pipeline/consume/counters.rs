@@ -5,12 +5,12 @@ use tokio::sync::watch;
 use super::super::summary::Written;
 
 /// Counts what is taken in. However it ends, what was not made durable and committed is not counted in the end.
-pub(in crate::pipeline) struct Tally<'p> {
+pub(in crate::pipeline) struct Counters<'p> {
     progress: &'p watch::Sender<Written>,
     settled: Written,
 }
 
-impl<'p> Tally<'p> {
+impl<'p> Counters<'p> {
     pub(in crate::pipeline) fn new(progress: &'p watch::Sender<Written>) -> Self {
         Self {
             progress,
@@ -70,7 +70,7 @@ impl<'p> Tally<'p> {
     }
 }
 
-impl Drop for Tally<'_> {
+impl Drop for Counters<'_> {
     fn drop(&mut self) {
         self.fall_back();
     }
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn what_was_not_settled_is_not_counted_in_the_end() {
         let progress = watch::Sender::default();
-        let mut tally = Tally::new(&progress);
+        let mut tally = Counters::new(&progress);
         let more = Written {
             rows: 3,
             tombstones: 1,

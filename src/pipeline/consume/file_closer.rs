@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::super::error::PipelineError;
 use super::super::stop::Stop;
 use super::session::{Session, until};
-use super::sink_thread::Writer;
+use super::sink_thread::SinkThread;
 use crate::sink::{Packed, Packing};
 
 /// What a stop leaves for noting what was done: by then compressing has ended.
@@ -26,7 +26,7 @@ const MARGIN: Duration = Duration::from_millis(500);
 type Work = JoinHandle<Packed>;
 
 /// What is to be done with files, and when.
-pub(in crate::pipeline) struct Sealing {
+pub(in crate::pipeline) struct FileCloser {
     due: Option<Instant>,
     work: Option<Work>,
     quit: Arc<AtomicBool>,
@@ -39,7 +39,7 @@ pub(in crate::pipeline) enum Woken {
     Packed(Result<Packed, PipelineError>),
 }
 
-impl Sealing {
+impl FileCloser {
     pub(in crate::pipeline) fn new(stop: &Stop) -> Self {
         Self {
             due: Some(Instant::now()),
@@ -91,7 +91,7 @@ impl Sealing {
     /// rest.
     pub(in crate::pipeline) async fn finish(
         &mut self,
-        writer: &Writer,
+        writer: &SinkThread,
     ) -> Result<(), PipelineError> {
         writer.with(|sink| sink.end_files()).await??;
         loop {

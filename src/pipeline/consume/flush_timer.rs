@@ -12,13 +12,13 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// The rhythm of flushes.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::pipeline) struct Pace {
+pub(in crate::pipeline) struct FlushTimer {
     period: Duration,
     flushed: Option<Instant>,
     due: Option<Instant>,
 }
 
-impl Pace {
+impl FlushTimer {
     pub(in crate::pipeline) const fn new(period: Duration) -> Self {
         Self {
             period,
@@ -64,7 +64,7 @@ mod tests {
     fn what_comes_after_a_pause_is_flushed_at_once_and_a_stream_once_a_period() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut pace = Pace::new(PERIOD);
+        let mut pace = FlushTimer::new(PERIOD);
         assert_eq!(pace.due(), None);
         pace.took(at(0));
         pace.took(at(10));
@@ -82,7 +82,7 @@ mod tests {
         #[test]
         fn nothing_waits_long_and_nothing_comes_often(gaps in proptest::collection::vec(0_u64..3000, 1..200)) {
             let mut now = Instant::now();
-            let mut pace = Pace::new(PERIOD);
+            let mut pace = FlushTimer::new(PERIOD);
             let mut last: Option<Instant> = None;
             for gap in gaps {
                 let next = now + Duration::from_millis(gap);

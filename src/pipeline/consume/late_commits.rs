@@ -11,12 +11,12 @@ use crate::consumer::{Committed, Offset};
 
 /// What was committed last, and whether something older may follow.
 #[derive(Debug, Default)]
-pub(in crate::pipeline) struct Late {
+pub(in crate::pipeline) struct LateCommits {
     last: BTreeMap<i32, Offset>,
     doubtful: bool,
 }
 
-impl Late {
+impl LateCommits {
     /// It counted.
     pub(in crate::pipeline) fn counted(&mut self, offset: &Offset) {
         self.last.insert(offset.partition, offset.clone());
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_an_older_commit_has_overtaken_is_committed_again() {
-        let mut late = Late::default();
+        let mut late = LateCommits::default();
         for offset in [
             offset(0, 5, "a"),
             offset(0, 9, "b"),

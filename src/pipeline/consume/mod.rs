@@ -35,7 +35,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::watch;
 
 use super::error::PipelineError;
-use super::reachability::{Reach, Told};
+use super::reachability::{Reachability, Told};
 use super::settings;
 use super::stop::Stop;
 use super::summary::Written;
@@ -48,16 +48,16 @@ use crate::{
         records::Scratch,
     },
 };
-use assignment::Held;
-use counters::Tally;
-use dead_letter_topic::Letters;
-use file_closer::Sealing;
-use flush_timer::Pace;
-use late_commits::Late;
-use open_transactions::Withheld;
+use assignment::Assignment;
+use counters::Counters;
+use dead_letter_topic::DeadLetterTopic;
+use file_closer::FileCloser;
+use flush_timer::FlushTimer;
+use late_commits::LateCommits;
+use open_transactions::OpenTransactions;
 use session::Session;
-use sink_thread::Writer;
-use start_positions::Unlooked;
+use sink_thread::SinkThread;
+use start_positions::SlowLeaders;
 use watchdog::Watchdog;
 
 /// What the consuming half is asked to do.
@@ -84,7 +84,7 @@ pub(crate) async fn consume(
     at_end: watch::Receiver<bool>,
     progress: &watch::Sender<Written>,
 ) -> Result<(), PipelineError> {
-    let reach = Reach::new(cluster, options.one_shot).sharing(&options.told);
+    let reach = Reachability::new(cluster, options.one_shot).sharing(&options.told);
     let mut left = options.count;
     loop {
         let prepared = prepare(config, cluster, options, &reach);
@@ -107,19 +107,19 @@ pub(crate) async fn consume(
             left,
             from: options.from,
             count: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
-            tally: Tally::new(progress),
-            sealing: Sealing::new(stop),
-            pace: Pace::new(config.output.commit_interval),
+            tally: Counters::new(progress),
+            sealing: FileCloser::new(stop),
+            pace: FlushTimer::new(config.output.commit_interval),
             scratch: Scratch::default(),
             watchdog: watchdog.clone(),
-            held: Held::new(topic.id, recovered),
-            late: Late::default(),
+            held: Assignment::new(topic.id, recovered),
+            late: LateCommits::default(),
             look_again: None,
             ask_ends_at: None,
             misled: Vec::new(),
             say_again: None,
-            withheld: Withheld::new(),
-            unlooked: Unlooked::default(),
+            withheld: OpenTransactions::new(),
+            unlooked: SlowLeaders::default(),
         };
         let ended = tokio::select! {
             ended = session.run() => ended,
@@ -147,8 +147,8 @@ async fn prepare(
     config: &Config,
     cluster: &Arc<Cluster>,
     options: &ConsumerTask,
-    reach: &Reach,
-) -> Result<(Writer, Arc<Topic>, bool), PipelineError> {
+    reach: &Reachability,
+) -> Result<(SinkThread, Arc<Topic>, bool), PipelineError> {
     let name = &config.kafka.topic;
     let topic = reach
         .ask(|| async move {
@@ -166,10 +166,10 @@ async fn prepare(
         )
     })?;
     let binding = settings::binding(config, cluster_id, &topic);
-    let writer = Writer::open(settings::sink(config)?, binding).await?;
+    let writer = SinkThread::open(settings::sink(config)?, binding).await?;
     if let Some(name) = dead_letter_topic::topic(config)? {
         let patient = !options.one_shot;
-        let letters = Letters::start(config, cluster, name, &topic, reach, patient).await?;
+        let letters = DeadLetterTopic::start(config, cluster, name, &topic, reach, patient).await?;
         writer
             .with(|sink| sink.divert_dead_letters(Box::new(letters)))
             .await?;
@@ -202,7 +202,7 @@ async fn prepare(
 async fn meet(
     config: &Config,
     cluster: &Arc<Cluster>,
-    writer: &Writer,
+    writer: &SinkThread,
     topic: &Topic,
 ) -> Result<(), PipelineError> {
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
@@ -226,7 +226,7 @@ async fn meet(
 pub(super) async fn recover(
     config: &Config,
     cluster: &Arc<Cluster>,
-    writer: &Writer,
+    writer: &SinkThread,
     partitions: BTreeSet<i32>,
 ) -> Result<(), PipelineError> {
     let partitions: Vec<i32> = partitions.into_iter().collect();

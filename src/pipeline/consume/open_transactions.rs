@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What stood where.
 #[derive(Debug)]
-pub(in crate::pipeline) struct Withheld {
+pub(in crate::pipeline) struct OpenTransactions {
     next: Instant,
     /// Where partitions were at the last look.
     before: BTreeMap<i32, i64>,
@@ -36,7 +36,7 @@ pub(in crate::pipeline) struct Withheld {
 /// Offsets by partition.
 type Offsets = BTreeMap<i32, i64>;
 
-impl Withheld {
+impl OpenTransactions {
     pub(in crate::pipeline) fn new() -> Self {
         Self {
             next: Instant::now() + LOOK,
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_stands_before_an_open_transaction_is_said_once() {
-        let mut withheld = Withheld::new();
+        let mut withheld = OpenTransactions::new();
         // 0 waits at an open transaction, 1 is at the end, 2 goes on, 3 has committed records to read still.
         let first = at([(0, 5), (1, 9), (2, 1), (3, 4)]);
         assert!(withheld.standing(first.clone()).is_empty());

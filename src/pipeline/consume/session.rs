@@ -1,6 +1,6 @@
 //! The consuming half at work: from the first assignment to the end.
 //!
-//! When it is due ([`Pace`]): flush the sink (rows durable) → commit to Kafka until the outcome is certain → tell the sink.
+//! When it is due ([`FlushTimer`]): flush the sink (rows durable) → commit to Kafka until the outcome is certain → tell the sink.
 //! Partitions come and go in between ([`super::rebalance`]) without a pause for those that stay. When the membership is
 //! lost, the rows of the pending batch are judged anew from what is committed, as after a crash.
 
@@ -13,15 +13,15 @@ use tokio::sync::watch;
 
 use super::super::error::PipelineError;
 use super::super::stop::Stop;
-use super::assignment::Held;
+use super::assignment::Assignment;
 use super::commits::Committed;
-use super::counters::Tally;
-use super::file_closer::Sealing;
-use super::flush_timer::Pace;
-use super::late_commits::Late;
-use super::open_transactions::Withheld;
-use super::sink_thread::Writer;
-use super::start_positions::Unlooked;
+use super::counters::Counters;
+use super::file_closer::FileCloser;
+use super::flush_timer::FlushTimer;
+use super::late_commits::LateCommits;
+use super::open_transactions::OpenTransactions;
+use super::sink_thread::SinkThread;
+use super::start_positions::SlowLeaders;
 use super::watchdog::Watchdog;
 use crate::{
     config::{AutoOffsetReset, Config},
@@ -37,7 +37,7 @@ pub(in crate::pipeline) struct Session<'a> {
     pub(in crate::pipeline) config: &'a Config,
     pub(in crate::pipeline) cluster: &'a Arc<Cluster>,
     pub(in crate::pipeline) consumer: Consumer,
-    pub(in crate::pipeline) writer: Writer,
+    pub(in crate::pipeline) writer: SinkThread,
     pub(in crate::pipeline) stop: &'a Stop,
     pub(in crate::pipeline) at_end: watch::Receiver<bool>,
     pub(in crate::pipeline) left: Option<u64>,
@@ -45,18 +45,18 @@ pub(in crate::pipeline) struct Session<'a> {
     /// How many partitions the topic had before this member joined the group.
     pub(in crate::pipeline) count: i32,
     /// What was done, and what of it is committed.
-    pub(in crate::pipeline) tally: Tally<'a>,
+    pub(in crate::pipeline) tally: Counters<'a>,
     /// What is to be done with files that take no more rows.
-    pub(in crate::pipeline) sealing: Sealing,
+    pub(in crate::pipeline) sealing: FileCloser,
     /// When the next flush is due.
-    pub(in crate::pipeline) pace: Pace,
+    pub(in crate::pipeline) pace: FlushTimer,
     /// Where compressed batches are decompressed.
     pub(in crate::pipeline) scratch: Scratch,
     pub(in crate::pipeline) watchdog: Watchdog,
     /// What this member has of the group.
-    pub(in crate::pipeline) held: Held,
+    pub(in crate::pipeline) held: Assignment,
     /// Commits that may land late.
-    pub(in crate::pipeline) late: Late,
+    pub(in crate::pipeline) late: LateCommits,
     /// When it is looked again whether another member has begun before this one, and how long after that again.
     pub(in crate::pipeline) look_again: Option<(Instant, Duration)>,
     /// When it may be asked again where partitions end.
@@ -66,9 +66,9 @@ pub(in crate::pipeline) struct Session<'a> {
     /// When it is said again that partitions cannot be read on.
     pub(in crate::pipeline) say_again: Option<Instant>,
     /// What waits for a transaction to end.
-    pub(in crate::pipeline) withheld: Withheld,
+    pub(in crate::pipeline) withheld: OpenTransactions,
     /// What waits for leaders to say where logs begin and end.
-    pub(in crate::pipeline) unlooked: Unlooked,
+    pub(in crate::pipeline) unlooked: SlowLeaders,
 }
 
 pub(in crate::pipeline) async fn until(due: Option<Instant>) {

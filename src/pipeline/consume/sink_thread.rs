@@ -12,12 +12,12 @@ const GIVEN_UP: &str = "writing to the output directory has ended";
 
 /// A sink whose calls run on threads that may block.
 #[derive(Clone)]
-pub(in crate::pipeline) struct Writer {
+pub(in crate::pipeline) struct SinkThread {
     /// `None` once the directory was given up.
     sink: Arc<Mutex<Option<Sink>>>,
 }
 
-impl Writer {
+impl SinkThread {
     /// Opens the output directory.
     pub(in crate::pipeline) async fn open(
         settings: Settings,
@@ -91,7 +91,7 @@ mod tests {
                 publish: Publish::default(),
                 compression: Compression::default(),
             };
-            Writer::open(settings, binding)
+            SinkThread::open(settings, binding)
         };
         let writer = open().await.expect("it opens");
         let held = writer.clone();

@@ -8,7 +8,7 @@ use std::{
 
 use super::super::error::PipelineError;
 use super::super::stop::Stop;
-use super::in_flight::Flight;
+use super::in_flight::InFlightEvent;
 use super::publisher::Publisher;
 use crate::{
     event::TradeEvent,
@@ -95,7 +95,7 @@ impl Publisher<'_> {
     }
 
     /// What it means that `first` was given up, and others with it, because of `source`.
-    fn not_acknowledged(&self, first: &Flight, source: DeliveryError) -> PipelineError {
+    fn not_acknowledged(&self, first: &InFlightEvent, source: DeliveryError) -> PipelineError {
         let told = match source {
             DeliveryError::Fatal { code, .. } => self.transaction_error(code),
             // Of a batch that is refused for its own sake, its error says more.

@@ -17,24 +17,24 @@ use crate::{
 
 /// One event of a batch, on its way.
 #[derive(Debug)]
-pub(crate) struct Flight {
+pub(crate) struct InFlightEvent {
     pub(in crate::pipeline) batch: Arc<Batch>,
     pub(in crate::pipeline) place: usize,
     pub(in crate::pipeline) delivery: Delivery,
 }
 
-impl Flight {
+impl InFlightEvent {
     pub(in crate::pipeline) fn event(&self) -> &TradeEvent {
         &self.batch.events[self.place]
     }
 }
 
 /// The events on their way, each with its number, in the order in which they were offered.
-type Lane = VecDeque<(u64, Flight)>;
+type Lane = VecDeque<(u64, InFlightEvent)>;
 
 /// The events on their way.
 #[derive(Debug, Default)]
-pub(in crate::pipeline) struct Flights {
+pub(in crate::pipeline) struct InFlightEvents {
     /// By partition.
     lanes: Vec<Lane>,
     /// Where the last one that was acknowledged was found.
@@ -43,13 +43,13 @@ pub(in crate::pipeline) struct Flights {
     offered: u64,
 }
 
-impl Flights {
+impl InFlightEvents {
     /// Whether everything is acknowledged.
     pub(in crate::pipeline) fn is_empty(&self) -> bool {
         self.lanes.iter().all(VecDeque::is_empty)
     }
 
-    pub(in crate::pipeline) fn push(&mut self, flight: Flight) {
+    pub(in crate::pipeline) fn push(&mut self, flight: InFlightEvent) {
         let lane = usize::try_from(flight.delivery.partition()).unwrap_or_default();
         if self.lanes.len() <= lane {
             self.lanes.resize_with(lane + 1, Lane::default);
@@ -64,7 +64,7 @@ impl Flights {
     /// up.
     pub(in crate::pipeline) fn pop_acknowledged(
         &mut self,
-    ) -> Result<Option<(Flight, Acknowledged)>, ()> {
+    ) -> Result<Option<(InFlightEvent, Acknowledged)>, ()> {
         let mut given_up = false;
         for _ in 0..self.lanes.len() {
             if let Some(lane) = self.lanes.get_mut(self.at) {
@@ -104,8 +104,8 @@ impl Flights {
         }
     }
 
-    fn errors(&self) -> impl Iterator<Item = (u64, &Flight, DeliveryError)> {
-        let error = |flight: &Flight| flight.delivery.outcome()?.err();
+    fn errors(&self) -> impl Iterator<Item = (u64, &InFlightEvent, DeliveryError)> {
+        let error = |flight: &InFlightEvent| flight.delivery.outcome()?.err();
         self.lanes
             .iter()
             .flatten()
@@ -113,7 +113,7 @@ impl Flights {
     }
 
     /// What was given up first, rather than what was given up because of it.
-    pub(in crate::pipeline) fn failure(&self) -> Option<(&Flight, DeliveryError)> {
+    pub(in crate::pipeline) fn failure(&self) -> Option<(&InFlightEvent, DeliveryError)> {
         let is_effect = |error: &DeliveryError| matches!(error, DeliveryError::Stopped { .. });
         self.errors()
             .min_by_key(|(number, _, error)| (is_effect(error), *number))
@@ -141,14 +141,14 @@ mod tests {
     use super::*;
     use crate::source::BadCounts;
 
-    fn flight(place: usize, delivery: &Delivery) -> Flight {
+    fn flight(place: usize, delivery: &Delivery) -> InFlightEvent {
         let batch = Arc::new(Batch {
             events: vec![],
             origin: "test".into(),
             bad: BadCounts::default(),
             more: false,
         });
-        Flight {
+        InFlightEvent {
             batch,
             place,
             delivery: delivery.clone(),
@@ -156,16 +156,16 @@ mod tests {
     }
 
     /// On partitions 2, 0 and 2 again, in this order.
-    fn flights() -> ([Delivery; 3], Flights) {
+    fn flights() -> ([Delivery; 3], InFlightEvents) {
         let deliveries = [2, 0, 2].map(Delivery::promised);
-        let mut flights = Flights::default();
+        let mut flights = InFlightEvents::default();
         for (place, delivery) in deliveries.iter().enumerate() {
             flights.push(flight(place, delivery));
         }
         (deliveries, flights)
     }
 
-    fn popped(flights: &mut Flights) -> Result<Option<usize>, ()> {
+    fn popped(flights: &mut InFlightEvents) -> Result<Option<usize>, ()> {
         let popped = flights.pop_acknowledged()?;
         Ok(popped.map(|(flight, _)| flight.place))
     }

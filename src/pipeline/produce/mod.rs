@@ -18,11 +18,11 @@ use tokio::sync::watch;
 
 use super::error::PipelineError;
 use super::options::SourceOptions;
-use super::reachability::{Reach, Told};
+use super::reachability::{Reachability, Told};
 use super::settings;
 use super::stop::Stop;
 use super::summary::Published;
-use crate::dedup::{self, Known, LookUp};
+use crate::dedup::{self, LookUp, PublishedIds};
 use crate::{
     config::Config,
     producer::{OnTimeout, Producer},
@@ -30,7 +30,7 @@ use crate::{
     wire::cluster::Cluster,
 };
 use publisher::{Publisher, note};
-use single_producer::Sole;
+use single_producer::SingleProducer;
 
 /// What the producing half is asked to do.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ pub(crate) async fn publish_from(
     progress: &watch::Sender<Published>,
 ) -> Result<(), PipelineError> {
     let one_shot = options.one_shot();
-    let reach = Reach::new(cluster, one_shot).sharing(&options.told);
+    let reach = Reachability::new(cluster, one_shot).sharing(&options.told);
     let topic: Arc<str> = config.kafka.topic.as_str().into();
     let mut sending = settings::producer(config);
     if !one_shot && sending.transactional_id.is_none() {
@@ -121,7 +121,7 @@ pub(crate) async fn publish_from(
     let mut sole = None;
     if options.sole && sending.transactional_id.is_none() {
         let cluster_id = cluster.cluster_id().unwrap_or_default();
-        sole = match Sole::claim(&state, &cluster_id, &topic) {
+        sole = match SingleProducer::claim(&state, &cluster_id, &topic) {
             // What is never published twice needs nothing kept.
             Err(error @ PipelineError::Io { .. }) if !repeats => {
                 tracing::warn!(
@@ -132,7 +132,7 @@ pub(crate) async fn publish_from(
             claimed => Some(claimed?),
         };
     }
-    let known = repeats.then(|| Known::new(cluster, &topic, state, look_up));
+    let known = repeats.then(|| PublishedIds::new(cluster, &topic, state, look_up));
     let id = sending.transactional_id;
     let mut half = Publisher::new(topic, producer, id, known, options.count, progress);
     let outcome = tokio::select! {

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use super::super::error::PipelineError;
 use super::super::stop::Stop;
 use super::super::summary::Published;
-use super::in_flight::{Flight, Flights};
+use super::in_flight::{InFlightEvent, InFlightEvents};
 use super::transaction::Open;
-use crate::dedup::Known;
+use crate::dedup::PublishedIds;
 use crate::{
     producer::{Producer, Record, SendError},
     source::{Batch, ErrorClass, Source, SourceError},
@@ -48,8 +48,8 @@ pub(in crate::pipeline) struct Publisher<'a> {
     pub(super) producer: Producer,
     /// `Kafka.TransactionalId`.
     pub(super) id: Option<Arc<str>>,
-    pub(super) known: Option<Known>,
-    pub(super) flights: Flights,
+    pub(super) known: Option<PublishedIds>,
+    pub(super) flights: InFlightEvents,
     /// Whether a batch was polled of which not every event was handed over.
     pub(super) cut: bool,
     /// Whether the poll that the last event came from was handed over whole, or as far as the count allows.
@@ -68,7 +68,7 @@ impl<'a> Publisher<'a> {
         topic: Arc<str>,
         producer: Producer,
         id: Option<Arc<str>>,
-        known: Option<Known>,
+        known: Option<PublishedIds>,
         count: Option<u64>,
         progress: &'a watch::Sender<Published>,
     ) -> Self {
@@ -77,7 +77,7 @@ impl<'a> Publisher<'a> {
             producer,
             id,
             known,
-            flights: Flights::default(),
+            flights: InFlightEvents::default(),
             cut: false,
             whole: true,
             left: count,
@@ -206,7 +206,7 @@ impl<'a> Publisher<'a> {
         };
         match self.producer.send(&record).await {
             Ok(delivery) => {
-                self.flights.push(Flight {
+                self.flights.push(InFlightEvent {
                     batch: Arc::clone(batch),
                     place,
                     delivery,

@@ -28,11 +28,11 @@ const LOOKS: u32 = 50;
 
 /// The right to publish to a topic, as long as it is kept.
 #[derive(Debug)]
-pub(in crate::pipeline) struct Sole(
+pub(in crate::pipeline) struct SingleProducer(
     #[expect(dead_code, reason = "it is locked as long as it is open")] File,
 );
 
-impl Sole {
+impl SingleProducer {
     /// Takes it; `state` is `State.Directory`.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn one_at_a_time_for_each_topic() {
         let state = tempfile::tempdir().unwrap();
-        let claim = |topic: &str| Sole::claim(state.path(), "cluster", topic);
+        let claim = |topic: &str| SingleProducer::claim(state.path(), "cluster", topic);
         let first = claim("a").unwrap();
         let _other = claim("b").unwrap();
         let refused = claim("a").unwrap_err().to_string();
@@ -140,13 +140,13 @@ mod tests {
         let file = path(state.path(), "cluster", "a");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "1\n").unwrap();
-        let _sole = Sole::claim(state.path(), "cluster", "a").unwrap();
+        let _sole = SingleProducer::claim(state.path(), "cluster", "a").unwrap();
         assert_eq!(held_by(&file), Some(std::process::id()));
     }
 
     #[test]
     fn the_longest_topic_fits() {
         let state = tempfile::tempdir().unwrap();
-        Sole::claim(state.path(), "cluster", &"t".repeat(249)).unwrap();
+        SingleProducer::claim(state.path(), "cluster", &"t".repeat(249)).unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! Requests to the brokers' lanes, and what their answers mean for each batch.
 
-use super::super::broker_lane::{self, Errand, Report};
+use super::super::broker_lane::{self, LaneRequest, LaneResponse};
 use super::super::produce_response;
 use super::super::split_batch;
 use super::{Node, Outgoing, Sender};
@@ -114,7 +114,7 @@ impl Sender {
         };
         let node = self.node(leader);
         node.under_way += 1;
-        if let Err(error) = node.errands.try_send(Errand {
+        if let Err(error) = node.errands.try_send(LaneRequest {
             request,
             protocol,
             batches,
@@ -152,8 +152,8 @@ impl Sender {
         })
     }
 
-    pub(super) fn report(&mut self, report: Report) {
-        let Report {
+    pub(super) fn report(&mut self, report: LaneResponse) {
+        let LaneResponse {
             node,
             batches,
             answer,

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::super::error::SinkError;
 use super::super::model::Form;
+use super::super::state::{Extent, Skip};
 use super::super::state::{FileState, Left};
-use super::super::state::{Run, Skip};
 use super::naming::Purpose;
-use super::tail_checksum::Tail;
+use super::tail_checksum::TailChecksum;
 use crate::durable::{Fs, FsFile};
 
 /// The most rows of a run: an edited row is found to within so many.
@@ -25,10 +25,10 @@ pub(in crate::sink) struct Output {
     /// Bytes in the file, the buffer not counted.
     pub(in crate::sink) len: u64,
     /// The checksum of the last block of those.
-    left: Tail,
+    left: TailChecksum,
     buffer: Vec<u8>,
     absorbed: usize,
-    tail: Tail,
+    tail: TailChecksum,
     /// CRC-32C of all that was absorbed since the file began.
     crc: u32,
     header: u32,
@@ -38,7 +38,7 @@ pub(in crate::sink) struct Output {
     pub(in crate::sink) closing: bool,
     form: Form,
     /// What was written since the last batch.
-    pub(in crate::sink) runs: Vec<Run>,
+    pub(in crate::sink) runs: Vec<Extent>,
     pub(in crate::sink) handle: Option<Box<dyn FsFile>>,
     dirty: bool,
     pub(in crate::sink) used: u64,
@@ -55,7 +55,7 @@ struct Zones {
 impl Output {
     /// A file that is continued.
     pub(in crate::sink) fn continued(name: String, purpose: Purpose, state: &FileState) -> Self {
-        let tail = Tail { crc: state.tail };
+        let tail = TailChecksum { crc: state.tail };
         Self {
             name,
             purpose,
@@ -129,7 +129,7 @@ impl Output {
     fn begin_run(&mut self, partition: i32, offset: i64) {
         self.absorb();
         let start = self.size();
-        self.runs.push(Run {
+        self.runs.push(Extent {
             file: 0,
             start,
             len: 0,

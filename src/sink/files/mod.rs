@@ -25,5 +25,5 @@ pub use compress::{Packed, Packing};
 pub(super) use data_file::Output;
 pub(super) use naming::Kind;
 pub(crate) use naming::{Purpose, is_letters};
-pub(super) use open_files::{Due, Limits, Outputs};
-pub(super) use tail_checksum::Tail;
+pub(super) use open_files::{Due, Limits, OpenFiles};
+pub(super) use tail_checksum::TailChecksum;

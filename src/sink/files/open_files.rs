@@ -37,7 +37,7 @@ pub(in crate::sink) enum Due {
 }
 
 /// All files that lines went to since the directory was opened or recovered, but for those that are closed.
-pub(in crate::sink) struct Outputs {
+pub(in crate::sink) struct OpenFiles {
     pub(in crate::sink) list: Vec<Output>,
     by_purpose: HashMap<Purpose, usize>,
     /// Rows of one day mostly follow one another.
@@ -54,7 +54,7 @@ pub(in crate::sink) struct Outputs {
     uncreated: Vec<usize>,
 }
 
-impl Outputs {
+impl OpenFiles {
     pub(in crate::sink) fn new(max_open: usize, limits: Limits) -> Self {
         Self {
             list: Vec::new(),

@@ -11,11 +11,11 @@ const BLOCK: u64 = 4096;
 
 /// The checksum of a file's last block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::sink) struct Tail {
+pub(in crate::sink) struct TailChecksum {
     pub(in crate::sink) crc: u32,
 }
 
-impl Tail {
+impl TailChecksum {
     /// Where the last block of a file of this length begins.
     fn start(len: u64) -> u64 {
         len.saturating_sub(1) / BLOCK * BLOCK
@@ -57,12 +57,12 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_give_what_the_whole_gives(pieces in prop::collection::vec(prop_oneof![0..40_usize, 4090..4100_usize, Just(8192)], 0..8)) {
-            let (mut tail, mut whole) = (Tail::default(), Vec::<u8>::new());
+            let (mut tail, mut whole) = (TailChecksum::default(), Vec::<u8>::new());
             for (i, piece) in pieces.into_iter().enumerate() {
                 let bytes: Vec<u8> = (0..piece).map(|b| (b * 7 + i) as u8).collect();
                 tail.extend(whole.len() as u64, &bytes);
                 whole.extend(bytes);
-                let start = Tail::start(whole.len() as u64) as usize;
+                let start = TailChecksum::start(whole.len() as u64) as usize;
                 prop_assert_eq!(tail.crc, crc32c::crc32c(&whole[start..]));
             }
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::Sink;
 use super::super::error::SinkError;
-use super::super::files::Tail;
+use super::super::files::TailChecksum;
 use super::super::model::STATE_DIRECTORY;
 use super::super::state::Batch;
 use super::super::state::Committed;
@@ -224,7 +224,7 @@ impl Sink {
                     let crc =
                         crc32c::crc32c_append(crc32c::crc32c_append(base.crc, &fresh), &bytes);
                     let mut tail = (self.fs.open(&path))
-                        .and_then(|mut file| Tail::read(&mut *file, *cut))
+                        .and_then(|mut file| TailChecksum::read(&mut *file, *cut))
                         .map_err(SinkError::io("read", &path))?;
                     tail.extend(*cut, &bytes);
                     let after = cut + bytes.len() as u64;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::super::error::SinkError;
-use super::super::files::Tail;
+use super::super::files::TailChecksum;
 use super::super::model::Form;
 use super::super::model::STATE_DIRECTORY;
 use super::super::model::layout::{self};
@@ -105,7 +105,7 @@ pub(in crate::sink) fn first_of(first: &str, all: usize) -> String {
 fn look_into(fs: &dyn Fs, path: &Path, state: &FileState) -> Result<(), SinkError> {
     let read = || -> io::Result<_> {
         let mut file = fs.open_to_read(path)?;
-        let tail = Tail::read(&mut *file, state.len)?;
+        let tail = TailChecksum::read(&mut *file, state.len)?;
         let mut head = vec![0; usize::try_from(state.len.min(HEAD)).unwrap_or_default()];
         file.read_at(0, &mut head)?;
         Ok((tail, head))
@@ -130,7 +130,7 @@ fn look_at_disturbed(fs: &dyn Fs, path: &Path, left: Left) -> Result<(), SinkErr
     let read = || -> io::Result<_> {
         let mut file = fs.open_to_read(path)?;
         let len = file.len()?;
-        let same = len == left.len && Tail::read(&mut *file, len)?.crc == left.tail;
+        let same = len == left.len && TailChecksum::read(&mut *file, len)?.crc == left.tail;
         Ok((len, same))
     };
     match read().map_err(SinkError::io("read", path))? {

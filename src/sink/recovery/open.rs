@@ -13,7 +13,7 @@ use super::super::error::SinkError;
 use super::super::files::Purpose;
 use super::super::files::compress;
 use super::super::files::naming::{self};
-use super::super::files::{Limits, Outputs};
+use super::super::files::{Limits, OpenFiles};
 use super::super::model::Form;
 use super::super::rows::Complaints;
 use super::super::rows::{replay, row};
@@ -87,7 +87,7 @@ impl Sink {
 
         let sink = Self {
             header: row::header(&settings.columns),
-            outputs: Outputs::new(settings.max_open_files, limits),
+            outputs: OpenFiles::new(settings.max_open_files, limits),
             parts: HashMap::new(),
             roll_bytes: settings.roll.bytes.unwrap_or(u64::MAX),
             rolled: false,

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::super::state::commit_metadata::{self};
-use super::super::state::{Batch, Gap, Reason, Run};
+use super::super::state::{Batch, Extent, Gap, Reason};
 use super::super::state::{Checkpoint, FileState, Moved, Pending, Position, State};
 pub(in crate::sink) use begun::{begun_amiss, begun_unread, met, went_back};
 
@@ -199,9 +199,9 @@ pub(in crate::sink) fn plan(
 fn plan_file<'a>(
     file: FileState,
     base: Option<&FileState>,
-    runs: impl Iterator<Item = &'a Run>,
+    runs: impl Iterator<Item = &'a Extent>,
     lost: &impl Fn(i32) -> bool,
-    kept: &mut Vec<Run>,
+    kept: &mut Vec<Extent>,
 ) -> FilePlan {
     let (mut cut, mut end, mut any) = (None, 0, false);
     let mut keep: Vec<Range<u64>> = Vec::new();
@@ -216,7 +216,7 @@ fn plan_file<'a>(
         if cut.is_none() {
             kept.push(run.clone());
         } else {
-            kept.push(Run {
+            kept.push(Extent {
                 start: end,
                 ..run.clone()
             });

@@ -7,9 +7,9 @@ use super::super::error::SinkError;
 use super::super::state::Committed;
 use super::super::state::Position;
 use super::super::state::commit_metadata::{self};
-use super::super::state::{Author, Before, Chain};
+use super::super::state::{Before, Committer, OwnershipHistory};
 use super::super::state::{Gap, Reason};
-use super::super::{Appended, Progress, Sink, Tenancy};
+use super::super::{Appended, FormerOwners, Progress, Sink};
 use super::plan::{self, Start, StartRule};
 
 impl Sink {
@@ -50,8 +50,8 @@ impl Sink {
         let before = holder.before(committed);
         // So far another program had read when the offset was set.
         let stood = commit_metadata::program_before_reset(&committed.metadata);
-        let tenancy = Tenancy {
-            chain: Chain::carried_on(holder.directory, &before),
+        let tenancy = FormerOwners {
+            chain: OwnershipHistory::carried_on(holder.directory, &before),
             ours: holder.is_ours(committed),
             met: before.author().and_then(|author| author.met),
         };
@@ -237,7 +237,7 @@ impl Sink {
         };
         tenancy.met = tenancy.met.or(known);
         let chain = tenancy.chain.clone();
-        let author = Author {
+        let author = Committer {
             directory: self.checkpoint.directory,
             batch: self.checkpoint.next_batch,
             begun: true,

@@ -4,10 +4,10 @@
 //! exactly the row at which the target begins, wherever that is.
 
 use super::super::files::is_letters;
-use super::super::state::{Batch, Gap, Passed, Replayed, Run, Span, Why};
+use super::super::state::{Batch, Extent, Gap, OffsetRange, Passed, Replayed, Why};
 
 /// How many rows at the beginning of a run are of offsets below the target; `None` when all are.
-pub(in crate::sink) fn kept_rows(run: &Run, target: i64) -> Option<u64> {
+pub(in crate::sink) fn kept_rows(run: &Extent, target: i64) -> Option<u64> {
     if run.last < target {
         return None;
     }
@@ -25,7 +25,7 @@ pub(in crate::sink) fn kept_rows(run: &Run, target: i64) -> Option<u64> {
 }
 
 /// What is left of a run of which the first `rows` rows, `len` bytes, are kept; `rows` is 1 or more.
-pub(in crate::sink) fn head(run: &Run, rows: u64, len: u64, crc: u32) -> Run {
+pub(in crate::sink) fn head(run: &Extent, rows: u64, len: u64, crc: u32) -> Extent {
     let mut left = rows;
     let mut last = run.first;
     for (first, end) in run.ranges() {
@@ -37,7 +37,7 @@ pub(in crate::sink) fn head(run: &Run, rows: u64, len: u64, crc: u32) -> Run {
         }
         left -= here;
     }
-    Run {
+    Extent {
         rows,
         len,
         crc,
@@ -92,18 +92,20 @@ pub(in crate::sink) fn narrow(batch: &mut Batch, partition: i32, target: i64) {
         ours.map(|passed| u64::try_from(passed.2 - passed.1).unwrap_or_default())
             .sum()
     };
-    batch.partitions.retain_mut(|Span(p, from, next, counts)| {
-        if *p == partition && *next > target {
-            *next = target;
-            *counts = [
-                rows(false),
-                rows(true) + count(Why::DeadLetter),
-                count(Why::Tombstone),
-                count(Why::Skipped),
-            ];
-        }
-        *p != partition || from < next
-    });
+    batch
+        .partitions
+        .retain_mut(|OffsetRange(p, from, next, counts)| {
+            if *p == partition && *next > target {
+                *next = target;
+                *counts = [
+                    rows(false),
+                    rows(true) + count(Why::DeadLetter),
+                    count(Why::Tombstone),
+                    count(Why::Skipped),
+                ];
+            }
+            *p != partition || from < next
+        });
 }
 
 #[cfg(test)]
@@ -113,14 +115,14 @@ mod tests {
     use super::*;
     use crate::sink::state::index::{Reason, Skip};
 
-    fn run(offsets: &[i64]) -> Run {
+    fn run(offsets: &[i64]) -> Extent {
         let mut skips = Vec::new();
         for (row, pair) in offsets.windows(2).enumerate() {
             if pair[1] != pair[0] + 1 {
                 skips.push(Skip(row as u64 + 1, pair[1] - pair[0] - 1));
             }
         }
-        Run {
+        Extent {
             file: 0,
             start: 0,
             len: 0,
@@ -133,7 +135,7 @@ mod tests {
         }
     }
 
-    fn offsets(run: &Run) -> Vec<i64> {
+    fn offsets(run: &Extent) -> Vec<i64> {
         run.ranges()
             .flat_map(|(first, last)| first..=last)
             .collect()
@@ -166,13 +168,16 @@ mod tests {
     fn spans_end_at_the_target() {
         let mut batch = Batch {
             files: vec!["consumed_trades_2025-03-01.csv".to_owned()],
-            partitions: vec![Span(0, 3, 10, [4, 0, 3, 0]), Span(1, 0, 9, [9, 0, 0, 0])],
+            partitions: vec![
+                OffsetRange(0, 3, 10, [4, 0, 3, 0]),
+                OffsetRange(1, 0, 9, [9, 0, 0, 0]),
+            ],
             passed: vec![
                 Passed(0, 4, 6, Why::Tombstone),
                 Passed(0, 9, 10, Why::Tombstone),
             ],
             gaps: vec![Gap(0, 1, 3, Vec::new(), Reason::Retention)],
-            runs: vec![Run {
+            runs: vec![Extent {
                 rows: 1,
                 ..run(&[3])
             }],
@@ -181,11 +186,14 @@ mod tests {
         narrow(&mut batch, 0, 5);
         assert_eq!(
             batch.partitions,
-            [Span(0, 3, 5, [1, 0, 1, 0]), Span(1, 0, 9, [9, 0, 0, 0])]
+            [
+                OffsetRange(0, 3, 5, [1, 0, 1, 0]),
+                OffsetRange(1, 0, 9, [9, 0, 0, 0])
+            ]
         );
         assert_eq!(batch.passed, [Passed(0, 4, 5, Why::Tombstone)]);
         narrow(&mut batch, 0, 2);
-        assert_eq!(batch.partitions, [Span(1, 0, 9, [9, 0, 0, 0])]);
+        assert_eq!(batch.partitions, [OffsetRange(1, 0, 9, [9, 0, 0, 0])]);
         assert_eq!(
             (batch.passed.len(), batch.gaps),
             (0, vec![Gap(0, 1, 2, Vec::new(), Reason::Retention)])

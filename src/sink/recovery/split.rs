@@ -10,8 +10,8 @@ use super::super::Sink;
 use super::super::error::SinkError;
 use super::super::files::compression;
 use super::super::files::is_letters;
+use super::super::state::Extent;
 use super::super::state::FileState;
-use super::super::state::Run;
 use super::rewrite;
 use super::staged_file::Anew;
 
@@ -72,7 +72,7 @@ impl<'f> Split<'f> {
     /// no rows when nothing is.
     pub(in crate::sink) fn run(
         &mut self,
-        run: &mut Run,
+        run: &mut Extent,
         stay: Option<u64>,
     ) -> Result<(), SinkError> {
         let at = match self.at {
@@ -110,7 +110,7 @@ impl<'f> Split<'f> {
             run.rows = 0;
         } else {
             self.any_left = true;
-            *run = Run {
+            *run = Extent {
                 start,
                 ..rewrite::head(run, rows, stays.len() as u64, crc32c::crc32c(stays))
             };
@@ -131,7 +131,7 @@ impl<'f> Split<'f> {
     }
 
     /// Reads a run's rows, and looks whether they are as they were written.
-    fn read(&mut self, run: &Run) -> Result<(), SinkError> {
+    fn read(&mut self, run: &Extent) -> Result<(), SinkError> {
         self.buffer
             .resize(usize::try_from(run.len).unwrap_or(usize::MAX), 0);
         self.source

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use super::super::Sink;
 use super::super::files::STAGED;
-use super::super::files::Tail;
+use super::super::files::TailChecksum;
 use super::super::model::STATE_DIRECTORY;
 use crate::durable::FsFile;
 
@@ -15,7 +15,7 @@ pub(in crate::sink) struct Anew {
     file: Box<dyn FsFile>,
     pub(in crate::sink) len: u64,
     pub(in crate::sink) crc: u32,
-    pub(in crate::sink) tail: Tail,
+    pub(in crate::sink) tail: TailChecksum,
 }
 
 impl Anew {
@@ -26,7 +26,7 @@ impl Anew {
             name,
             len: 0,
             crc: 0,
-            tail: Tail::default(),
+            tail: TailChecksum::default(),
         })
     }
 

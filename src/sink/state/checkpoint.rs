@@ -104,7 +104,7 @@ pub(crate) struct State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileState {
     pub(crate) len: u64,
-    /// CRC-32C of its last block, see [`Tail`](crate::sink::files::Tail).
+    /// CRC-32C of its last block, see [`TailChecksum`](crate::sink::files::TailChecksum).
     pub(crate) tail: u32,
     /// CRC-32C of the whole file.
     pub(crate) crc: u32,

@@ -33,7 +33,7 @@ const MOST_BYTES: usize = 4_096;
 
 /// The directory and batch that a commit was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Author {
+pub(crate) struct Committer {
     pub(crate) directory: Uuid,
     /// The batch, or the next one where none was committed since the partition was taken over.
     pub(crate) batch: u64,
@@ -47,7 +47,7 @@ pub(crate) struct Author {
     pub(crate) from: Option<i64>,
 }
 
-impl Author {
+impl Committer {
     /// Whether the commit was made for exactly this batch.
     pub(crate) fn is_of(self, directory: Uuid, batch: u64) -> bool {
         self.directory == directory && !self.begun && self.batch == batch
@@ -63,14 +63,14 @@ pub(crate) struct Owner {
 
 /// The directories that had a partition before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Chain {
+pub(crate) struct OwnershipHistory {
     /// The latest first.
     owners: Vec<Owner>,
     /// Whether there were others.
     shortened: bool,
 }
 
-impl Chain {
+impl OwnershipHistory {
     pub(crate) fn find(&self, directory: Uuid) -> Option<Owner> {
         self.owners
             .iter()
@@ -118,9 +118,9 @@ pub(crate) enum Before {
     /// Nothing.
     Nobody,
     /// A directory's commit.
-    Ours(Author, Chain),
+    Ours(Committer, OwnershipHistory),
     /// `stockflow group reset` has set the offset; what stood there before, where that was a directory's.
-    Reset(Option<(Author, Chain)>),
+    Reset(Option<(Committer, OwnershipHistory)>),
     /// Another program's.
     Program,
 }
@@ -135,7 +135,7 @@ impl Before {
     }
 
     /// The last directory that committed.
-    pub(crate) fn author(&self) -> Option<Author> {
+    pub(crate) fn author(&self) -> Option<Committer> {
         match self {
             Self::Ours(author, _) | Self::Reset(Some((author, _))) => Some(*author),
             Self::Nobody | Self::Reset(None) | Self::Program => None,
@@ -164,7 +164,7 @@ impl Before {
 }
 
 /// The text of a commit.
-pub(crate) fn encode(author: Author, chain: &Chain) -> String {
+pub(crate) fn encode(author: Committer, chain: &OwnershipHistory) -> String {
     let what = if author.begun { "begun" } else { "batch" };
     let version = if author.topic.is_some() { 2 } else { 1 };
     let mut text = format!(
@@ -208,7 +208,7 @@ pub(crate) fn encode(author: Author, chain: &Chain) -> String {
 }
 
 /// `None` when the commit is another program's.
-pub(crate) fn decode(text: &str) -> Option<(Author, Chain)> {
+pub(crate) fn decode(text: &str) -> Option<(Committer, OwnershipHistory)> {
     let (version, words) = text.strip_prefix("stockflow/")?.split_once(" dir=")?;
     let mut words = words.split(' ');
     let directory = words.next()?.parse().ok()?;
@@ -239,7 +239,7 @@ pub(crate) fn decode(text: &str) -> Option<(Author, Chain)> {
         }
         None => None,
     };
-    let author = Author {
+    let author = Committer {
         directory,
         batch,
         begun,
@@ -247,7 +247,7 @@ pub(crate) fn decode(text: &str) -> Option<(Author, Chain)> {
         met,
         from,
     };
-    let mut chain = Chain::default();
+    let mut chain = OwnershipHistory::default();
     if let Some(list) = next {
         for entry in list.strip_prefix("owners=")?.split(',') {
             if entry == "+" {
@@ -268,7 +268,7 @@ pub(crate) fn decode(text: &str) -> Option<(Author, Chain)> {
 }
 
 /// What was committed before `group reset` set the offset, where it says so.
-pub(crate) fn before_reset(text: &str) -> Option<(Author, Chain)> {
+pub(crate) fn before_reset(text: &str) -> Option<(Committer, OwnershipHistory)> {
     decode(text.strip_prefix("stockflow group reset, before: ")?)
 }
 
@@ -287,7 +287,7 @@ pub(crate) fn is_reset(text: &str) -> bool {
 pub fn shortened(text: &str) -> String {
     match decode(text) {
         Some((author, _)) => {
-            let chain = Chain {
+            let chain = OwnershipHistory {
                 owners: Vec::new(),
                 shortened: true,
             };
@@ -303,8 +303,8 @@ mod tests {
 
     use super::*;
 
-    fn author(directory: u128, batch: u64, begun: bool) -> Author {
-        Author {
+    fn author(directory: u128, batch: u64, begun: bool) -> Committer {
+        Committer {
             directory: Uuid::from_u128(directory),
             batch,
             begun,
@@ -317,12 +317,12 @@ mod tests {
     #[test]
     fn only_our_own_form_is_ours() {
         let ours = author(7, u64::MAX, false);
-        let text = encode(ours, &Chain::default());
+        let text = encode(ours, &OwnershipHistory::default());
         assert_eq!(
             text,
             "stockflow/1 dir=00000000-0000-0000-0000-000000000007 batch=18446744073709551615"
         );
-        assert_eq!(decode(&text), Some((ours, Chain::default())));
+        assert_eq!(decode(&text), Some((ours, OwnershipHistory::default())));
         for foreign in [
             "",
             "x",
@@ -343,13 +343,13 @@ mod tests {
 
     #[test]
     fn a_topic_with_an_id_is_named() {
-        let ours = Author {
+        let ours = Committer {
             topic: Some(Uuid::from_u128(9)),
             met: Some(4),
             from: Some(12),
             ..author(7, 3, true)
         };
-        let chain = Chain::carried_on(Uuid::from_u128(7), &Before::Program);
+        let chain = OwnershipHistory::carried_on(Uuid::from_u128(7), &Before::Program);
         let text = encode(ours, &chain);
         assert_eq!(
             text,
@@ -362,10 +362,10 @@ mod tests {
     #[test]
     fn a_host_that_comes_back_finds_itself() {
         let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
-        let first = encode(author(1, 5, false), &Chain::default());
-        let chain = Chain::carried_on(b, &Before::read(&first));
+        let first = encode(author(1, 5, false), &OwnershipHistory::default());
+        let chain = OwnershipHistory::carried_on(b, &Before::read(&first));
         let taken = encode(author(2, 0, true), &chain);
-        let chain = Chain::carried_on(c, &Before::read(&taken));
+        let chain = OwnershipHistory::carried_on(c, &Before::read(&taken));
         assert_eq!(
             chain.find(a),
             Some(Owner {
@@ -381,21 +381,21 @@ mod tests {
             })
         );
         let third = encode(author(3, 9, false), &chain);
-        let chain = Chain::carried_on(a, &Before::read(&third));
+        let chain = OwnershipHistory::carried_on(a, &Before::read(&third));
         assert_eq!(chain.find(a), None, "who takes over again leaves the chain");
         assert!(chain.find(b).is_some() && chain.find(c).is_some() && !chain.shortened);
-        assert!(Chain::carried_on(a, &Before::read("another program's")).shortened);
-        assert!(!Chain::carried_on(a, &Before::Nobody).shortened);
+        assert!(OwnershipHistory::carried_on(a, &Before::read("another program's")).shortened);
+        assert!(!OwnershipHistory::carried_on(a, &Before::Nobody).shortened);
     }
 
     proptest! {
         #[test]
         fn texts_come_back_and_fit(batch: u64, begun: bool, topic in any::<Option<u128>>(), met in prop::option::of(0..i32::MAX), from in prop::option::of(0..i64::MAX), owners in prop::collection::vec((any::<u128>(), any::<Option<u64>>()), 0..200), cut: bool) {
-            let chain = Chain {
+            let chain = OwnershipHistory {
                 owners: owners.iter().map(|(directory, batch)| Owner { directory: Uuid::from_u128(*directory), batch: *batch }).collect(),
                 shortened: cut,
             };
-            let author = Author { topic: topic.map(Uuid::from_u128), met, from, ..author(9, batch, begun) };
+            let author = Committer { topic: topic.map(Uuid::from_u128), met, from, ..author(9, batch, begun) };
             let text = encode(author, &chain);
             prop_assert!(text.len() <= MOST_BYTES);
             let (back, read) = decode(&text).expect("ours");

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::commit_metadata::{self, Author, Before, Chain};
+use super::commit_metadata::{self, Before, Committer, OwnershipHistory};
 
 /// What OffsetFetch said of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,10 @@ pub(crate) struct Holder {
 
 impl Holder {
     /// What was committed, and what its metadata says; nothing where it was for another topic of that name.
-    pub(crate) fn read(&self, committed: &Committed) -> Option<(i64, Option<(Author, Chain)>)> {
+    pub(crate) fn read(
+        &self,
+        committed: &Committed,
+    ) -> Option<(i64, Option<(Committer, OwnershipHistory)>)> {
         let offset = committed.offset?;
         let note = commit_metadata::decode(&committed.metadata);
         let elsewhere = note
@@ -38,7 +41,7 @@ impl Holder {
     }
 
     /// Whether a commit was for another topic of that name.
-    pub(crate) fn is_elsewhere(&self, author: &Author) -> bool {
+    pub(crate) fn is_elsewhere(&self, author: &Committer) -> bool {
         let other = author.topic.zip(self.topic);
         other.is_some_and(|(theirs, ours)| theirs != ours)
             || (author.directory == self.directory && author.batch < self.born)

@@ -26,10 +26,10 @@ pub(crate) struct Batch {
     /// Its id, in the identity's first batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) topic_id: Option<Uuid>,
-    pub(crate) partitions: Vec<Span>,
+    pub(crate) partitions: Vec<OffsetRange>,
     /// Names that `runs` refer to by their place.
     pub(crate) files: Vec<String>,
-    pub(crate) runs: Vec<Run>,
+    pub(crate) runs: Vec<Extent>,
     /// Offsets of the spans that have no line in a file, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) passed: Vec<Passed>,
@@ -51,7 +51,7 @@ fn is_zero(n: &u32) -> bool {
 
 /// partition, first offset, offset after the last, rows, dead letters, tombstones, bad records passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Span(
+pub(crate) struct OffsetRange(
     pub(crate) i32,
     pub(crate) i64,
     pub(crate) i64,
@@ -129,7 +129,7 @@ pub(crate) enum Why {
 /// Consecutive bytes of a file that are records of one partition, in the order of their offsets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "RunFields", into = "RunFields")]
-pub(crate) struct Run {
+pub(crate) struct Extent {
     /// The file's place in [`Batch::files`].
     pub(crate) file: usize,
     pub(crate) start: u64,
@@ -148,7 +148,7 @@ pub(crate) struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Skip(pub(crate) u64, pub(crate) i64);
 
-impl Run {
+impl Extent {
     /// The offsets of its rows, as ranges `first..=last` that do not touch.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (i64, i64)> {
         let ends = self.skips.iter().map(|skip| (skip.0, Some(skip.1)));
@@ -171,7 +171,7 @@ impl Run {
 /// A run as it stands in the file: without names, to keep the index short.
 type RunFields = (usize, u64, u64, i32, i64, i64, u64, u32, Vec<Skip>);
 
-impl From<RunFields> for Run {
+impl From<RunFields> for Extent {
     fn from((file, start, len, partition, first, last, rows, crc, skips): RunFields) -> Self {
         Self {
             file,
@@ -187,8 +187,8 @@ impl From<RunFields> for Run {
     }
 }
 
-impl From<Run> for RunFields {
-    fn from(run: Run) -> Self {
+impl From<Extent> for RunFields {
+    fn from(run: Extent) -> Self {
         (
             run.file,
             run.start,
@@ -204,9 +204,9 @@ impl From<Run> for RunFields {
 }
 
 /// The runs of a batch's files, in the order of [`Batch::files`].
-pub(crate) fn runs<'r>(files: impl Iterator<Item = &'r [Run]>) -> Vec<Run> {
-    let of_file = |(file, runs): (usize, &'r [Run])| {
-        runs.iter().map(move |run| Run {
+pub(crate) fn runs<'r>(files: impl Iterator<Item = &'r [Extent]>) -> Vec<Extent> {
+    let of_file = |(file, runs): (usize, &'r [Extent])| {
+        runs.iter().map(move |run| Extent {
             file,
             ..run.clone()
         })

@@ -29,8 +29,8 @@ use tokio::time::Instant;
 use super::bars::BadBar;
 use super::{BadCounts, Batch, Destination, Source, SourceError};
 use crate::clock::Clock;
+use account::AccountFile;
 use account::Breaker;
-use account::Ledger;
 use account::Limits;
 use client::Client;
 use poll::{Answered, InFlight};
@@ -75,7 +75,7 @@ pub struct AlphaVantage {
     /// When the clock was looked at last: where it says less now, it was set back.
     looked: DateTime<Utc>,
     client: Client,
-    ledger: Ledger,
+    ledger: AccountFile,
     breaker: Breaker,
     plan: Plan,
     /// What is asked for, by its place in the plan.
@@ -156,7 +156,7 @@ impl AlphaVantage {
             settings.body_limit,
         )?;
         let now = clock.now();
-        let ledger = Ledger::open(
+        let ledger = AccountFile::open(
             settings.state_directory.as_deref(),
             &client.service(),
             settings.api_key.expose_secret(),

@@ -8,8 +8,8 @@ use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 use super::super::bars;
+use super::account::AccountFile;
 use super::account::Change;
-use super::account::Ledger;
 use super::answer::Brought;
 use super::client::Answer;
 use super::schedule::targets;
@@ -97,7 +97,7 @@ impl AlphaVantage {
                 self.said.key_unreadable = false;
                 if key.expose_secret() != self.client.key() {
                     tracing::info!("the API key was replaced");
-                    self.ledger = Ledger::open(
+                    self.ledger = AccountFile::open(
                         self.settings.state_directory.as_deref(),
                         &self.client.service(),
                         key.expose_secret(),

@@ -22,8 +22,8 @@ fn topic(leaders: &[Option<i32>], leader_epoch: i32) -> Topic {
     }
 }
 
-fn board(partitions: i32) -> Board {
-    Board::new(
+fn board(partitions: i32) -> SubscriptionState {
+    SubscriptionState::new(
         &(0..partitions)
             .map(|partition| (partition, (10, None)))
             .collect(),
@@ -123,8 +123,8 @@ proptest! {
 /// A leader is asked once whether its log holds what was read, and the next one again.
 #[test]
 fn each_leader_has_to_say_that_its_log_holds_what_was_read() {
-    let mut board = Board::new(&[(0, (10, Some(2))), (1, (10, None))].into());
-    let unproven = |board: &mut Board, node| -> Vec<bool> {
+    let mut board = SubscriptionState::new(&[(0, (10, Some(2))), (1, (10, None))].into());
+    let unproven = |board: &mut SubscriptionState, node| -> Vec<bool> {
         let asks = board.asks(node).unwrap();
         asks.iter().map(|ask| ask.unproven).collect()
     };

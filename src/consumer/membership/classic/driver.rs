@@ -52,7 +52,7 @@ impl Membership {
         loop {
             let step = match &*self.machine.lock() {
                 Machine::Classic(machine) => machine.step(),
-                Machine::Modern(_) => Step::Idle,
+                Machine::Kip848(_) => Step::Idle,
             };
             let tried = match step {
                 Step::Remember(member_id) => {
@@ -89,7 +89,7 @@ impl Membership {
     pub(in crate::consumer::membership) fn happened(&self, event: Event) -> Option<ErrorCode> {
         self.on(|machine| match machine {
             Machine::Classic(machine) => machine.on(event, Instant::now()),
-            Machine::Modern(_) => None,
+            Machine::Kip848(_) => None,
         })
     }
 

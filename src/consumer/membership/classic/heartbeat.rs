@@ -69,7 +69,7 @@ impl Membership {
     fn beats_as(&self) -> Option<Identity> {
         match &*self.machine.lock() {
             Machine::Classic(machine) => machine.beats_as(),
-            Machine::Modern(_) => None,
+            Machine::Kip848(_) => None,
         }
     }
 

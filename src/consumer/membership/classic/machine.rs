@@ -39,7 +39,7 @@ use std::{
 
 pub(in crate::consumer::membership) use event::{Candidate, Event, Joining, Round, Step};
 
-use super::super::state::Standing;
+use super::super::state::MembershipState;
 use crate::{
     consumer::assignor::Assignor,
     wire::{
@@ -83,7 +83,7 @@ pub(in crate::consumer::membership) struct Machine {
     generation: Option<i32>,
     /// Whether partitions are kept while the group is joined again, under the assignor in force.
     cooperative: bool,
-    standing: Standing,
+    standing: MembershipState,
     /// What the last generation gave.
     previous: BTreeSet<i32>,
     state: State,
@@ -91,7 +91,10 @@ pub(in crate::consumer::membership) struct Machine {
 
 impl Machine {
     /// Not a member; `session` is `Kafka.SessionTimeoutMs`.
-    pub(in crate::consumer::membership) fn new(session: Duration, standing: Standing) -> Self {
+    pub(in crate::consumer::membership) fn new(
+        session: Duration,
+        standing: MembershipState,
+    ) -> Self {
         Self {
             session,
             member_id: Str::new(),
@@ -120,7 +123,7 @@ impl Machine {
     }
 
     /// Where the membership stands.
-    pub(in crate::consumer::membership) fn standing(&self) -> &Standing {
+    pub(in crate::consumer::membership) fn standing(&self) -> &MembershipState {
         &self.standing
     }
 

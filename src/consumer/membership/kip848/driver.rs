@@ -41,14 +41,14 @@ impl Membership {
         self: Arc<Self>,
         remember: &Remember,
     ) -> Result<NotHere, ConsumeError> {
-        *self.machine.lock() = Machine::Modern(machine::Machine::new(self.standing()));
+        *self.machine.lock() = Machine::Kip848(machine::Machine::new(self.standing()));
         let mut streak = Streak::new(format!("be a member of group {}", self.coordinator.group()));
         let mut next = Instant::now();
         let mut ever = false;
         let mut eager: Option<Instant> = None;
         loop {
             let step = match &*self.machine.lock() {
-                Machine::Modern(machine) => machine.step(Instant::now() >= next),
+                Machine::Kip848(machine) => machine.step(Instant::now() >= next),
                 Machine::Classic(_) => return Ok(NotHere),
             };
             match step {
@@ -137,7 +137,7 @@ impl Membership {
 
     fn modern(&self, work: impl FnOnce(&mut machine::Machine)) {
         self.on(|machine| {
-            if let Machine::Modern(machine) = machine {
+            if let Machine::Kip848(machine) = machine {
                 work(machine);
             }
         });

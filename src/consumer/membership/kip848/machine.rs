@@ -17,7 +17,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::state::Standing;
+use super::super::state::MembershipState;
 use super::super::{Identity, LostReason};
 use crate::wire::{
     error::{ErrorCode, Remedy},
@@ -71,12 +71,12 @@ pub(in crate::consumer::membership) struct Machine {
     epoch: i32,
     /// What the broker knows that we have.
     told: Option<BTreeSet<i32>>,
-    standing: Standing,
+    standing: MembershipState,
     state: State,
 }
 
 impl Machine {
-    pub(in crate::consumer::membership) fn new(standing: Standing) -> Self {
+    pub(in crate::consumer::membership) fn new(standing: MembershipState) -> Self {
         Self {
             member_id: Str::new(),
             epoch: 0,
@@ -86,7 +86,7 @@ impl Machine {
         }
     }
 
-    pub(in crate::consumer::membership) fn standing(&self) -> &Standing {
+    pub(in crate::consumer::membership) fn standing(&self) -> &MembershipState {
         &self.standing
     }
 

@@ -6,13 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn run(directory: &Path, number: u64, entries: &BTreeSet<Entry>) -> Run {
+fn run(directory: &Path, number: u64, entries: &BTreeSet<Entry>) -> SortedRun {
     let expected = entries.len() as u64;
-    Run::write(directory, number, expected, entries.iter().copied().map(Ok)).unwrap()
+    SortedRun::write(directory, number, expected, entries.iter().copied().map(Ok)).unwrap()
 }
 
 fn entries(ids: u128, most: usize) -> impl Strategy<Value = BTreeSet<Entry>> {
-    let place = (0..3, 0..100_i64).prop_map(|(partition, offset)| Place::new(partition, offset));
+    let place =
+        (0..3, 0..100_i64).prop_map(|(partition, offset)| RecordPosition::new(partition, offset));
     prop::collection::btree_set((0..ids, place), 0..most)
 }
 
@@ -31,10 +32,10 @@ proptest! {
         let (mut of_a, mut of_b) = (run(path, 1, &a), run(path, 2, &b));
         prop_assert!(!of_a.cut(&early).unwrap());
         let merged = merge(of_a.entries().unwrap(), of_b.entries().unwrap());
-        let both = Run::write(path, 3, 4_000, merged).unwrap();
-        let mut both = Run::open(path, both.entry()).unwrap();
+        let both = SortedRun::write(path, 3, 4_000, merged).unwrap();
+        let mut both = SortedRun::open(path, both.entry()).unwrap();
         prop_assert!(!both.cut(&late).unwrap());
-        let both = Run::open(path, both.entry()).unwrap();
+        let both = SortedRun::open(path, both.entry()).unwrap();
         let of_a = a.iter().filter(|(_, place)| place.counts(&early));
         let all: BTreeSet<u128> = of_a
             .chain(&b)
@@ -48,7 +49,7 @@ proptest! {
 }
 
 fn at(id: u128) -> Entry {
-    (id, Place::new(0, id as i64))
+    (id, RecordPosition::new(0, id as i64))
 }
 
 #[test]
@@ -59,9 +60,9 @@ fn a_damaged_file_is_not_believed() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[8_000] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    assert!(Run::open(directory.path(), written.entry()).is_err());
+    assert!(SortedRun::open(directory.path(), written.entry()).is_err());
     fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
-    assert!(Run::open(directory.path(), written.entry()).is_err());
+    assert!(SortedRun::open(directory.path(), written.entry()).is_err());
 }
 
 #[test]
@@ -74,11 +75,11 @@ fn with_damaged_places_all_of_it_goes_when_something_is_cut() {
         bytes[8_000] ^= 1;
         bytes.truncate(bytes.len() - usize::from(cut_short));
         fs::write(&path, &bytes).unwrap();
-        let mut opened = Run::open(directory.path(), written.entry()).unwrap();
+        let mut opened = SortedRun::open(directory.path(), written.entry()).unwrap();
         assert!(!opened.cut(&Cuts::from([(0, 1_000), (1, 0)])).unwrap());
         assert!(opened.contains(7).unwrap());
         assert!(opened.cut(&Cuts::from([(0, 999)])).unwrap());
-        let opened = Run::open(directory.path(), opened.entry()).unwrap();
+        let opened = SortedRun::open(directory.path(), opened.entry()).unwrap();
         assert!(!opened.contains(7).unwrap());
     }
 }
@@ -92,12 +93,12 @@ fn what_goes_with_damaged_places_when_a_cut_run_is_opened_is_told_once() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[8_000] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    let mut opened = Run::open(directory.path(), written.entry()).unwrap();
+    let mut opened = SortedRun::open(directory.path(), written.entry()).unwrap();
     assert!(!opened.contains(7).unwrap());
     assert!(opened.cut(&Cuts::from([(0, 900)])).unwrap());
     assert!(!opened.cut(&Cuts::from([(0, 900)])).unwrap());
     // The topic was read anew since.
-    let mut opened = Run::open(directory.path(), opened.entry()).unwrap();
+    let mut opened = SortedRun::open(directory.path(), opened.entry()).unwrap();
     assert!(!opened.cut(&Cuts::from([(0, 900)])).unwrap());
 }
 
@@ -112,10 +113,10 @@ fn ids_without_places_go_only_when_those_are_meant() {
         written.entry().crc
     );
     let entry: RunEntry = serde_json::from_str(&text).unwrap();
-    let mut old = Run::open(directory.path(), &entry).unwrap();
+    let mut old = SortedRun::open(directory.path(), &entry).unwrap();
     assert!(!old.cut(&Cuts::from([(0, 0), (1, 0)])).unwrap());
     assert!(old.contains(7).unwrap());
-    let mut merged = Run::write(directory.path(), 2, 1_000, old.entries().unwrap()).unwrap();
+    let mut merged = SortedRun::write(directory.path(), 2, 1_000, old.entries().unwrap()).unwrap();
     for run in [&mut old, &mut merged] {
         assert!(run.cut(&Cuts::from([(0, 0), ALL_UNKNOWN])).unwrap());
         assert!(!run.contains(7).unwrap());

@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 mod message;
 
 use super::super::error::PipelineError;
-use super::super::reachability::Reach;
+use super::super::reachability::Reachability;
 use super::super::settings;
 use crate::{
     config::{BadRecords, Config},
@@ -66,11 +66,11 @@ enum Sent {
     /// From this offset on, nothing: they are to be looked for.
     Unknown(i64),
     /// These are there, and were not met yet.
-    Known(HashSet<i64>),
+    PublishedIds(HashSet<i64>),
 }
 
 /// Sends dead letters to their topic.
-pub(in crate::pipeline) struct Letters {
+pub(in crate::pipeline) struct DeadLetterTopic {
     runtime: Handle,
     cluster: Arc<Cluster>,
     producer: Producer,
@@ -113,7 +113,7 @@ pub(crate) fn topic(config: &Config) -> Result<Option<&str>, PipelineError> {
     }
 }
 
-impl Letters {
+impl DeadLetterTopic {
     /// Finds the topic `name` for letters of `source`; brokers that make topics on first use make it. `patient`: letters that
     /// are not acknowledged are tried again for ever.
     ///
@@ -124,7 +124,7 @@ impl Letters {
         cluster: &Arc<Cluster>,
         name: &str,
         source: &Topic,
-        reach: &Reach,
+        reach: &Reachability,
         patient: bool,
     ) -> Result<Self, PipelineError> {
         /// Longer than anybody waits, and far from what instants can hold.
@@ -175,7 +175,7 @@ impl Letters {
             .iter()
             .filter_map(|(partition, sent)| match sent {
                 Sent::Unknown(from) => Some((*partition, *from)),
-                Sent::Known(_) => None,
+                Sent::PublishedIds(_) => None,
             })
             .collect();
         let mut found: BTreeMap<i32, HashSet<i64>> =
@@ -226,7 +226,7 @@ impl Letters {
                     "dead letters were sent before the last stop; they are not sent again"
                 );
             }
-            self.sent.insert(partition, Sent::Known(offsets));
+            self.sent.insert(partition, Sent::PublishedIds(offsets));
         }
         Ok(())
     }
@@ -262,7 +262,7 @@ impl Letters {
                 let (partition, offset) = (letter.partition, letter.offset);
                 self.sent.insert(partition, Sent::Unknown(offset));
                 self.look_up().await.map_err(Trouble::LookUp)?;
-                if let Some(Sent::Known(offsets)) = self.sent.get_mut(&partition)
+                if let Some(Sent::PublishedIds(offsets)) = self.sent.get_mut(&partition)
                     && offsets.remove(&offset)
                 {
                     return Ok(());
@@ -311,14 +311,14 @@ impl Letters {
 
     /// Whether the letter is on the topic already.
     fn is_there(&mut self, partition: i32, offset: i64) -> Result<bool, LetterError> {
-        if !matches!(self.sent.get(&partition), Some(Sent::Known(_))) {
+        if !matches!(self.sent.get(&partition), Some(Sent::PublishedIds(_))) {
             // What this process sent itself is to be found as well.
             self.settle()?;
             let runtime = self.runtime.clone();
             runtime.block_on(self.look_up()).map_err(Trouble::LookUp)?;
         }
         Ok(match self.sent.get_mut(&partition) {
-            Some(Sent::Known(offsets)) => offsets.remove(&offset),
+            Some(Sent::PublishedIds(offsets)) => offsets.remove(&offset),
             _ => false,
         })
     }
@@ -352,7 +352,7 @@ impl Origin {
     }
 }
 
-impl DeadLetters for Letters {
+impl DeadLetters for DeadLetterTopic {
     fn begin(&mut self, partition: i32, offset: i64) {
         self.sent.insert(partition, Sent::Unknown(offset));
     }

@@ -6,7 +6,7 @@ mod beyond_the_end;
 mod simultaneous_start;
 mod slow_leaders;
 
-pub(super) use slow_leaders::Unlooked;
+pub(super) use slow_leaders::SlowLeaders;
 
 use std::collections::BTreeMap;
 

@@ -19,11 +19,11 @@ pub(in crate::pipeline) type Logs = BTreeMap<i32, (i64, i64)>;
 
 /// What leaders are asked beside the work.
 #[derive(Debug, Default)]
-pub(in crate::pipeline) struct Unlooked {
+pub(in crate::pipeline) struct SlowLeaders {
     asking: Option<JoinHandle<Result<Logs, ConsumeError>>>,
 }
 
-impl Unlooked {
+impl SlowLeaders {
     /// Waits until the leaders have answered. Cancel-safe; waits for ever where nobody is asked.
     pub(in crate::pipeline) async fn answered(&mut self) -> Result<Logs, PipelineError> {
         let Some(asking) = &mut self.asking else {
@@ -38,7 +38,7 @@ impl Unlooked {
     }
 }
 
-impl Drop for Unlooked {
+impl Drop for SlowLeaders {
     fn drop(&mut self) {
         if let Some(asking) = &self.asking {
             asking.abort();

@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use crate::sink::state::commit_metadata::{self, Author};
+use crate::sink::state::commit_metadata::{self, Committer};
 use crate::sink::state::{Committed, Holder};
 
 /// With how many partitions the group met the topic, as the directory knows it and the commits say: where members that
@@ -38,7 +38,7 @@ pub(in crate::sink) fn begun_amiss(
 }
 
 /// Whether nobody has read anything of the partition since the group began it, whoever had it.
-fn is_unread(author: &Author, committed: &Committed) -> bool {
+fn is_unread(author: &Committer, committed: &Committed) -> bool {
     author.begun && author.from.is_some() && author.from == committed.offset
 }
 

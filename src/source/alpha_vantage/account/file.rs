@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::key_state::Knowledge;
+use super::key_state::KeyState;
 
 /// The largest file that is taken as ours.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -27,16 +27,16 @@ const SAID: Duration = Duration::from_secs(2);
 
 /// The file of one key.
 #[derive(Debug)]
-pub(in crate::source::alpha_vantage) struct Ledger {
+pub(in crate::source::alpha_vantage) struct AccountFile {
     path: Option<PathBuf>,
-    known: Knowledge,
+    known: KeyState,
     /// The lock, from [`Self::acquire`] to [`Self::release`].
     held: Option<File>,
     /// Since when the lock is waited for, and whether that was said.
     waiting: Option<(Instant, bool)>,
 }
 
-impl Ledger {
+impl AccountFile {
     /// Reads what is known of the key at the service; without a directory nothing is kept.
     pub(in crate::source::alpha_vantage) fn open(
         directory: Option<&Path>,
@@ -46,7 +46,7 @@ impl Ledger {
         let path = directory.map(|directory| directory.join(file_name(service, key)));
         let mut ledger = Self {
             path,
-            known: Knowledge::default(),
+            known: KeyState::default(),
             held: None,
             waiting: None,
         };
@@ -121,7 +121,7 @@ impl Ledger {
     }
 
     /// What was known when it was last looked at.
-    pub(in crate::source::alpha_vantage) fn known(&self) -> &Knowledge {
+    pub(in crate::source::alpha_vantage) fn known(&self) -> &KeyState {
         &self.known
     }
 
@@ -134,7 +134,7 @@ impl Ledger {
     /// Changes what is known, and keeps it; between [`Self::acquire`] and [`Self::release`].
     pub(in crate::source::alpha_vantage) fn update<T>(
         &mut self,
-        change: impl FnOnce(&mut Knowledge) -> T,
+        change: impl FnOnce(&mut KeyState) -> T,
     ) -> T {
         debug_assert!(self.held.is_some() || self.path.is_none(), "acquired");
         let before = self.known.clone();
@@ -176,7 +176,7 @@ fn only_a_file(path: &Path) -> io::Result<()> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Option<Knowledge>> {
+fn read(path: &Path) -> io::Result<Option<KeyState>> {
     let mut text = Vec::new();
     only_a_file(path)?;
     match File::open(path) {
@@ -192,7 +192,7 @@ fn read(path: &Path) -> io::Result<Option<Knowledge>> {
                 "{} cannot be read ({error}); it is started again from nothing",
                 path.display()
             );
-            Ok(Some(Knowledge::default()))
+            Ok(Some(KeyState::default()))
         }
     }
 }
@@ -220,7 +220,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 /// Replaces the file: whoever reads it, also after a loss of power, finds the old text or the new one.
-fn write(path: &Path, known: &Knowledge) -> io::Result<()> {
+fn write(path: &Path, known: &KeyState) -> io::Result<()> {
     let temporary = path.with_extension("json.new");
     only_a_file(&temporary)?;
     let mut file = File::create(&temporary)?;

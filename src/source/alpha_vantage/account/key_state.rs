@@ -14,7 +14,7 @@ const REFUSAL_HOLDS: TimeDelta = TimeDelta::days(30);
 /// What is known of one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(in crate::source::alpha_vantage) struct Knowledge {
+pub(in crate::source::alpha_vantage) struct KeyState {
     /// Requests used up.
     pub(in crate::source::alpha_vantage) spent: Spent,
     /// The key has proved to be a paid one.
@@ -30,7 +30,7 @@ pub(in crate::source::alpha_vantage) struct Knowledge {
 /// How many symbols are remembered.
 const MAX_ASKED: usize = 10_000;
 
-impl Knowledge {
+impl KeyState {
     /// Notes that the symbol is asked for.
     pub(in crate::source::alpha_vantage) fn ask(&mut self, symbol: &str, now: DateTime<Utc>) {
         if self.asked.len() >= MAX_ASKED {
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_believed_for_a_month() {
-        let mut known = Knowledge::default();
+        let mut known = KeyState::default();
         let now = Utc::now();
         known.refused.insert("intraday".to_owned(), now);
         assert_eq!(
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_series_follows_its_destination_to_its_new_name() {
-        let mut known = Knowledge::default();
+        let mut known = KeyState::default();
         let month = |name: &str| BTreeSet::from([name.to_owned()]);
         for (key, of) in [
             ("t of a:1 daily", "IBM 2025-01"),

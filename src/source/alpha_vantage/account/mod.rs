@@ -8,7 +8,7 @@ mod limits;
 
 pub(super) use breaker::{Breaker, Change};
 pub(super) use budget::{Cause, Hold, next_day};
-pub(super) use file::Ledger;
-pub(super) use key_state::Knowledge;
+pub(super) use file::AccountFile;
+pub(super) use key_state::KeyState;
 pub use limits::Limit;
 pub(super) use limits::{FREE_DAY, FREE_MINUTE, Limits};

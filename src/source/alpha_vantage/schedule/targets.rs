@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use compact_str::CompactString;
 
 use super::super::BadSeen;
-use super::super::account::Knowledge;
+use super::super::account::KeyState;
 use super::super::react::full_of;
 use super::super::settings::{Function, MAX_BULK_SYMBOLS, OutputSize, Settings};
 use super::backfill::{Month, Months};
@@ -69,7 +69,7 @@ impl Target {
 pub(in crate::source::alpha_vantage) fn of(
     settings: &Settings,
     function: Function,
-    known: &Knowledge,
+    known: &KeyState,
     now: DateTime<Utc>,
 ) -> Vec<Target> {
     let symbols = &settings.symbols;
@@ -107,7 +107,7 @@ pub(in crate::source::alpha_vantage) fn of(
 fn is_wanted(
     settings: &Settings,
     function: Function,
-    known: &Knowledge,
+    known: &KeyState,
     now: DateTime<Utc>,
     symbol: &str,
     month: Month,
@@ -123,7 +123,7 @@ fn is_wanted(
 /// asks for more, or the key has proved to be a paid one.
 pub(in crate::source::alpha_vantage) fn doubts_refusal(
     settings: &Settings,
-    known: &Knowledge,
+    known: &KeyState,
     now: DateTime<Utc>,
 ) -> bool {
     let sure = (now - SURE_REACH).date_naive();
@@ -136,7 +136,7 @@ pub(in crate::source::alpha_vantage) fn doubts_refusal(
 /// Whether the key is known to get no more than the latest 100 days.
 pub(in crate::source::alpha_vantage) fn is_compact(
     function: Function,
-    known: &Knowledge,
+    known: &KeyState,
     now: DateTime<Utc>,
 ) -> bool {
     function == Function::Daily && known.refused(full_of(function), now).is_some()
@@ -151,7 +151,7 @@ pub(in crate::source::alpha_vantage) fn reach(now: DateTime<Utc>) -> NaiveDate {
 pub(in crate::source::alpha_vantage) fn say_why_none(
     settings: &Settings,
     function: Function,
-    known: &Knowledge,
+    known: &KeyState,
     now: DateTime<Utc>,
 ) {
     let reach = reach(now);
@@ -171,7 +171,7 @@ pub(in crate::source::alpha_vantage) fn say_why_none(
 pub(in crate::source::alpha_vantage) fn plan(
     settings: &Settings,
     targets: &[Target],
-    known: &Knowledge,
+    known: &KeyState,
     now: DateTime<Utc>,
 ) -> Plan {
     let markets = targets.iter().map(Target::market);

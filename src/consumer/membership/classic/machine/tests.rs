@@ -31,7 +31,7 @@ fn joining(machine: &Machine) -> Joining {
 
 /// A member of generation 1 as `m-1` that has partitions 0 and 1.
 fn member(protocol: &str, now: Instant) -> Machine {
-    let mut machine = Machine::new(SESSION, Standing::default());
+    let mut machine = Machine::new(SESSION, MembershipState::default());
     assert_eq!(joining(&machine).member_id, "");
     machine.on(
         Event::JoinRefused(ErrorCode::MEMBER_ID_REQUIRED, "m-1".into()),
@@ -96,7 +96,7 @@ fn a_cooperative_member_keeps_its_partitions_and_joins_twice() {
 #[test]
 fn what_is_about_to_be_begun_is_claimed() {
     let now = Instant::now();
-    let mut machine = Machine::new(SESSION, Standing::default());
+    let mut machine = Machine::new(SESSION, MembershipState::default());
     machine.on(Event::Joined(round(1, "m-1", "cooperative-sticky")), now);
     machine.on(Event::Remembered, now);
     machine.on(Event::Synced(set(&[7])), now);
@@ -201,7 +201,7 @@ proptest! {
     #[test]
     fn keeps_its_invariants(schedule in prop::collection::vec((event(), 0..4u64), 0..150)) {
         let mut now = Instant::now();
-        let mut machine = Machine::new(SESSION, Standing::default());
+        let mut machine = Machine::new(SESSION, MembershipState::default());
         let mut stored = BTreeSet::from([Str::new()]);
         for (event, seconds) in schedule {
             now += Duration::from_secs(seconds);

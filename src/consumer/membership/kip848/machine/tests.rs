@@ -16,7 +16,7 @@ fn beat(machine: &Machine) -> Beat {
 }
 
 fn member() -> Machine {
-    let mut machine = Machine::new(Standing::default());
+    let mut machine = Machine::new(MembershipState::default());
     assert_eq!(machine.step(false), Step::Name);
     assert_eq!(machine.stored_member_id(), None);
     machine.named("m-1".into());
@@ -102,7 +102,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 proptest! {
     #[test]
     fn keeps_its_invariants(schedule in prop::collection::vec(happening(), 0..100)) {
-        let mut machine = Machine::new(Standing::default());
+        let mut machine = Machine::new(MembershipState::default());
         let mut names = 0;
         let mut seen: Vec<(u64, Identity)> = Vec::new();
         for happening in schedule {

@@ -18,7 +18,7 @@ fn limits() -> Limits {
 }
 
 /// Changes what is known, as it stands in the file now.
-async fn change<T>(ledger: &mut Ledger, change: impl FnOnce(&mut Knowledge) -> T) -> T {
+async fn change<T>(ledger: &mut AccountFile, change: impl FnOnce(&mut KeyState) -> T) -> T {
     ledger.acquire().await;
     let outcome = ledger.update(change);
     ledger.release();
@@ -30,18 +30,18 @@ async fn processes_that_share_a_key_share_its_count() {
     let directory = tempfile::tempdir().expect("a directory");
     let place = directory.path().join("state");
     let now = Utc::now();
-    let mut first = Ledger::open(Some(&place), "http://a", KEY);
-    let mut second = Ledger::open(Some(&place), "http://a", KEY);
+    let mut first = AccountFile::open(Some(&place), "http://a", KEY);
+    let mut second = AccountFile::open(Some(&place), "http://a", KEY);
     for ledger in [&mut first, &mut second] {
         change(ledger, |known| known.spent.spend(&limits(), now)).await;
     }
     assert_eq!(second.known().spent.left_today(&limits(), now), Some(23));
-    let again = Ledger::open(Some(&place), "http://a", KEY);
+    let again = AccountFile::open(Some(&place), "http://a", KEY);
     assert_eq!(again.known(), second.known());
     for (service, key) in [("http://b", KEY), ("http://a", "another")] {
         assert_eq!(
-            Ledger::open(Some(&place), service, key).known(),
-            &Knowledge::default()
+            AccountFile::open(Some(&place), service, key).known(),
+            &KeyState::default()
         );
     }
     for entry in fs::read_dir(&place).expect("a directory") {
@@ -62,7 +62,7 @@ async fn a_pipe_in_place_of_a_file_is_not_waited_for() {
         let pipe = directory.path().join(file_name("http://a", KEY));
         let pipe = pipe.with_extension(extension);
         rustix::fs::mkfifoat(rustix::fs::CWD, pipe, 0o600.into()).expect("a pipe");
-        let mut ledger = Ledger::open(Some(directory.path()), "http://a", KEY);
+        let mut ledger = AccountFile::open(Some(directory.path()), "http://a", KEY);
         change(&mut ledger, |known| known.paid = true).await;
         assert!(
             ledger.known().paid && ledger.path().is_none(),
@@ -76,15 +76,15 @@ async fn without_a_place_it_lasts_as_long_as_the_process() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("file");
     fs::write(&file, "x").expect("a file");
-    let mut ledger = Ledger::open(Some(&file.join("below")), "http://a", KEY);
+    let mut ledger = AccountFile::open(Some(&file.join("below")), "http://a", KEY);
     change(&mut ledger, |known| known.paid = true).await;
     assert!(ledger.known().paid && ledger.path().is_none());
     // A file that is none of ours is begun anew.
-    let mut ledger = Ledger::open(Some(directory.path()), "http://a", KEY);
+    let mut ledger = AccountFile::open(Some(directory.path()), "http://a", KEY);
     fs::write(ledger.path().expect("a path"), "not JSON").expect("a file");
     change(&mut ledger, |known| known.paid = true).await;
     assert!(
-        Ledger::open(Some(directory.path()), "http://a", KEY)
+        AccountFile::open(Some(directory.path()), "http://a", KEY)
             .known()
             .paid
     );
@@ -93,8 +93,8 @@ async fn without_a_place_it_lasts_as_long_as_the_process() {
 #[tokio::test]
 async fn a_lock_that_is_held_is_waited_for_and_can_be_left() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut first = Ledger::open(Some(directory.path()), "http://a", KEY);
-    let mut second = Ledger::open(Some(directory.path()), "http://a", KEY);
+    let mut first = AccountFile::open(Some(directory.path()), "http://a", KEY);
+    let mut second = AccountFile::open(Some(directory.path()), "http://a", KEY);
     first.acquire().await;
     let patience = TRY_EVERY * 4;
     let waited = tokio::time::timeout(patience, second.acquire()).await;
