@@ -15,7 +15,7 @@
 //! | [`cli`] | arguments, one file a subcommand | `config`, `commands`, `pipeline` |
 //! | [`commands`] | what one command does: `tail`, `bench`, `check`, `group`, `verify`, `demo` | every room but `cli` |
 //! | [`config`] | the typed, validated configuration and where each value came from | nobody |
-//! | [`pipeline`] | wires a produce, consume or run pipeline, and stops it | every room but `cli`, `commands`, `broker` and `admin` |
+//! | [`pipeline`] | wires a produce, consume or run pipeline, and stops it | every room but `cli`, `commands` and `verify` |
 //! | [`source`] | market data: Alpha Vantage, replayed files, a simulated market | `event`, `net`, `clock` |
 //! | [`event`] | the TradeEvent: its JSON, its identity, what makes it good; pure | `short_copy` |
 //! | [`dedup`] | which events the topic already holds | `event`, `producer`, `consumer`, `wire`, `durable` |
@@ -31,7 +31,7 @@
 //! | [`short_copy`] | short texts, appended without a call of `memcpy`; pure | nobody |
 //! | [`wire`] | Kafka's protocol: messages, record batches, connections, the cluster | `short_copy`; the only room that names rskafka |
 //!
-//! `tests/rooms.rs` reads the `use` lines and holds this table.
+//! `tests/rooms.rs` reads the `use` lines and holds this table; `tests/folders.rs` finds circles among folders.
 
 pub mod admin;
 pub mod broker;
