@@ -13,24 +13,43 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The rooms, and which others each may name. `main` is the program around them.
 const MAY_CALL: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["config", "pipeline"]),
+    ("cli", &["config", "commands", "pipeline"]),
+    (
+        "commands",
+        &[
+            "pipeline", "source", "producer", "consumer", "sink", "event", "broker", "config",
+            "wire", "admin", "durable", "dedup", "verify",
+        ],
+    ),
     (
         "pipeline",
         &[
-            "source", "producer", "consumer", "sink", "event", "broker", "config", "wire", "admin",
+            "source", "dedup", "producer", "consumer", "sink", "event", "broker", "config", "wire",
+            "admin", "durable",
         ],
+    ),
+    (
+        "dedup",
+        &["event", "producer", "consumer", "wire", "durable"],
     ),
     ("producer", &["wire"]),
     ("consumer", &["wire"]),
     ("admin", &["wire", "consumer"]),
     ("broker", &["wire"]),
-    ("source", &["event"]),
-    ("sink", &["event", "copy"]),
-    ("event", &["copy"]),
+    ("source", &["event", "net", "clock"]),
+    ("verify", &["sink", "durable"]),
+    ("sink", &["event", "short_copy", "durable"]),
+    ("event", &["short_copy"]),
     ("config", &[]),
-    ("wire", &["copy"]),
-    ("copy", &[]),
+    ("wire", &["short_copy"]),
+    ("durable", &[]),
+    ("net", &[]),
+    ("clock", &[]),
+    ("short_copy", &[]),
 ];
+
+/// What the tests of a room may name besides, because they drive the room through it.
+const TESTS_MAY_CALL: &[(&str, &[&str])] = &[("sink", &["verify"]), ("dedup", &["broker"])];
 
 /// A rule that a line breaks.
 #[derive(Debug, PartialEq, Eq)]
@@ -320,7 +339,10 @@ impl Reader<'_> {
             return;
         }
         let may = allowed(self.room).unwrap_or_default();
-        if !may.contains(&room) {
+        let in_tests = TESTS_MAY_CALL
+            .iter()
+            .any(|(name, rooms)| self.in_tests && *name == self.room && rooms.contains(&room));
+        if !may.contains(&room) && !in_tests {
             let may = match may {
                 [] => "no other room".to_owned(),
                 rooms => format!("only {}", rooms.join(", ")),
@@ -427,7 +449,7 @@ fn a_room_may_name_itself_and_its_own() {
 
 #[test]
 fn a_forbidden_room_is_found_wherever_it_is_named() {
-    let rule = "`sink` names `wire`; it may name only event, copy";
+    let rule = "`sink` names `wire`; it may name only event, short_copy, durable";
     for (place, line) in [
         ("use crate::wire::Error;", 2),
         ("use crate::{event::TradeEvent,\n wire};", 3),
@@ -556,7 +578,7 @@ fn every_setting_is_read_outside_of_config() {
     let is_config = |source: &&Source| source.0.starts_with("config");
     let table = sources
         .iter()
-        .find(|source| source.0.ends_with("config/sections.rs"))
+        .find(|source| source.0.ends_with("config/keys/sections.rs"))
         .expect("the table of settings");
     let fields = table.1.lines().filter_map(|line| {
         let (field, _) = line.trim().strip_prefix("now ")?.split_once(':')?;

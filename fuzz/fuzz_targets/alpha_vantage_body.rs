@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use stockflow::source::alpha_vantage::Interval;
-use stockflow::source::alpha_vantage::body::{Ask, Said, Untold, parse};
+use stockflow::source::bars::{Ask, Said, Untold, parse};
 
 fuzz_target!(|input: &[u8]| {
     let asked = Untold::Asked(Interval::Min1);

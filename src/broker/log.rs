@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::LEADER_EPOCH;
 use crate::wire::{
     error::ErrorCode,
     records::{Batch, Batches, Scratch, assign_offset},
@@ -216,6 +215,9 @@ fn first_record_at(stored: &Stored, timestamp: i64) -> Option<Found> {
     }
     None
 }
+
+/// The epoch of its leadership, which never changes hands.
+pub(super) const LEADER_EPOCH: i32 = 0;
 
 #[cfg(test)]
 mod tests {

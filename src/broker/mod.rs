@@ -24,11 +24,15 @@ mod log;
 mod offsets;
 mod producers;
 mod server;
+mod shared;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod topics;
+
+use log::LEADER_EPOCH;
+use shared::Shared;
 
 use std::{
     future::Future,
@@ -49,9 +53,6 @@ pub(crate) use testing::Logs;
 
 /// The id of the only broker.
 const NODE_ID: i32 = 1;
-
-/// The epoch of its leadership, which never changes hands.
-const LEADER_EPOCH: i32 = 0;
 
 /// What a [`Broker`] has to know.
 #[derive(Clone, Debug)]
@@ -106,20 +107,6 @@ pub enum BrokerError {
         /// The number, as it was given.
         partitions: i32,
     },
-}
-
-/// What all connections share.
-#[derive(Debug)]
-struct Shared {
-    cluster_id: String,
-    advertise: Option<(String, u16)>,
-    default_partitions: i32,
-    min_session_timeout: Duration,
-    topics: Mutex<Topics>,
-    /// Wakes the long polls.
-    appended: Notify,
-    coordinator: Coordinator,
-    next_producer_id: AtomicI64,
 }
 
 /// An embedded broker that listens; it answers while [`Broker::run`] is polled.

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::common::{FormatArgument, KafkaArguments};
+use crate::commands::BenchOptions;
 use crate::config::Override;
-use crate::pipeline::options::BenchOptions;
 
 const EXAMPLES: &str = "\
 Examples:

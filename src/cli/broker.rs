@@ -2,8 +2,8 @@
 
 use clap::Args;
 
+use crate::commands::BrokerOptions;
 use crate::config::HostPort;
-use crate::pipeline::options::BrokerOptions;
 
 const EXAMPLES: &str = "\
 Examples:

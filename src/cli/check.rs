@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::common::{FormatArgument, KafkaArguments, one};
+use crate::commands::CheckOptions;
 use crate::config::Override;
-use crate::pipeline::options::CheckOptions;
 
 const EXAMPLES: &str = "\
 Examples:

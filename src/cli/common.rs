@@ -2,13 +2,15 @@
 //!
 //! Their structs have no doc comments, which clap would take for the description of the command.
 
+use crate::commands::ResetTo;
 use std::path::PathBuf;
 
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::config::{AutoOffsetReset, Choice, Given, Level, LogFormat, Override, SourceKind};
-use crate::pipeline::options::{Format, Month, SourceOptions};
+use crate::pipeline::{Format, Month, SourceOptions};
 
 /// A flag's value, for the configuration's uppermost layer.
 pub(super) fn one(
@@ -259,4 +261,42 @@ impl FormatArgument {
             FormatName::Json => Format::Json,
         }
     }
+}
+
+pub(super) fn place(text: &str) -> Result<ResetTo, String> {
+    if text.eq_ignore_ascii_case("earliest") {
+        return Ok(ResetTo::Earliest);
+    }
+    if text.eq_ignore_ascii_case("latest") {
+        return Ok(ResetTo::Latest);
+    }
+    if let Ok(offset) = text.parse::<i64>() {
+        return if offset < 0 {
+            Err(
+                "an offset cannot be negative (to go back from the group's position, use group reset --shift-by)"
+                    .to_owned(),
+            )
+        } else {
+            Ok(ResetTo::Offset(offset))
+        };
+    }
+    let time = DateTime::parse_from_rfc3339(text).map(|time| time.timestamp_millis());
+    let local = || {
+        [
+            "%Y-%m-%dT%H:%M:%S%.f",
+            "%Y-%m-%dT%H:%M",
+            "%Y-%m-%d %H:%M:%S",
+        ]
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+        .or_else(|| {
+            NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                .ok()?
+                .and_hms_opt(0, 0, 0)
+        })
+        .map(|time| time.and_utc().timestamp_millis())
+    };
+    time.ok().or_else(local).map(ResetTo::Since).ok_or_else(|| {
+        "expected earliest, latest, an offset, or a time such as 2025-11-06T20:59:00Z".to_owned()
+    })
 }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::common::FormatArgument;
-use crate::pipeline::options::Format;
+use crate::pipeline::Format;
 
 const EXAMPLES: &str = "\
 Examples:

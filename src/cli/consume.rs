@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::common::{FormatArgument, KafkaArguments, SinkArguments};
 use crate::config::Override;
-use crate::pipeline::options::ConsumeOptions;
+use crate::pipeline::ConsumeOptions;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::common::FormatArgument;
+use crate::commands::DemoOptions;
 use crate::config::HostPort;
-use crate::pipeline::options::DemoOptions;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,9 +4,11 @@
 use std::io::{self, IsTerminal};
 
 use super::{Command, Exit, Invocation, logging, memory, output, panics, threads, watch};
+use crate::commands;
+use crate::commands::{Outcome, Proof};
 use crate::config::Config;
-use crate::pipeline::options::Format;
-use crate::pipeline::{self, Fault, Outcome, PipelineError, Proof, Report, Stop};
+use crate::pipeline::Format;
+use crate::pipeline::{self, Fault, PipelineError, Report, Stop};
 
 /// Runs a command to its end, prints its result, and says how the program is to end.
 pub fn execute(invocation: &Invocation) -> Exit {
@@ -75,17 +77,20 @@ async fn pipeline(Invocation { config, command }: &Invocation, stop: &Stop) -> E
             pipeline::produce(config, options, stop).await,
             options.format,
         ),
-        Command::Consume(options) => (
-            pipeline::consume(config, options, stop).await,
-            options.format,
-        ),
+        Command::Consume(options) => {
+            let report = match &options.replay {
+                Some(file) => commands::replay_dead_letters(config, file, stop).await,
+                None => pipeline::consume(config, options, stop).await,
+            };
+            (report, options.format)
+        }
         Command::Run(options) => (pipeline::run(config, options, stop).await, options.format),
         Command::Demo(options) => (
-            pipeline::demo(config, options, stop, &say).await,
+            commands::demo(config, options, stop, &say).await,
             options.format,
         ),
         Command::Broker(options) => {
-            return match pipeline::broker(options, stop, &say).await {
+            return match commands::broker(options, stop, &say).await {
                 Ok(()) => Exit::Done,
                 Err(error) => failed(&error),
             };
@@ -94,19 +99,19 @@ async fn pipeline(Invocation { config, command }: &Invocation, stop: &Stop) -> E
             let colour = io::stdout().is_terminal()
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             let print = |line: &str| output::goes_on(line);
-            return match pipeline::tail(config, options, colour, stop, &print).await {
+            return match commands::tail(config, options, colour, stop, &print).await {
                 Ok(()) => Exit::Done,
                 Err(error) => failed(&error),
             };
         }
         Command::Verify(options) => {
-            return match pipeline::verify(config, options).await {
+            return match commands::verify(config, options).await {
                 Ok(proof) => prove(&proof, options.format),
                 Err(error) => failed(&error),
             };
         }
         Command::Bench(options) => {
-            return match pipeline::bench(config, options, stop).await {
+            return match commands::bench(config, options, stop).await {
                 Ok(measured) => {
                     printed(output::print(&measured.render(options.format)), Exit::Done)
                 }
@@ -114,13 +119,13 @@ async fn pipeline(Invocation { config, command }: &Invocation, stop: &Stop) -> E
             };
         }
         Command::Group(action, format) => {
-            return match pipeline::group(config, action, *format).await {
+            return match commands::group(config, action, *format).await {
                 Ok(text) => printed(output::print(&text), Exit::Done),
                 Err(error) => failed(&error),
             };
         }
         Command::Check(options) => {
-            let report = pipeline::check(config, *options).await;
+            let report = commands::check(config, *options).await;
             let exit = if report.is_good() {
                 Exit::Done
             } else {

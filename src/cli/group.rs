@@ -1,15 +1,15 @@
 //! `stockflow group`.
 
+use crate::cli::common::place;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use clap::{Args, Subcommand};
 
-use super::Command;
+use super::command::Command;
 use super::common::{FormatArgument, KafkaArguments, one};
+use crate::commands::{GroupAction, ResetTo};
 use crate::config::Override;
-use crate::pipeline::options::{GroupAction, ResetTo};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,44 +91,6 @@ struct Target {
     /// To what a file says: lines of topic,partition,offset, as kafka-consumer-groups.sh exports them
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
-}
-
-pub(super) fn place(text: &str) -> Result<ResetTo, String> {
-    if text.eq_ignore_ascii_case("earliest") {
-        return Ok(ResetTo::Earliest);
-    }
-    if text.eq_ignore_ascii_case("latest") {
-        return Ok(ResetTo::Latest);
-    }
-    if let Ok(offset) = text.parse::<i64>() {
-        return if offset < 0 {
-            Err(
-                "an offset cannot be negative (to go back from the group's position, use group reset --shift-by)"
-                    .to_owned(),
-            )
-        } else {
-            Ok(ResetTo::Offset(offset))
-        };
-    }
-    let time = DateTime::parse_from_rfc3339(text).map(|time| time.timestamp_millis());
-    let local = || {
-        [
-            "%Y-%m-%dT%H:%M:%S%.f",
-            "%Y-%m-%dT%H:%M",
-            "%Y-%m-%d %H:%M:%S",
-        ]
-        .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
-        .or_else(|| {
-            NaiveDate::parse_from_str(text, "%Y-%m-%d")
-                .ok()?
-                .and_hms_opt(0, 0, 0)
-        })
-        .map(|time| time.and_utc().timestamp_millis())
-    };
-    time.ok().or_else(local).map(ResetTo::Since).ok_or_else(|| {
-        "expected earliest, latest, an offset, or a time such as 2025-11-06T20:59:00Z".to_owned()
-    })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

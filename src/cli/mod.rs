@@ -8,6 +8,7 @@
 mod bench;
 mod broker;
 mod check;
+mod command;
 mod common;
 mod config;
 mod consume;
@@ -28,6 +29,8 @@ mod threads;
 mod verify;
 mod watch;
 
+pub use command::{Command, Invocation};
+
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
@@ -36,10 +39,6 @@ pub use execute::execute;
 pub use exit::Exit;
 
 use crate::config::{Config, ConfigError, Inputs, Override};
-use crate::pipeline::options::{
-    BenchOptions, BrokerOptions, CheckOptions, ConsumeOptions, DemoOptions, Format, GroupAction,
-    ProduceOptions, RunOptions, TailOptions, VerifyOptions,
-};
 use common::Global;
 
 const EXAMPLES: &str = "\
@@ -75,42 +74,6 @@ enum Commands {
     Group(group::Arguments),
     Check(check::Arguments),
     Config(config::Arguments),
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Command {
-    /// Market data into Kafka.
-    Produce(ProduceOptions),
-    /// Kafka into CSV files.
-    Consume(ConsumeOptions),
-    /// Both.
-    Run(RunOptions),
-    /// Both, with a broker and a market of its own.
-    Demo(DemoOptions),
-    /// The embedded broker alone.
-    Broker(BrokerOptions),
-    /// The last events, and what comes.
-    Tail(TailOptions),
-    /// Directories are proven to hold every record once.
-    Verify(VerifyOptions),
-    /// A load test.
-    Bench(BenchOptions),
-    /// Consumer groups, looked at or changed.
-    Group(GroupAction, Format),
-    /// Whether everything that a run needs is there.
-    Check(CheckOptions),
-    /// What is in force, and where it was set.
-    ConfigShow(Format),
-}
-
-/// What is to be done, and with which configuration.
-#[derive(Clone, Debug)]
-pub struct Invocation {
-    /// The checked configuration.
-    pub config: Config,
-    /// The command.
-    pub command: Command,
 }
 
 /// Why there is nothing to be done.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::common::{FormatArgument, KafkaArguments, SourceArguments};
 use crate::config::Override;
-use crate::pipeline::options::ProduceOptions;
+use crate::pipeline::ProduceOptions;
 
 const EXAMPLES: &str = "\
 Examples:

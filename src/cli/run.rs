@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::common::{FormatArgument, KafkaArguments, SinkArguments, SourceArguments};
 use crate::config::Override;
-use crate::pipeline::options::RunOptions;
+use crate::pipeline::RunOptions;
 
 const EXAMPLES: &str = "\
 Examples:

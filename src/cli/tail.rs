@@ -2,10 +2,10 @@
 
 use clap::Args;
 
+use super::common::place;
 use super::common::{FormatArgument, KafkaArguments, one};
-use super::group::place;
+use crate::commands::{ResetTo, TailFrom, TailOptions};
 use crate::config::Override;
-use crate::pipeline::options::{ResetTo, TailFrom, TailOptions};
 
 const EXAMPLES: &str = "\
 Examples:

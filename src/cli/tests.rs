@@ -1,5 +1,6 @@
 //! Arguments without a process.
 
+use crate::pipeline::Format;
 use clap::CommandFactory;
 
 use super::*;

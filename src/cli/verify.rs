@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::common::{FormatArgument, KafkaArguments};
+use crate::commands::VerifyOptions;
 use crate::config::Override;
-use crate::pipeline::options::VerifyOptions;
 
 const EXAMPLES: &str = "\
 Examples:

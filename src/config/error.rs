@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::origin::Origin;
+use super::layers::Origin;
 
 /// One mistake in the configuration: what, where, and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -9,47 +9,37 @@
 //! - The value of a secret is in no error, no warning, no `Debug` and not in what is shown.
 //! - Whatever the files, variables and flags hold, loading returns: it never panics, and reads at most 1 MiB a file.
 
-mod check;
-mod choice;
-mod codec;
 mod error;
-mod file;
-mod foreign;
-mod host;
-mod layer;
-mod limit;
-mod origin;
+mod keys;
+mod layers;
 #[cfg(test)]
 mod properties;
-mod read;
-mod secret;
-mod sections;
-mod show;
 mod table;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub use choice::{
+pub use error::{ConfigError, Problem};
+pub use keys::Entry;
+pub use keys::{AlphaVantage, Kafka, Logging, Output, Process, Simulated, Source, State};
+pub use layers::Origin;
+pub use layers::{Given, Override};
+pub use table::Key;
+pub use values::HostPort;
+pub use values::Kind;
+pub use values::RequestLimit;
+pub use values::{
     AutoOffsetReset, BadRecords, Choice, Column, Compression, CompressionType, Entitlement,
     FileDate, Function, GroupProtocol, Interval, IsolationLevel, Level, LogFormat, OutputSize,
     PartitionAssignmentStrategy, Partitioner, Publish, SecurityProtocol, SourceKind,
 };
-pub use codec::Kind;
-pub use error::{ConfigError, Problem};
-pub use host::HostPort;
-pub use layer::{Given, Override};
-pub use limit::RequestLimit;
-pub use origin::Origin;
-pub use read::Entry;
-pub use secret::{Secret, SecretError, is_placeholder};
-pub use sections::{AlphaVantage, Kafka, Logging, Output, Process, Simulated, Source, State};
-pub use table::Key;
+pub use values::{Secret, SecretError, is_placeholder};
 
-use layer::{Layers, Write};
-use read::Reader;
+use keys::Reader;
+use layers::{Layers, Write};
 
 /// The file that is read when none is named, if it is there.
 const DEFAULT_FILE: &str = "appsettings.json";
@@ -96,10 +86,10 @@ impl Config {
     /// # Errors
     /// With everything that is wrong, together.
     pub fn load(inputs: &Inputs) -> Result<Self, ConfigError> {
-        let mut layers = Layers::default();
+        let mut layers = Layers::new(keys::TABLE);
         layers.apply(state_directory(&inputs.variables), true);
         for path in files(&inputs.files) {
-            match file::read(&path) {
+            match layers::read(&path) {
                 Ok(writes) => layers.apply(writes, false),
                 Err(problem) => layers.problems.push(problem),
             }
@@ -109,9 +99,12 @@ impl Config {
 
     fn finish(mut layers: Layers, inputs: &Inputs) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        layers.apply(layer::environment(&inputs.variables, &mut problems), false);
-        layers.apply(layer::sets(&inputs.sets), true);
-        layers.apply(layer::flags(&inputs.overrides), true);
+        layers.apply(
+            layers::environment(keys::TABLE, &inputs.variables, &mut problems),
+            false,
+        );
+        layers.apply(layers::sets(&inputs.sets), true);
+        layers.apply(layers::flags(&inputs.overrides), true);
         problems.append(&mut layers.problems);
 
         let mut reader = Reader::new(&layers);
@@ -119,14 +112,14 @@ impl Config {
         let source = Source::read(&mut reader);
         let simulated = Simulated::read(&mut reader);
         let alpha_vantage = AlphaVantage::read(&mut reader);
-        let schema_registry = sections::SchemaRegistry::read(&mut reader);
+        let schema_registry = keys::SchemaRegistry::read(&mut reader);
         let output = Output::read(&mut reader);
         let state = State::read(&mut reader);
-        let server = sections::Server::read(&mut reader);
+        let server = keys::Server::read(&mut reader);
         let logging = Logging::read(&mut reader);
         let process = Process::read(&mut reader);
         problems.append(&mut reader.problems);
-        problems.extend(check::between(&reader.entries));
+        problems.extend(keys::between(&reader.entries));
         let entries = reader.entries;
         let config = (|| {
             schema_registry?;
@@ -154,7 +147,7 @@ impl Config {
     /// # Errors
     /// With everything that it lacks, and how to give it.
     pub fn check_source(&self) -> Result<(), ConfigError> {
-        let problems = check::source(&self.source, &self.alpha_vantage, &self.entries);
+        let problems = keys::source(&self.source, &self.alpha_vantage, &self.entries);
         if problems.is_empty() {
             Ok(())
         } else {
@@ -172,7 +165,7 @@ impl Config {
 
     /// Where the value of `Section.Key` came from.
     pub fn origin(&self, path: &str) -> Origin {
-        check::origin_of(&self.entries, path)
+        keys::origin_of(&self.entries, path)
     }
 
     /// What is in force, in the table's order; secrets are masked.
@@ -188,7 +181,7 @@ impl Config {
 
 /// All keys, those of later versions included, in the table's order.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    sections::TABLE.iter().copied().flatten()
+    keys::TABLE.iter().copied().flatten()
 }
 
 fn files(named: &[PathBuf]) -> Vec<PathBuf> {
@@ -211,7 +204,7 @@ fn state_directory(variables: &[(OsString, OsString)]) -> Vec<Write> {
         .and_then(|value| value.split(':').next());
     let write = |directory: &str| Write {
         path: vec!["State".to_owned(), "Directory".to_owned()],
-        raw: codec::Raw::Scalar(directory.to_owned()),
+        raw: values::Raw::Scalar(directory.to_owned()),
         origin: Origin::Variable("STATE_DIRECTORY".to_owned()),
     };
     first

@@ -4,8 +4,8 @@
 //! so a key's name stands in one line of the program. A row begins with `now`, or with `later` when this version cannot
 //! honour the key: then it has no field, and setting it to anything but its default is an error.
 
-use super::choice::bare;
-use super::codec::Kind;
+use super::values::Kind;
+use super::values::bare;
 
 /// One key of the configuration: a row of the table.
 #[derive(Debug)]
@@ -46,6 +46,9 @@ pub(super) fn join(section: &str, name: &str) -> String {
     }
 }
 
+/// All rows, a slice a section.
+pub(in crate::config) type Table = &'static [&'static [Key]];
+
 /// A row that a name found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
@@ -55,7 +58,7 @@ pub(super) struct Found {
 }
 
 /// The key of that name in that section; neither is matched by case.
-pub(super) fn find(sections: &[&'static [Key]], section: &str, name: &str) -> Option<Found> {
+pub(super) fn find(sections: Table, section: &str, name: &str) -> Option<Found> {
     let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
     let path = join(section, name);
     for key in sections.iter().copied().flatten() {
@@ -90,7 +93,7 @@ pub(super) fn find(sections: &[&'static [Key]], section: &str, name: &str) -> Op
 }
 
 /// The key that was probably meant by a name that is none: of the same section, unless another has it to the letter.
-pub(super) fn nearest(sections: &[&'static [Key]], section: &str, name: &str) -> String {
+pub(super) fn nearest(sections: Table, section: &str, name: &str) -> String {
     let wanted = bare(name);
     let keys = || sections.iter().copied().flatten();
     if let Some(key) =
@@ -172,7 +175,7 @@ macro_rules! section {
             },)*];
 
             /// The section's values, or `None` when one is wrong (then the reader has noted it).
-            pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+            pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
                 $(reader.refuse::<$later_type>($section, $later_label, $later_codec);)*
                 $(let $field = reader.take::<$type>($section, $label, $codec);)*
                 Some(Self { $($field: $field?,)* })

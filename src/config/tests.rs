@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::layer::Layers;
+use super::layers::layer::Layers;
 use super::*;
 
 /// Texts of files, later wins, and the rest of the inputs.
 pub(super) fn load(files: &[&str], inputs: &Inputs) -> Result<Config, ConfigError> {
-    let mut layers = Layers::default();
+    let mut layers = Layers::new(keys::TABLE);
     layers.apply(state_directory(&inputs.variables), true);
     for (index, text) in files.iter().enumerate() {
-        match file::parse(text, Path::new(&format!("{index}.json"))) {
+        match super::layers::file::parse(text, Path::new(&format!("{index}.json"))) {
             Ok(writes) => layers.apply(writes, false),
             Err(problem) => layers.problems.push(problem),
         }

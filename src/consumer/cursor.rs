@@ -11,7 +11,10 @@
 //!   listed first offset to its next abort marker. The list, too, has to be shown twice.
 
 mod aborted;
+mod contradiction;
 mod witness;
+
+use contradiction::contradiction;
 
 use bytes::Bytes;
 
@@ -226,13 +229,6 @@ impl Cursor {
 
 fn known(epoch: i32) -> Option<i32> {
     (epoch >= 0).then_some(epoch)
-}
-
-fn contradiction(batch: &Batch, what: &'static str) -> RecordsError {
-    RecordsError::Contradiction {
-        base_offset: batch.header().base_offset,
-        what,
-    }
 }
 
 fn refused(batch: &Batch, error: RecordsError) -> Fault {

@@ -9,19 +9,17 @@ pub mod price;
 pub mod symbol;
 pub mod timestamp;
 
-mod parse;
-mod read;
+mod json;
 mod reasons;
-mod write;
 
 use chrono::{DateTime, Utc};
 use compact_str::CompactString;
 use uuid::Uuid;
 
-pub use parse::{MAX_TRADE_ID_BYTES, NotATrade, Texts};
-pub use read::{BadRecord, Trade, read_trade};
+pub use json::USUAL_JSON_BYTES;
+pub use json::{BadRecord, Trade, read_trade};
+pub use json::{MAX_TRADE_ID_BYTES, NotATrade, Texts};
 pub use reasons::ReasonCounts;
-pub use write::USUAL_JSON_BYTES;
 
 /// Which side of the market a trade was on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

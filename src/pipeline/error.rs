@@ -6,6 +6,7 @@ use crate::{
     admin::AdminError,
     broker::BrokerError,
     consumer::ConsumeError,
+    dedup::DedupError,
     producer::{DeliveryError, SendError, TransactionError},
     sink::SinkError,
     source::{ErrorClass, SourceError},
@@ -100,14 +101,9 @@ pub enum PipelineError {
         /// How many others there are.
         more: usize,
     },
-    /// What the topic holds already cannot be learnt.
-    #[error(
-        "{source}; it cannot be checked which events are on the topic already, so nothing is published; --republish publishes without checking"
-    )]
-    LookUp {
-        /// Where it cannot be read.
-        source: ConsumeError,
-    },
+    /// It cannot be known which events are on the topic already.
+    #[error(transparent)]
+    Dedup(DedupError),
     /// The group does not take a commit, and will not.
     #[error(
         "group {group}: offsets of topic {topic}, partition {partition}, cannot be committed: {code}{}",
@@ -154,6 +150,15 @@ pub enum PipelineError {
     /// A part of the program ended in a way that it never should.
     #[error("internal error: {0}; please report it")]
     Internal(String),
+}
+
+impl From<DedupError> for PipelineError {
+    fn from(error: DedupError) -> Self {
+        match error {
+            DedupError::Cluster(source) => source.into(),
+            other => Self::Dedup(other),
+        }
+    }
 }
 
 impl PipelineError {

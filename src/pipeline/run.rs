@@ -1,20 +1,17 @@
 //! The commands `produce`, `consume` and `run`: the halves, a stop, and what they did.
 
-use std::{path::PathBuf, time::Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::{
-    PipelineError, Report, Stop,
-    consume::{self, ConsumeOptions},
-    error::Fault,
-    keys::Keys,
-    options, progress,
-    publish::{PublishOptions, publish},
-    reach::Told,
-    replay_letters, settings,
-    summary::{Published, Replayed, Summary, Written},
-};
+use super::consume::{self, ConsumerTask};
+use super::error::{Fault, PipelineError};
+use super::produce::{PublishOptions, publish};
+use super::reachability::Told;
+use super::stop::Stop;
+use super::stop_on_key::Keys;
+use super::summary::{Published, Summary, Written};
+use super::{Report, options, progress, settings};
 use crate::{config::Config, source::SourceError};
 
 /// Market data into Kafka.
@@ -38,13 +35,10 @@ pub async fn produce(config: &Config, options: &options::ProduceOptions, stop: &
 /// Kafka into CSV files.
 pub async fn consume(config: &Config, options: &options::ConsumeOptions, stop: &Stop) -> Report {
     let started = Instant::now();
-    if let Some(file) = &options.replay {
-        return replay(config, file.clone(), stop).await;
-    }
     let cluster = settings::connect(config);
     let written = watch::Sender::default();
     let (_keep, at_end) = watch::channel(options.until_end);
-    let options = ConsumeOptions {
+    let options = ConsumerTask {
         one_shot: options.until_end || options.count.is_some(),
         count: options.count,
         from: options.from,
@@ -57,29 +51,6 @@ pub async fn consume(config: &Config, options: &options::ConsumeOptions, stop: &
         late = stop.overdue() => Err(late),
     };
     report(started, None, Some(*written.borrow()), outcome)
-}
-
-/// Repaired dead letters into CSV files.
-async fn replay(config: &Config, file: PathBuf, stop: &Stop) -> Report {
-    let started = Instant::now();
-    let (config, stop) = (config.clone(), stop.clone());
-    let work = tokio::task::spawn_blocking(move || {
-        let mut done = Replayed::default();
-        let outcome = replay_letters::replay(&config, &file, &stop, &mut done);
-        (done, outcome)
-    });
-    let (done, outcome) = work.await.unwrap_or_else(|error| {
-        let error = PipelineError::Internal(error.to_string());
-        (Replayed::default(), Err(error))
-    });
-    Report {
-        summary: Summary {
-            replayed: Some(done),
-            took: started.elapsed(),
-            ..Summary::default()
-        },
-        error: outcome.err(),
-    }
 }
 
 /// Both halves in one process. When the producing half is done by itself, the consuming half goes on to the end that
@@ -99,7 +70,7 @@ pub async fn run(config: &Config, options: &options::RunOptions, stop: &Stop) ->
         told: told.clone(),
     };
     let one_shot = publishing.one_shot() || options.until_end;
-    let consuming = ConsumeOptions {
+    let consuming = ConsumerTask {
         one_shot,
         count: None,
         from: options.from,
@@ -160,7 +131,7 @@ fn is_about_the_key(error: &SourceError) -> bool {
     error.class() == crate::source::ErrorClass::WrongKey
 }
 
-pub(super) fn report(
+pub(crate) fn report(
     started: Instant,
     published: Option<Published>,
     written: Option<Written>,

@@ -12,7 +12,10 @@ use crate::{
     wire::{cluster, records::Codec},
 };
 
-use super::{PipelineError, limits, options::SourceOptions, reach::ONE_SHOT_LIMIT};
+use super::error::PipelineError;
+use super::open_file_limit;
+use super::options::SourceOptions;
+use super::reachability::ONE_SHOT_LIMIT;
 
 /// What one Fetch response may hold beyond `FetchMaxBytes`: a broker sends at least one whole batch, however large (KIP-74).
 const LARGEST_BATCH: u64 = 64 << 20;
@@ -36,7 +39,7 @@ pub(super) fn cluster(config: &Config) -> cluster::Settings {
 }
 
 /// `Kafka.BootstrapServers`, as tools take it.
-pub(super) fn bootstrap(config: &Config) -> String {
+pub(crate) fn bootstrap(config: &Config) -> String {
     let servers = config.kafka.bootstrap_servers.iter();
     servers
         .map(ToString::to_string)
@@ -44,7 +47,7 @@ pub(super) fn bootstrap(config: &Config) -> String {
         .join(",")
 }
 
-pub(super) fn producer(config: &Config) -> producer::Settings {
+pub(crate) fn producer(config: &Config) -> producer::Settings {
     let kafka = &config.kafka;
     producer::Settings {
         topic: kafka.topic.as_str().into(),
@@ -113,14 +116,14 @@ const CLASSIC_ONLY: [&str; 3] = [
     "Kafka.PartitionAssignmentStrategy",
 ];
 
-pub(super) fn isolation(level: IsolationLevel) -> consumer::Isolation {
+pub(crate) fn isolation(level: IsolationLevel) -> consumer::Isolation {
     match level {
         IsolationLevel::ReadCommitted => consumer::Isolation::ReadCommitted,
         IsolationLevel::ReadUncommitted => consumer::Isolation::ReadUncommitted,
     }
 }
 
-pub(super) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
+pub(crate) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
     use config::Choice;
     let output = &config.output;
     Ok(sink::Settings {
@@ -140,7 +143,7 @@ pub(super) fn sink(config: &Config) -> Result<sink::Settings, PipelineError> {
             config::FileDate::Processing => sink::FileDate::Processing,
         },
         instance: output.instance.clone(),
-        max_open_files: limits::open_files(to_usize(output.max_open_files)),
+        max_open_files: open_file_limit::open_files(to_usize(output.max_open_files)),
         bad_records: match output.bad_records {
             config::BadRecords::DeadLetter => sink::BadRecords::DeadLetter,
             config::BadRecords::Fail => sink::BadRecords::Fail,
@@ -186,7 +189,7 @@ pub(super) fn destination(
 }
 
 /// The source that the configuration asks for. `one_shot` commands give up on an API that cannot be reached.
-pub(super) fn source(
+pub(crate) fn source(
     config: &Config,
     options: &SourceOptions,
     one_shot: bool,
@@ -297,7 +300,7 @@ where
         .map_err(|error| PipelineError::Setting(format!("{setting}: {error}")))
 }
 
-pub(super) fn alpha_vantage(
+pub(crate) fn alpha_vantage(
     config: &Config,
     options: &SourceOptions,
     one_shot: bool,
@@ -374,6 +377,6 @@ fn to_usize(value: u64) -> usize {
 }
 
 /// Shared by all who talk to the same cluster.
-pub(super) fn connect(config: &Config) -> Arc<cluster::Cluster> {
+pub(crate) fn connect(config: &Config) -> Arc<cluster::Cluster> {
     cluster::Cluster::new(cluster(config))
 }

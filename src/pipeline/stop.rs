@@ -18,7 +18,7 @@ use tokio::{
     time::sleep_until,
 };
 
-use super::PipelineError;
+use super::error::PipelineError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

@@ -60,7 +60,7 @@ pub struct Replayed {
     /// Rows that they became, durably.
     pub rows: u64,
     /// Rows that are not durable yet.
-    pub(super) waiting: u64,
+    pub(crate) waiting: u64,
     /// Lines whose letters were replayed before.
     pub before: u64,
     /// Lines whose place has no dead letter in the directory.

@@ -14,18 +14,21 @@
 //! `Kafka.EnableIdempotence` it has none, and is written at least once.
 
 mod accumulator;
+mod broker_lane;
 mod delivery;
-mod node;
 mod partitioner;
+mod produce_response;
 mod sender;
 mod sequence;
 mod settings;
-mod split;
+mod shared;
+mod split_batch;
 mod transaction;
-mod verdict;
 
 #[cfg(test)]
 mod live;
+
+use shared::{Shared, readable};
 
 use crate::wire::cluster::{Cluster, ClusterError};
 use crate::wire::error::ErrorCode;
@@ -83,31 +86,6 @@ pub enum SendError {
         /// The broker's reason.
         code: ErrorCode,
     },
-}
-
-/// What the producer's tasks and its users have in common.
-#[derive(Debug)]
-struct Shared {
-    topic: Arc<str>,
-    buffer: usize,
-    accumulator: Mutex<Accumulator>,
-    /// Something to do for the sender.
-    work: Notify,
-    /// Memory was given back, or the producer ends.
-    room: Notify,
-    /// How many flushes are waiting.
-    flushing: AtomicUsize,
-    /// No more records are taken.
-    closed: AtomicBool,
-    /// The sender is to give up what is left, and end.
-    stop: AtomicBool,
-    /// A record was given up, and with it all behind it.
-    gave_up: AtomicBool,
-    fatal: OnceLock<ErrorCode>,
-    transaction: Option<Transaction>,
-    /// Bytes of all batches made so far, before and after compression.
-    plain: AtomicU64,
-    packed: AtomicU64,
 }
 
 /// Bytes of batches, headers included.
@@ -348,15 +326,5 @@ impl<'a> Flushing<'a> {
 impl Drop for Flushing<'_> {
     fn drop(&mut self) {
         self.0.flushing.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// A key as it can stand in a sentence.
-fn readable(key: Option<&[u8]>) -> String {
-    /// Longer keys are cut: an error has to fit into a line.
-    const SHOWN: usize = 64;
-    match key {
-        Some(key) => format!("\"{}\"", key.get(..SHOWN).unwrap_or(key).escape_ascii()),
-        None => "none".to_owned(),
     }
 }

@@ -1,12 +1,12 @@
 //! Who sends what now: one task that owns the partitions' sequences, takes due batches, hands requests to the brokers'
-//! lanes and deals with their answers. All decisions are made in `accumulator`, `sequence` and `verdict`.
+//! lanes and deals with their answers. All decisions are made in `accumulator`, `sequence` and `produce_response`.
 
 mod requests;
 mod trouble;
 
 use super::accumulator::Gathered;
+use super::broker_lane::{LaneRequest, LaneResponse};
 use super::delivery::{BatchOutcome, DeliveryError};
-use super::node::{Errand, Report};
 use super::sequence::{Completion, PartitionSequence, ProducerEpoch};
 use super::{OnTimeout, Settings, Shared};
 use crate::wire::cluster::{Backoff, Cluster, ClusterError, Topic};
@@ -52,7 +52,7 @@ struct Partition {
 /// A broker's lane.
 #[derive(Debug)]
 struct Node {
-    errands: mpsc::Sender<Errand>,
+    errands: mpsc::Sender<LaneRequest>,
     under_way: usize,
     /// The broker asked to be spared until then (KIP-219).
     throttled: Option<Instant>,
@@ -73,7 +73,7 @@ pub(super) struct Sender {
     partitions: Vec<Partition>,
     nodes: HashMap<i32, Node>,
     lanes: JoinSet<()>,
-    reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    reports: (mpsc::Sender<LaneResponse>, mpsc::Receiver<LaneResponse>),
     compressor: Compressor,
     background: FuturesUnordered<BoxFuture<'static, Event>>,
     /// The topic has to be, or is being, asked for anew.

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::letters::LetterError;
+use super::rows::LetterError;
+use crate::durable::DurableError;
 use crate::event::BadRecord;
 
 /// An error of the sink. After an [`Io`](Self::Io) or [`Edited`](Self::Edited) one nothing more is accepted: drop the
@@ -150,8 +151,32 @@ pub enum SinkError {
     OutOfOrder(String),
 }
 
+impl From<DurableError> for SinkError {
+    fn from(error: DurableError) -> Self {
+        match error {
+            DurableError::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path,
+                source,
+            },
+            DurableError::Damaged { path, found } => Self::Damaged { path, found },
+        }
+    }
+}
+
+impl From<serde_json::Error> for SinkError {
+    /// What is written is made here, so that it has no form in JSON is a mistake of this program.
+    fn from(error: serde_json::Error) -> Self {
+        Self::OutOfOrder(error.to_string())
+    }
+}
+
 impl SinkError {
-    pub(super) fn io<'p>(
+    pub(crate) fn io<'p>(
         action: &'static str,
         path: &'p Path,
     ) -> impl FnOnce(io::Error) -> Self + 'p {
@@ -174,7 +199,7 @@ impl SinkError {
         Self::edited(path, format!("it is {found} bytes long and was {left}"))
     }
 
-    pub(super) fn damaged(path: &Path, found: impl Into<String>) -> Self {
+    pub(crate) fn damaged(path: &Path, found: impl Into<String>) -> Self {
         Self::Damaged {
             path: path.to_owned(),
             found: found.into(),

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::checkpoint::{Moved, Pending};
 use super::error::SinkError;
-use super::index::{self, Batch, Passed, Span};
-use super::metadata::{self, Author, Chain};
-use super::output::Output;
+use super::files::Output;
+use super::model::layout;
 use super::settings::Publish;
-use super::{Appended, Sink, lines, place};
+use super::state::commit_metadata::{self};
+use super::state::index::{self};
+use super::state::{Batch, OffsetRange, Passed};
+use super::state::{Committer, OwnershipHistory};
+use super::state::{Moved, Pending};
+use super::{Appended, Sink};
+use crate::durable::journal;
 
 /// A batch that is durable and now has to be committed, with exactly the metadata that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +126,7 @@ impl Sink {
             progress.counts = Appended::default();
         }
         self.passed.clear();
-        let author = Author {
+        let author = Committer {
             directory: self.checkpoint.directory,
             batch: number,
             begun: false,
@@ -130,13 +134,13 @@ impl Sink {
             met: None,
             from: None,
         };
-        let none = Chain::default();
+        let none = OwnershipHistory::default();
         let offsets = moved.iter().map(|(partition, moved)| DurableOffset {
             partition: *partition,
             next: moved.to.next,
             leader_epoch: moved.to.epoch,
-            metadata: metadata::encode(
-                Author {
+            metadata: commit_metadata::encode(
+                Committer {
                     met: self.met_by(*partition),
                     from: self.checkpoint.begins.get(partition).copied(),
                     ..author
@@ -206,7 +210,7 @@ impl Sink {
                         skipped,
                         ..
                     } = counts(partition);
-                    Span(
+                    OffsetRange(
                         *partition,
                         moved.from,
                         moved.to.next,
@@ -232,7 +236,7 @@ impl Sink {
         let mut write = || {
             let file = match &mut self.index {
                 Some(file) => file,
-                None => self.index.insert(lines::open_to_write(&*self.fs, &path)?),
+                None => self.index.insert(journal::open_to_write(&*self.fs, &path)?),
             };
             file.write_at(at, line)?;
             file.sync()
@@ -280,7 +284,7 @@ impl Sink {
 
     /// Makes the names of data files durable.
     pub(super) fn sync_names(&self) -> Result<(), SinkError> {
-        let hidden = self.state_directory.join(place::HIDDEN);
+        let hidden = self.state_directory.join(layout::HIDDEN);
         let atomic = self.settings.publish == Publish::Atomic;
         let hidden = atomic.then_some(&hidden);
         for path in [Some(&self.directory), hidden].into_iter().flatten() {

@@ -3,22 +3,8 @@
 use compact_str::CompactString;
 
 use super::alpha_vantage::Fault;
+use super::error_class::ErrorClass;
 use super::replay::ReplayFault;
-
-/// What to do about a [`SourceError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorClass {
-    /// It may pass: log it and poll on.
-    Retriable,
-    /// One symbol is out for good: log it and poll on for the others.
-    Symbol,
-    /// No event will ever come: stop, exit code 1.
-    Stop,
-    /// The service refuses the API key: stop, exit code 78.
-    WrongKey,
-    /// The configuration cannot work: stop, exit code 78.
-    Configuration,
-}
 
 /// An error of a source. It never holds the API key.
 #[derive(Debug, thiserror::Error)]

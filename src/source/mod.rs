@@ -8,8 +8,13 @@ pub mod alpha_vantage;
 pub mod replay;
 pub mod simulated;
 
+pub mod bars;
 mod destination;
 mod error;
+mod error_class;
+mod market_hours;
+mod redact;
+mod unknown_value;
 
 use std::sync::Arc;
 
@@ -18,7 +23,9 @@ use futures::future::{BoxFuture, ready};
 use crate::event::TradeEvent;
 
 pub use destination::Destination;
-pub use error::{ErrorClass, SourceError};
+pub use error::SourceError;
+pub use error_class::ErrorClass;
+pub use unknown_value::UnknownValue;
 
 /// The most events of one batch: some 0.5 MB of JSON, so that a batch is small beside the publisher's own buffer.
 pub const MAX_BATCH_EVENTS: usize = 4096;

@@ -4,13 +4,15 @@
 //! version, because it is how a client finds out (KIP-511).
 
 mod cluster;
+mod context;
 mod fetch;
 mod groups;
 mod members;
 mod offsets;
 mod produce;
 
-use std::net::SocketAddr;
+pub(super) use context::Client;
+use context::Context;
 
 use bytes::Bytes;
 
@@ -19,23 +21,6 @@ use crate::wire::{
     error::ErrorCode,
     messages::{self, *},
 };
-
-/// Who asks.
-#[derive(Debug)]
-pub(super) struct Client {
-    /// Its address.
-    pub(super) peer: SocketAddr,
-    /// Ours, as it reached us.
-    pub(super) local: SocketAddr,
-}
-
-/// What a request comes with besides its body.
-struct Context<'a> {
-    shared: &'a Shared,
-    client: &'a Client,
-    client_id: &'a str,
-    version: i16,
-}
 
 /// Why a connection is closed instead of answering.
 #[derive(Debug, thiserror::Error)]

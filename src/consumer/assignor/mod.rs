@@ -14,9 +14,12 @@
 //! `cooperative-sticky` at most once, and not while another member has it.
 
 mod plain;
+mod share;
 mod sticky;
 #[cfg(test)]
 mod tests;
+
+pub(super) use share::{Share, Shares, Subscriber};
 
 use std::collections::BTreeMap;
 
@@ -69,24 +72,6 @@ impl Assignor {
     }
 }
 
-/// A member as the group's leader sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Subscriber {
-    pub(super) member_id: Str,
-    pub(super) instance: Option<Str>,
-    pub(super) topics: Vec<Str>,
-    /// What it has, or had before it gave everything up.
-    pub(super) owned: Share,
-    /// In which generation it was given that; -1 if never.
-    pub(super) generation: i32,
-}
-
-/// Topic by topic, the partitions of one member.
-pub(super) type Share = BTreeMap<Str, Vec<i32>>;
-
-/// The shares of all members; there is an entry for each, empty where there is nothing for it.
-pub(super) type Shares = BTreeMap<Str, Share>;
-
 /// Shares the partitions out with the assignor of that name; `partitions` says how many a topic has, topics that are not
 /// in it are left out. `None` for a name that this program does not know, and so never offered.
 pub(super) fn assign(
@@ -115,11 +100,4 @@ fn order(member: &Subscriber) -> (bool, &str, &str) {
         Some(instance) => (false, instance, &member.member_id),
         None => (true, &member.member_id, ""),
     }
-}
-
-fn nothing(members: &[&Subscriber]) -> Shares {
-    members
-        .iter()
-        .map(|member| (member.member_id.clone(), Share::new()))
-        .collect()
 }

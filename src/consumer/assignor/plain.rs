@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Share, Shares, Subscriber, nothing};
+use super::share::{Share, Shares, Subscriber, nothing};
 use crate::wire::messages::Str;
 
 /// Topic by topic, the subscribed members in their order get consecutive ranges, and the first `partitions % members`

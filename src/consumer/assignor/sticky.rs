@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Shares, Subscriber, nothing};
+use super::share::{Shares, Subscriber, nothing};
 use crate::wire::messages::Str;
 
 type Place = (Str, i32);

@@ -1,7 +1,8 @@
 //! Whether a leader's log and what was read of it have parted (KIP-320), asked of brokers whose Fetch does not say it by
 //! itself (before version 12, KIP-595): by OffsetForLeaderEpoch, once for each leader and before anything is read there.
 
-use super::{Shared, board::Ask};
+use super::Shared;
+use super::subscription::Ask;
 use crate::{
     consumer::cursor::{Action, action},
     wire::{

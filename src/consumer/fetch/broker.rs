@@ -5,11 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    Fetched, Held, LONG_POLL, MOST_IN_FLIGHT, Shared,
-    board::Ask,
-    session::{Said, Session},
-};
+use super::Held;
+use super::session::{Said, Session};
+use super::shared::{Fetched, LONG_POLL, MOST_IN_FLIGHT, Shared};
+use super::subscription::Ask;
 use crate::{
     consumer::{
         Chunk, ConsumeError, Isolation,

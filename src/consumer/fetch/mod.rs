@@ -1,19 +1,23 @@
 //! Fetching: one task a leader ([`broker`]), and one that knows who leads what.
 //!
-//! The tasks share a [`Board`]. A broker's task asks for all partitions that the board has at that broker, in one long
+//! The tasks share a [`SubscriptionState`]. A broker's task asks for all partitions that the board has at that broker, in one long
 //! poll, and hands the data on through a bounded channel; what it is refused, it leaves to the router, which looks for new
 //! leaders and new positions, with pauses that grow, and sees to it that each leader has a task.
 //!
-//! Memory: no request goes out while half of [`MOST_IN_FLIGHT`] is with the reader, and all leaders together are never
+//! Memory: no request goes out while half of [`MOST_IN_FLIGHT`](shared::MOST_IN_FLIGHT) is with the reader, and all leaders together are never
 //! asked for more than the other half.
 
-mod board;
 mod branch;
 mod broker;
-mod gate;
+mod memory_limit;
 mod session;
+mod shared;
+mod subscription;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use shared::Shared;
+pub(super) use shared::{FetchSettings, Fetched};
+
+use std::{collections::BTreeSet, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -21,69 +25,20 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::sleep,
 };
-use uuid::Uuid;
 
-use self::{board::Board, gate::Gate};
-pub(super) use self::{board::Positions, gate::Held};
 use super::{
-    Chunk, ConsumeError, Isolation,
+    ConsumeError, Isolation,
     offsets::{Bound, list_offsets},
 };
-use crate::wire::{cluster::Cluster, messages::Str};
-
-/// Fetched data in memory at most, in bytes, however many brokers and partitions there are; single batches that are
-/// larger than their share come on top. With one leader that is one answer being read while the next one arrives.
-pub(super) const MOST_IN_FLIGHT: usize = 32 << 20;
-
-/// How long a broker may wait for data before it answers with none. Longer saves idle requests, but it is also how long
-/// a partition that moves to this leader may have to wait for its turn.
-const LONG_POLL: Duration = Duration::from_millis(500);
+use crate::wire::cluster::Cluster;
+pub(super) use memory_limit::Held;
+use memory_limit::MemoryLimit;
+pub(super) use subscription::Positions;
+use subscription::SubscriptionState;
 
 /// How many answers may wait to be taken. They are bounded by their bytes; this only bounds the channel itself, so that
 /// no leader waits for another.
 const MOST_WAITING: usize = 64;
-
-/// What fetching has to know.
-#[derive(Clone, Debug)]
-pub(super) struct FetchSettings {
-    pub(super) topic: Arc<str>,
-    pub(super) isolation: Isolation,
-    pub(super) max_bytes: usize,
-    pub(super) max_partition_bytes: usize,
-    /// Whether a record is lost that was deleted, or truncated, before it was read.
-    pub(super) loses: bool,
-    /// Where this host is, for reading from a near replica (KIP-392).
-    pub(super) rack: Option<Str>,
-    /// The id of the topic that the positions belong to; another one of its name is not read.
-    pub(super) topic_id: Option<Uuid>,
-}
-
-/// What fetching brings.
-#[derive(Debug)]
-pub(super) enum Fetched {
-    /// Of one answer, at most one a partition.
-    Chunks(Vec<Chunk>),
-    Moved {
-        partition: i32,
-        from: i64,
-        to: i64,
-        /// Whether the log and what was read part there for certain.
-        parted: bool,
-    },
-    Failed(ConsumeError),
-}
-
-/// What the tasks share.
-#[derive(Debug)]
-struct Shared {
-    cluster: Arc<Cluster>,
-    settings: FetchSettings,
-    board: Mutex<Board>,
-    gate: Arc<Gate>,
-    /// Told when a partition needs a leader or a position.
-    trouble: Notify,
-    fetched: mpsc::Sender<Fetched>,
-}
 
 /// Reads partitions for as long as it lives; dropping it stops all tasks and forgets what was not taken.
 #[derive(Debug)]
@@ -104,8 +59,8 @@ impl Fetcher {
         let shared = Arc::new(Shared {
             cluster,
             settings,
-            board: Mutex::new(Board::new(positions)),
-            gate: Gate::new(),
+            board: Mutex::new(SubscriptionState::new(positions)),
+            gate: MemoryLimit::new(),
             trouble: Notify::new(),
             fetched: sender,
         });
@@ -273,11 +228,4 @@ async fn find_positions(shared: Arc<Shared>, (partition, from): (i32, i64)) {
         }
     }
     shared.trouble.notify_one();
-}
-
-impl Shared {
-    /// Waits for room in the channel. When nobody takes from it any more, this task is about to be aborted.
-    async fn hand_on(&self, fetched: Fetched) {
-        let _ = self.fetched.send(fetched).await;
-    }
 }

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use super::board::Ask;
+use super::subscription::Ask;
 
 /// What a request has to say of the session.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Machine, Membership, machine::Event, modern};
+use super::classic::Event;
+use super::kip848::machine;
+use super::{Machine, Membership};
 use crate::{
     consumer::{ConsumeError, coordinator::Coordinator, retry::Streak},
     wire::{
@@ -102,7 +104,7 @@ impl Membership {
                 machine.on(Event::Left, std::time::Instant::now());
                 (member_id.filter(|_| instance.is_none()), false)
             }
-            Machine::Modern(machine) => {
+            Machine::Kip848(machine) => {
                 let member_id = machine.stored_member_id();
                 machine.left();
                 (member_id, true)
@@ -155,8 +157,8 @@ async fn send_last_beat(
         group_id: coordinator.group().clone(),
         member_id: member_id.clone(),
         member_epoch: match instance_id {
-            Some(_) => modern::LEAVE_FOR_A_WHILE,
-            None => modern::LEAVE,
+            Some(_) => machine::LEAVE_FOR_A_WHILE,
+            None => machine::LEAVE,
         },
         instance_id,
         ..Default::default()

@@ -1,20 +1,17 @@
 //! Group membership: what a member is in the group is decided by pure machines, and driven by a task of its own.
 //!
-//! - [`machine`]: the classic protocol (KIP-62, KIP-345, KIP-394, KIP-429), driven by [`classic`] and [`heartbeat`];
-//! - [`modern`]: the protocol `consumer`, in which the broker shares the partitions out (KIP-848), driven by [`beat`];
-//! - [`standing`]: what both come to for the caller: which partitions it may read, and whether that goes on.
+//! - [`classic`]: the classic protocol (KIP-62, KIP-345, KIP-394, KIP-429);
+//! - [`kip848`]: the protocol `consumer`, in which the broker shares the partitions out (KIP-848);
+//! - [`state`]: what both come to for the caller: which partitions it may read, and whether that goes on.
 //!
 //! The task waits for nothing of the caller's but that it gives up what the group wants back, so heartbeats never wait
 //! for disk or data.
 
-mod beat;
 mod classic;
-mod heartbeat;
+mod kip848;
 mod leave;
-mod machine;
-mod modern;
-mod protocol;
-mod standing;
+mod lost;
+mod state;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,10 +24,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use classic::Identity;
 pub use leave::{Former, fence};
-pub(super) use machine::Identity;
-pub use machine::LostReason;
-pub(super) use standing::Standing;
+pub use lost::LostReason;
+pub(super) use state::MembershipState;
 
 use super::{ConsumeError, GroupProtocol, Settings, coordinator::Coordinator, retry::Streak};
 use crate::wire::{
@@ -47,8 +44,8 @@ pub(super) type Counted = BTreeMap<Str, i32>;
 
 #[derive(Debug)]
 enum Machine {
-    Classic(machine::Machine),
-    Modern(modern::Machine),
+    Classic(classic::Machine),
+    Kip848(kip848::Machine),
 }
 
 /// One member of one group.
@@ -72,7 +69,7 @@ impl fmt::Debug for Membership {
 
 impl Membership {
     pub(super) fn new(coordinator: Coordinator, settings: Arc<Settings>) -> Self {
-        let machine = machine::Machine::new(settings.session_timeout, Standing::default());
+        let machine = classic::Machine::new(settings.session_timeout, MembershipState::default());
         Self {
             machine: Mutex::new(Machine::Classic(machine)),
             ended: Mutex::default(),
@@ -92,7 +89,7 @@ impl Membership {
     }
 
     /// Where the membership stands.
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> MembershipState {
         standing_of(&self.machine.lock()).clone()
     }
 
@@ -109,7 +106,7 @@ impl Membership {
         let standing = standing_of(&machine);
         let identity = match &*machine {
             Machine::Classic(machine) => machine.identity(),
-            Machine::Modern(machine) => machine.identity(),
+            Machine::Kip848(machine) => machine.identity(),
         };
         let ours = standing.owned.clone();
         identity
@@ -133,10 +130,10 @@ impl Membership {
     pub(super) fn owns(&self, tenure: u64, serial: u64, partitions: &BTreeSet<i32>) {
         self.on(|machine| match machine {
             Machine::Classic(machine) => {
-                let owns = machine::Event::Owns(tenure, serial, partitions.clone());
+                let owns = classic::Event::Owns(tenure, serial, partitions.clone());
                 machine.on(owns, Instant::now())
             }
-            Machine::Modern(machine) => {
+            Machine::Kip848(machine) => {
                 machine.owns(tenure, serial, partitions);
                 None
             }
@@ -155,10 +152,10 @@ impl Membership {
         }
         self.on(|machine| match machine {
             Machine::Classic(machine) => {
-                let answered = machine::Event::Answered(identity.generation, result);
+                let answered = classic::Event::Answered(identity.generation, result);
                 machine.on(answered, Instant::now())
             }
-            Machine::Modern(machine) => result
+            Machine::Kip848(machine) => result
                 .err()
                 .and_then(|code| machine.refused(api, identity, code)),
         })
@@ -191,7 +188,7 @@ impl Membership {
     pub(super) async fn drive(self: Arc<Self>, remember: Remember) {
         let ended = match self.speaks_modern().await {
             Ok(true) => match Arc::clone(&self).drive_modern(&remember).await {
-                Ok(beat::NotHere) => Arc::clone(&self).drive_classic(&remember).await,
+                Ok(kip848::NotHere) => Arc::clone(&self).drive_classic(&remember).await,
                 Err(error) => Err(error),
             },
             Ok(false) => Arc::clone(&self).drive_classic(&remember).await,
@@ -254,17 +251,17 @@ impl Membership {
 /// # Errors
 /// When the bytes are none.
 pub fn read_assignment(bytes: Bytes) -> Result<BTreeMap<String, Vec<i32>>, DecodeError> {
-    let share = protocol::decode_assignment(bytes)?;
+    let share = classic::decode_assignment(bytes)?;
     Ok(share
         .into_iter()
         .map(|(topic, partitions)| (topic.to_string(), partitions))
         .collect())
 }
 
-fn standing_of(machine: &Machine) -> &Standing {
+fn standing_of(machine: &Machine) -> &MembershipState {
     match machine {
         Machine::Classic(machine) => machine.standing(),
-        Machine::Modern(machine) => machine.standing(),
+        Machine::Kip848(machine) => machine.standing(),
     }
 }
 

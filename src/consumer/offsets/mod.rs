@@ -6,11 +6,11 @@
 //! empty, and is never sent.
 
 mod commit;
-mod fetched;
+mod fetch;
 mod list;
 
 pub use commit::{CommitOutcome, Committer, Offset};
-pub(super) use fetched::fetch;
-pub use fetched::{Committed, committed, committed_everywhere};
+pub(super) use fetch::fetch;
+pub use fetch::{Committed, committed, committed_everywhere};
 pub(super) use list::extents;
 pub use list::{Bound, glance, limits, list_offsets};

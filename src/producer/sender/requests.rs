@@ -1,11 +1,11 @@
 //! Requests to the brokers' lanes, and what their answers mean for each batch.
 
+use super::super::broker_lane::{self, LaneRequest, LaneResponse};
+use super::super::produce_response;
+use super::super::split_batch;
 use super::{Node, Outgoing, Sender};
-use crate::producer::node::{self, Errand, Report};
 use crate::producer::sequence::{Refusal, Verdict};
-use crate::producer::split;
 use crate::producer::transaction::{Transaction, Turn};
-use crate::producer::verdict;
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
@@ -114,7 +114,7 @@ impl Sender {
         };
         let node = self.node(leader);
         node.under_way += 1;
-        if let Err(error) = node.errands.try_send(Errand {
+        if let Err(error) = node.errands.try_send(LaneRequest {
             request,
             protocol,
             batches,
@@ -137,7 +137,7 @@ impl Sender {
             let (errands, served) = mpsc::channel(most);
             let limit = self.settings.request_timeout + BROKER_GRACE;
             let reports = self.reports.0.clone();
-            self.lanes.spawn(node::serve(
+            self.lanes.spawn(broker_lane::serve(
                 Arc::clone(&self.cluster),
                 id,
                 limit,
@@ -152,8 +152,8 @@ impl Sender {
         })
     }
 
-    pub(super) fn report(&mut self, report: Report) {
-        let Report {
+    pub(super) fn report(&mut self, report: LaneResponse) {
+        let LaneResponse {
             node,
             batches,
             answer,
@@ -180,8 +180,8 @@ impl Sender {
                     .collect();
                 for (number, ticket) in batches {
                     let sorted = match answers.get(&number) {
-                        Some(answer) => verdict::of_answer(answer),
-                        None => verdict::unanswered(),
+                        Some(answer) => produce_response::of_answer(answer),
+                        None => produce_response::unanswered(),
                     };
                     self.settle(number, ticket, sorted);
                 }
@@ -190,13 +190,13 @@ impl Sender {
                 tracing::debug!(node, %error, "a Produce request has no answer");
                 self.trouble = Some(error.to_string().into());
                 for (number, ticket) in batches {
-                    self.settle(number, ticket, verdict::of_failure(&error));
+                    self.settle(number, ticket, produce_response::of_failure(&error));
                 }
             }
         }
     }
 
-    fn settle(&mut self, number: i32, ticket: u64, sorted: verdict::Sorted) {
+    fn settle(&mut self, number: i32, ticket: u64, sorted: produce_response::Sorted) {
         let index = number as usize;
         let Some(partition) = self.partitions.get_mut(index) else {
             return;
@@ -261,7 +261,7 @@ impl Sender {
             return false;
         };
         let halves = |batch: &Outgoing| {
-            let (first, second) = split::halves(&batch.frozen, codec, transactional)?;
+            let (first, second) = split_batch::halves(&batch.frozen, codec, transactional)?;
             let (here, there) = (first.count(), second.count());
             let charge = batch.charge / 2;
             let part = |frozen, first, last, charge| Outgoing {

@@ -26,10 +26,10 @@
 //!   hole is reported as in doubt, since filling the hole late would let it in.
 
 mod entry;
-mod giving_up;
-mod judge;
+mod expire;
 #[cfg(test)]
 mod model;
+mod out_of_order;
 #[cfg(test)]
 mod tests;
 

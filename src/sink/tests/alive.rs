@@ -4,12 +4,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::super::fs::{Disk, Fs, FsFile};
-use super::super::verify::{Outcome, Report, examine_on};
 use super::super::{Compression, Publish, Settings, Sink};
 use super::closing::{names, tend};
 use super::desk::{append_for_good, now, open};
 use super::settings;
+use crate::durable::{Disk, Fs, FsFile};
+use crate::verify::{Outcome, Report, examine_on};
 
 /// The disk; something happens whenever a file of that name is opened, or a directory of that name listed.
 struct Meanwhile<F> {

@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::checkpoint::Checkpoint;
-use super::super::outputs::Limits;
-use super::super::sim::SimFs;
-use super::super::verify::{Outcome, Report, examine};
-use super::super::{
-    Committed, Compression, InputRecord, Publish, Roll, Settings, Sink, SinkError, sealed,
-};
+use super::super::files::open_files::Limits;
+use super::super::state::checkpoint::Checkpoint;
+use super::super::{Committed, Compression, InputRecord, Publish, Roll, Settings, Sink, SinkError};
 use super::desk::{HEADER, append_for_good, now, open, read, trade};
 use super::{binding, settings};
+use crate::durable::envelope;
+use crate::durable::sim::SimFs;
+use crate::verify::{Outcome, Report, examine};
 
 /// Closes what is due, compressing it at once.
 pub(super) fn tend(sink: &mut Sink, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -294,7 +293,7 @@ fn a_directory_of_the_first_version_goes_on() {
     let path = directory.path().join(".stockflow/checkpoint");
     let now_sealed = fs::read(&path).unwrap();
     let mut first: serde_json::Value =
-        serde_json::from_slice(sealed::unseal("checkpoint", &now_sealed).unwrap()).unwrap();
+        serde_json::from_slice(envelope::unseal("checkpoint", &now_sealed).unwrap()).unwrap();
     first["counting"]
         .as_object_mut()
         .unwrap()

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::super::verify::{Outcome, Report, examine};
 use super::super::{Binding, Sink, Start};
 use super::desk::{append, append_for_good, committed, open, trade};
 use super::{binding, settings};
+use crate::verify::{Outcome, Report, examine};
 
 #[test]
 fn what_another_program_read_before_a_reset_is_not_jumped_on_purpose() {

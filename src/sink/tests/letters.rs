@@ -6,9 +6,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
-use super::super::verify::{Outcome, Report, examine};
 use super::super::{DeadLetter, DeadLetters, InputRecord, LetterError, Settings, Sink, SinkError};
 use super::{binding, settings};
+use crate::verify::{Outcome, Report, examine};
 
 pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_770_000_000, 0).unwrap()

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::outputs::Limits;
-use super::super::sim::SimFs;
-use super::super::verify::{Outcome, Report, examine_on};
+use super::super::files::open_files::Limits;
 use super::super::{Compression, Publish, ReplayOutcome, Roll, Settings, Sink, SinkError};
 use super::closing::{names, tend};
 use super::letters::{now, open, proof, record, take, trade};
 use super::{binding, settings};
+use crate::durable::sim::SimFs;
+use crate::verify::{Outcome, Report, examine_on};
 
 #[test]
 fn repaired_letters_become_rows_once_and_the_proof_knows() {

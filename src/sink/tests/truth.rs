@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::super::index::Batch;
-use super::super::place::Form;
-use super::super::sim::SimFs;
-use super::super::verify::{self, ImbalanceKind};
-use super::super::{Compression, Settings, content};
+use super::super::files::compression;
+use super::super::model::layout::Form;
+use super::super::state::index::Batch;
+use super::super::{Compression, Settings};
+use crate::durable::sim::SimFs;
+use crate::verify::{self, ImbalanceKind};
 
 pub(super) const PARTITIONS: i32 = 3;
 pub(super) const DIRECTORY: &str = "/out";
@@ -180,7 +181,7 @@ fn content(path: &Path, bytes: &[u8]) -> Vec<u8> {
         return Vec::new();
     }
     let mut plain = Vec::new();
-    content::plain(io::Cursor::new(bytes.to_vec()), form)
+    compression::plain(io::Cursor::new(bytes.to_vec()), form)
         .read_to_end(&mut plain)
         .unwrap();
     plain

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::outputs::Limits;
-use super::super::sim::SimFs;
+use super::super::files::open_files::Limits;
 use super::super::{
     Committed, DurableBatch, InputRecord, Packing, Recovery, Settings, Sink, SinkError, Start,
 };
 use super::binding;
 use super::steps::{Files, Step};
 use super::truth::{self, FOREIGN, Kind, PARTITIONS, kind, value};
+use crate::durable::sim::SimFs;
 
 /// When the world begins, in seconds since 1970: in the night of 2026-02-02.
 const BEGINNING: i64 = 1_770_000_000;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use compact_str::CompactString;
 
-use super::backfill::Month;
-use super::bar::Series;
-use super::body::{self, Ask, Bars, Refusal, Untold};
-use super::calendar::Market;
-use super::http::Answer;
-use super::notice::{Notice, NoticeKind};
+use super::super::bars::Series;
+use super::super::bars::{self, Ask, Bars, Refusal, Untold};
+use super::super::bars::{Notice, NoticeKind};
+use super::super::market_hours::Market;
+use super::client::Answer;
+use super::schedule::Month;
+use super::schedule::Target;
 use super::settings::{Function, OutputSize};
-use super::targets::Target;
 use super::{AlphaVantage, Fault, count_bad_bars};
 use crate::event::TradeEvent;
 use crate::source::Batch;
@@ -69,7 +69,7 @@ impl AlphaVantage {
             key: Some(self.client.key()),
         };
         let success = (200..300).contains(&answer.status);
-        let bars = match body::parse(&mut answer.body, &ask) {
+        let bars = match bars::parse(&mut answer.body, &ask) {
             Ok(bars) if success => bars,
             // A notice explains more than a status does, but a page of HTML does not.
             Err(Refusal::Notice(notice))

@@ -1,48 +1,22 @@
 //! Bars and quotes from Alpha Vantage, polled: <https://www.alphavantage.co/documentation/>.
 //!
-//! The deciding parts are pure and have a file each; `drive` and `react` join them with a clock, a die and a socket.
+//! The deciding parts are pure and have a file each; `poll` and `react` join them with a clock, a die and a socket.
 //!
 //! ```text
-//!  calendar ─► cadence ─► plan ──┐                        ┌─► body (json, csv, bar, quote) ──► events
-//!   when does   when can   who   ├─► drive ─► http ───────┤
-//!   it trade?   it be new? next? │    one request          └─► notice ─► fault ─► react: retry, wait, drop, stop,
-//!  budget, ledger ───────────────┤    at a time                                   another function
-//!  breaker ──────────────────────┘
+//!  market_hours ─► schedule ─────┐                        ┌─► bars ──► events
+//!   when does it    who is next, ├─► poll ─► client ──────┤
+//!   trade?          and when?    │    one request          └─► notice ─► fault ─► react: retry, wait, drop, stop,
+//!  account: budget, breaker, file┘    at a time                                   another function
 //! ```
 //!
 //! Invariants: one request at a time, kept while nobody polls; a request is counted before it goes out; one bad symbol
 //! never stops the others; one function a run; a good bar is handed out whatever else was wrong with its body; the API
 //! key is in no text.
 
-pub mod body;
-
 mod answer;
-mod backfill;
-mod bar;
-mod breaker;
-mod budget;
-mod cadence;
-pub(super) mod calendar;
-mod clock;
-mod csv;
-mod drive;
-mod fault;
-mod http;
-mod json;
-mod knowledge;
-mod ledger;
-mod limits;
-mod notice;
-mod outlook;
-mod plan;
-mod quote;
+mod poll;
 mod react;
-mod redact;
 mod settings;
-mod spacing;
-mod targets;
-mod tls;
-mod wait;
 
 use std::collections::{HashSet, VecDeque};
 
@@ -52,24 +26,25 @@ use futures::future::BoxFuture;
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use self::body::BadBar;
-use self::breaker::Breaker;
-use self::clock::Clock;
-use self::drive::{Answered, InFlight};
-use self::http::Client;
-use self::ledger::Ledger;
-use self::limits::Limits;
-use self::plan::{Next, Plan};
-use self::targets::Target;
+use super::bars::BadBar;
 use super::{BadCounts, Batch, Destination, Source, SourceError};
+use crate::clock::Clock;
+use account::AccountFile;
+use account::Breaker;
+use account::Limits;
+use client::Client;
+use poll::{Answered, InFlight};
+use schedule::Target;
+use schedule::{Next, Plan};
 
-pub use backfill::{Month, Months, NotAMonth};
-pub use bar::Series;
-pub use fault::Fault;
-pub use limits::Limit;
-pub use notice::{Notice, NoticeKind};
-pub use outlook::{Outlook, Probe, Window};
-pub use settings::{Function, Interval, KeySource, OutputSize, Settings, UnknownValue};
+pub use super::bars::Interval;
+pub use super::bars::Series;
+pub use super::bars::{Notice, NoticeKind};
+pub use account::Limit;
+pub use client::Fault;
+pub use schedule::{Month, Months, NotAMonth};
+pub use schedule::{Outlook, Probe, Window};
+pub use settings::{Function, KeySource, OutputSize, Settings};
 
 /// Bad bars of one body that are logged one by one; a body full of them must not fill the log.
 const MAX_LOGGED_BAD_BARS: usize = 20;
@@ -100,7 +75,7 @@ pub struct AlphaVantage {
     /// When the clock was looked at last: where it says less now, it was set back.
     looked: DateTime<Utc>,
     client: Client,
-    ledger: Ledger,
+    ledger: AccountFile,
     breaker: Breaker,
     plan: Plan,
     /// What is asked for, by its place in the plan.
@@ -143,7 +118,7 @@ struct Said {
     key_unreadable: bool,
     /// The service keeps a request waiting for long.
     slow: bool,
-    waits: wait::Waits,
+    waits: schedule::Waits,
 }
 
 impl std::fmt::Debug for AlphaVantage {
@@ -181,7 +156,7 @@ impl AlphaVantage {
             settings.body_limit,
         )?;
         let now = clock.now();
-        let ledger = Ledger::open(
+        let ledger = AccountFile::open(
             settings.state_directory.as_deref(),
             &client.service(),
             settings.api_key.expose_secret(),
@@ -205,10 +180,10 @@ impl AlphaVantage {
             },
             function => function,
         };
-        let targets = targets::of(&settings, function, ledger.known(), now);
+        let targets = schedule::of(&settings, function, ledger.known(), now);
         let pause = TimeDelta::from_std(settings.circuit_breaker).unwrap_or(TimeDelta::hours(1));
         Ok(Self {
-            plan: targets::plan(&settings, &targets, ledger.known(), now),
+            plan: schedule::plan(&settings, &targets, ledger.known(), now),
             breaker: Breaker::new(settings.circuit_breaker_failures, pause),
             planned: settings.months.is_none(),
             looked: now,
@@ -237,10 +212,10 @@ impl AlphaVantage {
     /// Draws up anew what is asked for: the function, or what the key gets of it, is another.
     fn replan(&mut self, now: DateTime<Utc>) {
         let known = self.ledger.known();
-        self.targets = targets::of(&self.settings, self.function, known, now);
-        self.plan = targets::plan(&self.settings, &self.targets, known, now);
+        self.targets = schedule::of(&self.settings, self.function, known, now);
+        self.plan = schedule::plan(&self.settings, &self.targets, known, now);
         if self.targets.is_empty() {
-            targets::say_why_none(&self.settings, self.function, known, now);
+            schedule::say_why_none(&self.settings, self.function, known, now);
             self.ended = true;
         }
     }
@@ -288,7 +263,7 @@ impl AlphaVantage {
                 let outcome = tokio::select! {
                     biased;
                     outcome = in_flight.answer.as_mut() => outcome,
-                    () = wait::too_long(since), if !self.said.slow => {
+                    () = schedule::too_long(since), if !self.said.slow => {
                         self.say_slow(place);
                         continue;
                     }
@@ -333,7 +308,7 @@ impl AlphaVantage {
         if refusals
             .iter()
             .any(|what| known.refused(what, now).is_some())
-            && targets::doubts_refusal(&self.settings, known, now)
+            && schedule::doubts_refusal(&self.settings, known, now)
         {
             // Plans change: it is asked once more, and a refusal is learnt anew.
             self.ledger.acquire().await;
@@ -401,5 +376,8 @@ impl Source for AlphaVantage {
 /// Bad bars that were said already, so that a bar that comes with every poll is counted once.
 type BadSeen = HashSet<BadBar>;
 
+mod account;
+pub(super) mod client;
+pub(super) mod schedule;
 #[cfg(test)]
 mod tests;

@@ -3,14 +3,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::bar::Series;
-use super::budget::next_day;
-use super::fault::{Reaction, reaction};
-use super::limits::{FREE_DAY, FREE_MINUTE, Limit};
-use super::notice::NoticeKind;
-use super::plan::backoff;
+use super::super::bars::NoticeKind;
+use super::super::bars::Series;
+use super::account::next_day;
+use super::account::{FREE_DAY, FREE_MINUTE, Limit};
+use super::client::{Reaction, reaction};
+use super::schedule::Target;
+use super::schedule::backoff;
 use super::settings::{Function, OutputSize, Settings};
-use super::targets::Target;
 use super::{AlphaVantage, Fault};
 use crate::source::{ErrorClass, SourceError};
 

@@ -5,16 +5,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use chrono_tz::Tz;
 use compact_str::CompactString;
 use secrecy::SecretString;
 
-use super::backfill::Months;
-use super::body::MAX_BODY_BYTES;
-use super::limits::Limit;
+use super::super::bars::Interval;
+use super::super::bars::MAX_BODY_BYTES;
+use super::account::Limit;
+use super::schedule::Months;
 use crate::event::symbol::is_symbol;
 use crate::source::SourceError;
+use crate::source::UnknownValue;
 
 /// The most symbols of one request for bulk quotes.
 pub(super) const MAX_BULK_SYMBOLS: usize = 100;
@@ -189,11 +190,6 @@ impl Settings {
     }
 }
 
-/// A text that names no value of a setting; holds the values that there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("has to be one of {0}")]
-pub struct UnknownValue(&'static str);
-
 impl Function {
     /// The service's name of it.
     pub(super) fn query_name(self) -> &'static str {
@@ -233,65 +229,6 @@ impl FromStr for Function {
             "bulk-quotes" => Ok(Self::BulkQuotes),
             _ => Err(UnknownValue("auto, intraday, quote, bulk-quotes, daily")),
         }
-    }
-}
-
-/// Length of an intraday bar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interval {
-    /// One minute.
-    Min1,
-    /// Five minutes.
-    Min5,
-    /// Fifteen minutes.
-    Min15,
-    /// Thirty minutes.
-    Min30,
-    /// An hour.
-    Min60,
-}
-
-impl Interval {
-    /// All of them.
-    pub(super) const ALL: [Self; 5] = [
-        Self::Min1,
-        Self::Min5,
-        Self::Min15,
-        Self::Min30,
-        Self::Min60,
-    ];
-
-    /// As the service names it, `1min` say.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Min1 => "1min",
-            Self::Min5 => "5min",
-            Self::Min15 => "15min",
-            Self::Min30 => "30min",
-            Self::Min60 => "60min",
-        }
-    }
-
-    /// From a bar's start to its end.
-    pub const fn length(self) -> TimeDelta {
-        TimeDelta::minutes(match self {
-            Self::Min1 => 1,
-            Self::Min5 => 5,
-            Self::Min15 => 15,
-            Self::Min30 => 30,
-            Self::Min60 => 60,
-        })
-    }
-}
-
-impl FromStr for Interval {
-    type Err = UnknownValue;
-
-    fn from_str(text: &str) -> Result<Self, UnknownValue> {
-        Self::ALL
-            .into_iter()
-            .find(|interval| interval.as_str().eq_ignore_ascii_case(text))
-            .ok_or(UnknownValue("1min, 5min, 15min, 30min, 60min"))
     }
 }
 

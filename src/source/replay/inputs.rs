@@ -209,3 +209,6 @@ mod tests {
         assert!(missing.is_empty(), "{missing:?}");
     }
 }
+
+/// The name of the standard input among the files.
+pub const STDIN: &str = "-";

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::Sender;
 
+use super::super::bars::{self, Ask, Bars, MAX_BODY_BYTES, Refusal, Said, Untold};
 use super::events::{replay_objects, replay_rows};
 use super::form::{Form, MAX_LOOK_BYTES, form};
 use super::inputs::PACKED;
 use super::progress::Progress;
 use super::unpack::unpack;
 use super::{ReplayFault, STDIN, Settings};
-use crate::source::alpha_vantage::body::{self, Ask, Bars, MAX_BODY_BYTES, Refusal, Said, Untold};
 use crate::source::alpha_vantage::count_bad_bars;
 use crate::source::{Batch, SourceError};
 
@@ -178,7 +178,7 @@ impl Reader<'_> {
             delayed: false,
             key: None,
         };
-        let bars = body::parse(&mut bytes, &ask).map_err(|refusal| match refusal {
+        let bars = bars::parse(&mut bytes, &ask).map_err(|refusal| match refusal {
             Refusal::Notice(notice) => ReplayFault::Notice(notice),
             Refusal::Unusable(why) => ReplayFault::Unusable(why),
             Refusal::SeriesUnknown(why) => ReplayFault::SeriesUnknown(why),

@@ -11,8 +11,8 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
 use uuid::{Builder, Variant, Version};
 
+use super::super::market_hours::US;
 use crate::event::{Side, TradeEvent, TradeId};
-use crate::source::alpha_vantage::calendar::US;
 
 /// The cheapest and the dearest price, in cents; the walk turns there.
 const PRICES: std::ops::RangeInclusive<i64> = 100..=500_000;

@@ -7,8 +7,14 @@
 //! Calls give up at once with a [`CallError`]; whether to try again is decided where it is known what the call was for.
 
 mod backoff;
+mod lane;
 mod pool;
+mod settings;
 mod topology;
+
+pub use settings::Settings;
+
+pub use lane::Lane;
 
 use std::{
     sync::Arc,
@@ -33,42 +39,6 @@ use super::{
         MetadataResponse, Request,
     },
 };
-
-/// What a connection is for. Each lane has a connection of its own to each broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lane {
-    /// Metadata, offsets, topics: short questions.
-    Control,
-    /// Produce requests, in order.
-    Produce,
-    /// Fetch requests, which are long polls.
-    Fetch,
-    /// JoinGroup and SyncGroup, which wait for the other members.
-    Membership,
-    /// Heartbeat, OffsetCommit and OffsetFetch, which must not wait for anything.
-    Group,
-}
-
-/// What a [`Cluster`] has to know.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `HOST:PORT` of the brokers to ask first (`Kafka.BootstrapServers`).
-    pub bootstrap: Vec<String>,
-    /// How brokers call us in their logs and quotas (`Kafka.ClientId`).
-    pub client_id: Arc<str>,
-    /// How long a request may take, beyond what the broker is asked to wait (`Kafka.RequestTimeoutMs`).
-    pub request_timeout: Duration,
-    /// The first pause before connecting again (`Kafka.ReconnectBackoffMs`).
-    pub reconnect_backoff: Duration,
-    /// The longest pause before connecting again (`Kafka.ReconnectBackoffMaxMs`).
-    pub reconnect_backoff_max: Duration,
-    /// After how long what is known of a topic is asked anew (`Kafka.MetadataMaxAgeMs`).
-    pub metadata_max_age: Duration,
-    /// After how long without a request a connection is closed (`Kafka.ConnectionsMaxIdleMs`).
-    pub connections_max_idle: Duration,
-    /// The largest Fetch response that is read, in bytes: above `Kafka.FetchMaxBytes` plus the largest batch (KIP-74).
-    pub max_fetch_response_bytes: usize,
-}
 
 /// The largest response that is read on all lanes but [`Lane::Fetch`], in bytes: metadata of 100,000 partitions is 10 MB.
 const MAX_RESPONSE_BYTES: usize = 64 << 20;

@@ -4,7 +4,7 @@ use super::batch::{CODEC_MASK, CRC_FROM, HEADER_LEN, MAGIC, PREFIX_LEN, TRANSACT
 use super::codec::Compressor;
 use super::varint::{len_i32, len_i64, put_i32, put_i64};
 use super::{Codec, EncodeError, ProducerIdentity};
-use crate::copy::put as put_text;
+use crate::short_copy::put as put_text;
 use bytes::Bytes;
 
 /// What a producer leaves in the leader epoch's place.

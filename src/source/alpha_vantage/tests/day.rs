@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
-use super::super::calendar::US;
 use super::service::{PlanOfKey, Service, day_of};
 use super::{market, *};
 use crate::event::{TradeEvent, TradeId};
+use crate::source::market_hours::US;
 
 /// A day: what came out of it.
 struct Day {

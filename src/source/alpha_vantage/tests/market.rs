@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use super::super::calendar::US;
+use crate::source::market_hours::US;
 
 /// A bar as the service has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,71 @@
+//! Where the group began a partition, as its commits say: whether that was right, and whether it can be begun again.
+//!
+//! Pure.
+
+use crate::sink::state::commit_metadata::{self, Committer};
+use crate::sink::state::{Committed, Holder};
+
+/// With how many partitions the group met the topic, as the directory knows it and the commits say: where members that
+/// began at once saw it grow, the least.
+pub(in crate::sink) fn met<'c>(
+    holder: Holder,
+    known: Option<i32>,
+    committed: impl IntoIterator<Item = &'c Committed>,
+) -> Option<i32> {
+    let said = committed.into_iter().filter_map(|committed| {
+        committed.offset?;
+        let text = &committed.metadata;
+        let (author, _) =
+            commit_metadata::decode(text).or_else(|| commit_metadata::before_reset(text))?;
+        author.met.filter(|_| !holder.is_elsewhere(&author))
+    });
+    said.chain(known).min()
+}
+
+/// Whether a partition that appeared after the group had begun, with `met` partitions, was begun at its end all the same, by a
+/// member that took itself for the first: then whether it can be begun anew, because this directory has all that was read
+/// of it, if anything was.
+pub(in crate::sink) fn begun_amiss(
+    holder: Holder,
+    met: i32,
+    partition: i32,
+    committed: &Committed,
+) -> Option<bool> {
+    let (author, chain) = holder.read(committed)?.1?;
+    let amiss = (met..author.met?).contains(&partition);
+    let ours = author.begun || author.directory == holder.directory;
+    amiss.then(|| is_unread(&author, committed) || ours && chain.is_empty())
+}
+
+/// Whether nobody has read anything of the partition since the group began it, whoever had it.
+fn is_unread(author: &Committer, committed: &Committed) -> bool {
+    author.begun && author.from.is_some() && author.from == committed.offset
+}
+
+/// Where the partition was begun, when it is one that the group met at its start, and nothing was read of it yet: whoever takes
+/// it over may find out that it appeared later.
+pub(in crate::sink) fn begun_unread(
+    holder: Holder,
+    partition: i32,
+    committed: &Committed,
+) -> Option<i64> {
+    let (author, _) = holder.read(committed)?.1?;
+    let met = author.met.is_some_and(|met| partition < met);
+    author.from.filter(|_| met && is_unread(&author, committed))
+}
+
+/// Whether the claim counted by which this directory begins a partition again further back.
+pub(in crate::sink) fn went_back(holder: Holder, claimed: u64, committed: &Committed) -> bool {
+    let note = holder.read(committed).and_then(|(_, note)| note);
+    match note.or_else(|| commit_metadata::before_reset(&committed.metadata)) {
+        Some((author, _)) if author.directory == holder.directory => {
+            author.begun && author.batch == claimed
+        }
+        // Before it this directory's last commit was a batch's.
+        Some((_, chain)) => {
+            let owner = chain.find(holder.directory);
+            owner.is_some_and(|owner| owner.batch.is_none())
+        }
+        None => false,
+    }
+}
