@@ -13,11 +13,11 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::error::DedupError;
-use super::leaders::{self, Of, is_of};
+use super::leaders::{Of, is_of};
 use super::store::{Before, Span, Store, Subject};
-use super::topic_bounds::{self, Offsets};
-use super::topic_scan::{self, STALL, Scanned};
-use super::{Changed, LookUp, PublishedIds, failed};
+use super::topic_bounds::Offsets;
+use super::topic_scan::{STALL, Scanned};
+use super::{Changed, LookUp, PublishedIds, failed, leaders, topic_bounds, topic_scan};
 use crate::consumer::Bound;
 use crate::event::TradeEvent;
 

@@ -10,12 +10,11 @@ use std::{
 
 use super::divergence::{Log, Verdict, is_readable};
 use super::error::DedupError;
-use super::leaders::{self, Epochs, Of, is_of};
-use super::store::Mark;
-use super::store::{OtherProcess, Span, Store};
-use super::topic_bounds::{self, Bounds, Offsets};
-use super::topic_scan::{self, Marks, STALL};
-use super::{Changed, PublishedIds};
+use super::leaders::{Epochs, Of, is_of};
+use super::store::{Mark, OtherProcess, Span, Store};
+use super::topic_bounds::{Bounds, Offsets};
+use super::topic_scan::{Marks, STALL};
+use super::{Changed, PublishedIds, leaders, topic_bounds, topic_scan};
 use crate::consumer::Bound;
 
 /// How long what was read last may take to come once more.

@@ -7,11 +7,9 @@ use super::error::SinkError;
 use super::files::Output;
 use super::model::layout;
 use super::settings::Publish;
-use super::state::commit_metadata::{self};
-use super::state::index::{self};
-use super::state::{Batch, OffsetRange, Passed};
-use super::state::{Committer, OwnershipHistory};
-use super::state::{Moved, Pending};
+use super::state::{
+    Batch, Committer, Moved, OffsetRange, OwnershipHistory, Passed, Pending, commit_metadata, index,
+};
 use super::{Appended, Sink};
 use crate::durable::journal;
 

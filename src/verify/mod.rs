@@ -27,20 +27,13 @@ pub use ledger::{Account, Counts, Ledger, Ruling, TopicKey};
 use listing::Surplus;
 pub use report::{Report, Verdict as Outcome};
 
-use crate::durable::envelope;
-use crate::durable::{Disk, Fs};
-use crate::sink::Form;
-use crate::sink::STATE_DIRECTORY;
-use crate::sink::SinkError;
-use crate::sink::is_letters;
-use crate::sink::recovery::plan::{self};
-use crate::sink::state::checkpoint::{self};
-use crate::sink::state::closed_list;
-use crate::sink::state::index::{self};
-use crate::sink::state::redo;
-use crate::sink::{Batch, Extent};
-use crate::sink::{Checkpoint, FileState};
-use crate::sink::{Committed, Verdict};
+use crate::durable::{Disk, Fs, envelope};
+use crate::sink::recovery::plan;
+use crate::sink::state::{checkpoint, closed_list, index, redo};
+use crate::sink::{
+    Batch, Checkpoint, Committed, Extent, FileState, Form, STATE_DIRECTORY, SinkError, Verdict,
+    is_letters,
+};
 
 /// A batch whose commit is not known to have counted: what has to be asked of the group.
 #[derive(Clone, Debug)]

@@ -18,9 +18,10 @@ use crate::sink::state::Holder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::super::state::commit_metadata::{self};
-use super::super::state::{Batch, Extent, Gap, Reason};
-use super::super::state::{Checkpoint, FileState, Moved, Pending, Position, State};
+use super::super::state::{
+    Batch, Checkpoint, Extent, FileState, Gap, Moved, Pending, Position, Reason, State,
+    commit_metadata,
+};
 pub(in crate::sink) use begun::{begun_amiss, begun_unread, met, went_back};
 
 /// What became of the pending batch on a partition.

@@ -4,11 +4,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::super::error::SinkError;
-use super::super::state::Committed;
-use super::super::state::Position;
-use super::super::state::commit_metadata::{self};
-use super::super::state::{Before, Committer, OwnershipHistory};
-use super::super::state::{Gap, Reason};
+use super::super::state::{
+    Before, Committed, Committer, Gap, OwnershipHistory, Position, Reason, commit_metadata,
+};
 use super::super::{Appended, FormerOwners, Progress, Sink};
 use super::plan::{self, Start, StartRule};
 

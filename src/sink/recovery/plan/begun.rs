@@ -2,8 +2,8 @@
 //!
 //! Pure.
 
-use crate::sink::state::commit_metadata::{self, Committer};
-use crate::sink::state::{Committed, Holder};
+use crate::sink::state::commit_metadata::Committer;
+use crate::sink::state::{Committed, Holder, commit_metadata};
 
 /// With how many partitions the group met the topic, as the directory knows it and the commits say: where members that
 /// began at once saw it grow, the least.
