@@ -8,7 +8,8 @@ use super::files::Output;
 use super::model::layout;
 use super::settings::Publish;
 use super::state::{
-    Batch, Committer, Moved, OffsetRange, OwnershipHistory, Passed, Pending, commit_metadata, index,
+    Batch, CommitAuthor, Moved, OffsetRange, OwnershipHistory, Passed, Pending, commit_metadata,
+    index,
 };
 use super::{Appended, Sink};
 use crate::durable::journal;
@@ -124,7 +125,7 @@ impl Sink {
             progress.counts = Appended::default();
         }
         self.passed.clear();
-        let author = Committer {
+        let commit_author = CommitAuthor {
             directory: self.checkpoint.directory,
             batch: number,
             begun: false,
@@ -138,10 +139,10 @@ impl Sink {
             next: moved.to.next,
             leader_epoch: moved.to.epoch,
             metadata: commit_metadata::encode(
-                Committer {
+                CommitAuthor {
                     met: self.met_by(*partition),
                     from: self.checkpoint.begins.get(partition).copied(),
-                    ..author
+                    ..commit_author
                 },
                 self.tenancies
                     .get(partition)

@@ -100,7 +100,7 @@ impl Session<'_> {
         let firsts = self.beginnings(&begun).await?;
         begun.retain(|partition, _| firsts.contains_key(partition));
         if !begun.is_empty() {
-            self.held.at_end.extend(begun);
+            self.assignment.at_end.extend(begun);
             self.look_again = Some((Instant::now() + LOOK_AGAIN.0, LOOK_AGAIN.0 * 2));
         }
         Ok(())
@@ -166,7 +166,7 @@ impl Session<'_> {
             let partition = *partition;
             let moved = self.writer.with(move |sink| sink.gone_back(partition));
             if let Some(moved) = moved.await??.filter(|moved| moved.rows > 0) {
-                self.tally.took_back(moved.rows);
+                self.counters.took_back(moved.rows);
                 tracing::info!(
                     topic = self.config.kafka.topic,
                     partition,
@@ -185,22 +185,24 @@ impl Session<'_> {
     pub(in crate::pipeline) async fn look_who_began(&mut self) -> Result<(), PipelineError> {
         self.look_again = self
             .look_again
-            .filter(|(_, pause)| *pause <= LOOK_AGAIN.1 && !self.held.at_end.is_empty())
+            .filter(|(_, pause)| *pause <= LOOK_AGAIN.1 && !self.assignment.at_end.is_empty())
             .map(|(_, pause)| (Instant::now() + pause, pause * 2));
-        if self.held.at_end.is_empty() {
+        if self.assignment.at_end.is_empty() {
             return Ok(());
         }
-        let begun = self.held.at_end.clone();
+        let begun = self.assignment.at_end.clone();
         let met = self.met(&[]).await?;
         let amiss: BTreeMap<i32, i64> = begun.into_iter().filter(|(of, _)| *of >= met).collect();
         if amiss.is_empty() || self.flush_or_judge().await? == Committed::Lost {
             return Ok(());
         }
-        self.held.at_end.retain(|of, _| !amiss.contains_key(of));
+        self.assignment
+            .at_end
+            .retain(|of, _| !amiss.contains_key(of));
         let gone = self.begin_again(&amiss).await?;
         self.consumer.stop(&gone.keys().copied().collect());
         for (partition, offset) in &gone {
-            self.held.fell_back(*partition, *offset);
+            self.assignment.fell_back(*partition, *offset);
         }
         let positions = gone.iter().map(|(of, at)| (*of, (*at, None))).collect();
         self.consumer.read(&positions);
@@ -215,7 +217,7 @@ impl Session<'_> {
         &mut self,
         taken: &BTreeSet<i32>,
     ) -> Result<Committed, PipelineError> {
-        let begun = self.held.at_end.iter().map(|(of, at)| (*of, *at));
+        let begun = self.assignment.at_end.iter().map(|(of, at)| (*of, *at));
         let begun: BTreeMap<i32, i64> = begun.filter(|(of, _)| taken.contains(of)).collect();
         if begun.is_empty() || self.look_again.is_none() {
             return Ok(Committed::All);
