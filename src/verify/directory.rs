@@ -69,6 +69,9 @@ impl Look<'_> {
         {
             self.doubt("a recovery was stopped half-way; start `stockflow consume` once, which finishes it");
         }
+        if !checkpoint.going_back.is_empty() {
+            self.doubt("rows of a partition that was begun again are still to be moved away; start `stockflow consume` once, which does that");
+        }
         let due = self.due(&checkpoint)?;
         let forms = due.iter().map(|(name, due)| (name.clone(), due.state.form));
         self.forms = forms.filter(|(_, form)| *form != Form::Plain).collect();

@@ -1,10 +1,20 @@
 //! What this member has of the group, and how far it has come with that. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use uuid::Uuid;
 
 use super::super::progress::Waiting;
+
+/// A partition that was begun at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pipeline) struct BegunAtEnd {
+    /// The offset.
+    pub(in crate::pipeline) offset: i64,
+    /// Until when members that started at once may still turn out to have begun before.
+    pub(in crate::pipeline) until: Instant,
+}
 
 /// What this member has of the group.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +39,9 @@ pub(in crate::pipeline) struct Assignment {
     unfinished: BTreeSet<i32>,
     /// The partitions that are this member's, and are begun as soon as it is known where their logs begin and end.
     put_off: BTreeSet<i32>,
-    /// The partitions that were begun at their end, and where, because the group seemed to begin with them.
-    pub(in crate::pipeline) at_end: BTreeMap<i32, i64>,
+    /// The partitions that were begun at their end, because the group seemed to begin with them, as long as that may turn
+    /// out to be wrong.
+    pub(in crate::pipeline) at_end: BTreeMap<i32, BegunAtEnd>,
     /// The partitions that stand at data that cannot be read, and what is to be said of that.
     stopped: BTreeMap<i32, String>,
     /// How many records wait.

@@ -22,7 +22,7 @@ use super::super::state::{
     Batch, Checkpoint, Extent, FileState, Gap, Moved, Pending, Position, Reason, State,
     commit_metadata,
 };
-pub(in crate::sink) use begun::{begun_amiss, begun_unread, met, went_back};
+pub(in crate::sink) use begun::{begun_amiss, begun_at, begun_unread, met, went_back};
 
 /// What became of the pending batch on a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,6 +39,12 @@ pub(in crate::sink) fn begun_amiss(
     amiss.then(|| is_unread(&commit_author, committed) || ours && chain.is_empty())
 }
 
+/// Where the group began the partition, as its commit says.
+pub(in crate::sink) fn begun_at(holder: Holder, committed: &Committed) -> Option<i64> {
+    let (commit_author, _) = holder.read(committed)?.1?;
+    commit_author.from
+}
+
 /// Whether nobody has read anything of the partition since the group began it, whoever had it.
 fn is_unread(commit_author: &CommitAuthor, committed: &Committed) -> bool {
     commit_author.begun && commit_author.from.is_some() && commit_author.from == committed.offset
