@@ -1,17 +1,10 @@
 //! What the arguments ask for.
 
-use crate::commands::BenchOptions;
-use crate::commands::BrokerOptions;
-use crate::commands::CheckOptions;
-use crate::commands::DemoOptions;
-use crate::commands::GroupAction;
-use crate::commands::TailOptions;
-use crate::commands::VerifyOptions;
+use crate::commands::{
+    BenchOptions, BrokerOptions, CheckOptions, DemoOptions, GroupAction, TailOptions, VerifyOptions,
+};
 use crate::config::Config;
-use crate::pipeline::ConsumeOptions;
-use crate::pipeline::Format;
-use crate::pipeline::ProduceOptions;
-use crate::pipeline::RunOptions;
+use crate::pipeline::{ConsumeOptions, Format, ProduceOptions, RunOptions};
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {

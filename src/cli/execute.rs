@@ -4,11 +4,10 @@
 use std::io::{self, IsTerminal};
 
 use super::{Command, Exit, Invocation, logging, memory, output, panics, threads, watch};
-use crate::commands;
 use crate::commands::{Outcome, Proof};
 use crate::config::Config;
-use crate::pipeline::Format;
-use crate::pipeline::{self, Fault, PipelineError, Report, Stop};
+use crate::pipeline::{Fault, Format, PipelineError, Report, Stop};
+use crate::{commands, pipeline};
 
 /// Runs a command to its end, prints its result, and says how the program is to end.
 pub fn execute(invocation: &Invocation) -> Exit {

@@ -2,8 +2,7 @@
 
 use clap::Args;
 
-use super::common::place;
-use super::common::{FormatArgument, KafkaArguments, one};
+use super::common::{FormatArgument, KafkaArguments, one, place};
 use crate::commands::{ResetTo, TailFrom, TailOptions};
 use crate::config::Override;
 

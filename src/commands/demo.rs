@@ -10,10 +10,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 
 use super::options::{BrokerOptions, DemoOptions};
-use crate::pipeline::consume::{self};
 use crate::pipeline::{
     ConsumerTask, Format, PipelineError, PublishOptions, Published, Report, SourceOptions, Stop,
-    Told, Written, publish_from, report, settings,
+    Told, Written, consume, publish_from, report, settings,
 };
 use crate::{
     broker::{self, Broker},

@@ -23,20 +23,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub use error::{ConfigError, Problem};
-pub use keys::Entry;
-pub use keys::{AlphaVantage, Kafka, Logging, Output, Process, Simulated, Source, State};
-pub use layers::Origin;
-pub use layers::{Given, Override};
+pub use keys::{AlphaVantage, Entry, Kafka, Logging, Output, Process, Simulated, Source, State};
+pub use layers::{Given, Origin, Override};
 pub use table::Key;
-pub use values::HostPort;
-pub use values::Kind;
-pub use values::RequestLimit;
 pub use values::{
     AutoOffsetReset, BadRecords, Choice, Column, Compression, CompressionType, Entitlement,
-    FileDate, Function, GroupProtocol, Interval, IsolationLevel, Level, LogFormat, OutputSize,
-    PartitionAssignmentStrategy, Partitioner, Publish, SecurityProtocol, SourceKind,
+    FileDate, Function, GroupProtocol, HostPort, Interval, IsolationLevel, Kind, Level, LogFormat,
+    OutputSize, PartitionAssignmentStrategy, Partitioner, Publish, RequestLimit, Secret,
+    SecretError, SecurityProtocol, SourceKind, is_placeholder,
 };
-pub use values::{Secret, SecretError, is_placeholder};
 
 use keys::Reader;
 use layers::{Layers, Write};

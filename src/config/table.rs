@@ -4,8 +4,7 @@
 //! so a key's name stands in one line of the program. A row begins with `now`, or with `later` when this version cannot
 //! honour the key: then it has no field, and setting it to anything but its default is an error.
 
-use super::values::Kind;
-use super::values::bare;
+use super::values::{Kind, bare};
 
 /// One key of the configuration: a row of the table.
 #[derive(Debug)]

@@ -13,11 +13,11 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::error::DedupError;
-use super::leaders::{self, Of, is_of};
+use super::leaders::{Of, is_of};
 use super::store::{Before, Span, Store, Subject};
-use super::topic_bounds::{self, Offsets};
-use super::topic_scan::{self, STALL, Scanned};
-use super::{Changed, LookUp, PublishedIds, failed};
+use super::topic_bounds::Offsets;
+use super::topic_scan::{STALL, Scanned};
+use super::{Changed, LookUp, PublishedIds, failed, leaders, topic_bounds, topic_scan};
 use crate::consumer::Bound;
 use crate::event::TradeEvent;
 
@@ -45,52 +45,52 @@ impl PublishedIds {
         };
         let since_ms = match self.look_up {
             LookUp::Nothing => {
-                if self.ledger.is_none() {
-                    self.ledger = Some(self.claim().await?);
+                if self.store.is_none() {
+                    self.store = Some(self.claim().await?);
                 }
                 return Ok(());
             }
             LookUp::All => None,
             LookUp::SinceTheirTime => since(oldest, newest, now),
         };
-        let mut ledger = match self.ledger.take() {
-            Some(ledger) => ledger,
+        let mut store = match self.store.take() {
+            Some(store) => store,
             None => {
-                let mut ledger = self.open().await?;
-                self.extend(&mut ledger, since_ms).await?;
-                self.let_settle(&mut ledger).await?;
-                self.mark(&mut ledger, STALL).await;
-                ledger
+                let mut store = self.open().await?;
+                self.extend(&mut store, since_ms).await?;
+                self.let_settle(&mut store).await?;
+                self.mark(&mut store, STALL).await;
+                store
             }
         };
-        let learnt = self.learn_more(&mut ledger, since_ms).await;
-        self.ledger = Some(ledger);
+        let learnt = self.learn_more(&mut store, since_ms).await;
+        self.store = Some(store);
         learnt
     }
 
     async fn learn_more(
         &mut self,
-        ledger: &mut Store,
+        store: &mut Store,
         since_ms: Option<i64>,
     ) -> Result<(), DedupError> {
         if let Some(Changed::Logs(of)) = self.changed.clone() {
-            self.look_again(ledger, of).await?;
+            self.look_again(store, of).await?;
             self.changed = None;
         }
-        self.extend(ledger, since_ms).await
+        self.extend(store, since_ms).await
     }
 
     /// Looks at the logs of these partitions, but not at one that loses its leader meanwhile: nothing is forgotten of it, and by
     /// its next leader it is seen that it is to be looked at.
     async fn look_again(
         &mut self,
-        ledger: &mut Store,
+        store: &mut Store,
         mut of: BTreeSet<i32>,
     ) -> Result<(), DedupError> {
         let (cluster, topic) = (Arc::clone(&self.cluster), Arc::clone(&self.topic));
         while !of.is_empty() {
             of = tokio::select! {
-                checked = self.check(ledger, Some(&of)) => {
+                checked = self.check(store, Some(&of)) => {
                     checked?;
                     break;
                 }
@@ -98,15 +98,15 @@ impl PublishedIds {
             };
         }
         // From here on they are waited for: what was forgotten may be there, and could be offered for any partition.
-        if !of.is_empty() && !ledger.spans().is_empty() {
-            self.catch_up(ledger, Some(&of)).await?;
+        if !of.is_empty() && !store.spans().is_empty() {
+            self.catch_up(store, Some(&of)).await?;
         }
         Ok(())
     }
 
     /// Waits for what a producer that was killed may have left with the brokers.
-    async fn let_settle(&mut self, ledger: &mut Store) -> Result<(), DedupError> {
-        let may_come = match ledger.before() {
+    async fn let_settle(&mut self, store: &mut Store) -> Result<(), DedupError> {
+        let may_come = match store.before() {
             Before::Settled => false,
             // Also of an empty topic: the first requests ever may be those that are on their way.
             Before::Unsettled | Before::Unknown => true,
@@ -114,11 +114,11 @@ impl PublishedIds {
         if may_come {
             for _ in 0..LOOKS {
                 tokio::time::sleep(STILL).await;
-                if !self.catch_up(ledger, None).await? {
+                if !self.catch_up(store, None).await? {
                     break;
                 }
             }
-            ledger
+            store
                 .settle_others()
                 .map_err(|source| self.failed(source))?;
         }
@@ -138,46 +138,46 @@ impl PublishedIds {
 
     /// Opens the ledger and reads what came behind it.
     async fn open(&mut self) -> Result<Store, DedupError> {
-        let mut ledger = self.claim().await?;
-        self.check(&mut ledger, None).await?;
-        if !ledger.spans().is_empty() {
-            self.catch_up(&mut ledger, None).await?;
+        let mut store = self.claim().await?;
+        self.check(&mut store, None).await?;
+        if !store.spans().is_empty() {
+            self.catch_up(&mut store, None).await?;
         }
-        Ok(ledger)
+        Ok(store)
     }
 
     /// Reads what came to these partitions behind what is known; says whether anything did.
-    async fn catch_up(&mut self, ledger: &mut Store, of: Of<'_>) -> Result<bool, DedupError> {
+    async fn catch_up(&mut self, store: &mut Store, of: Of<'_>) -> Result<bool, DedupError> {
         let is_asked = |(partition, _): &(&i32, &Span)| is_of(of, **partition);
         let mut ends = topic_bounds::ends(&self.cluster, &self.topic, of).await?;
         let is_shorter = |(partition, span): (&i32, &Span)| {
             ends.get(partition).is_none_or(|end| *end < span.next)
         };
-        if ledger.spans().iter().filter(is_asked).any(is_shorter) {
-            self.check(ledger, of).await?;
+        if store.spans().iter().filter(is_asked).any(is_shorter) {
+            self.check(store, of).await?;
             ends = topic_bounds::ends(&self.cluster, &self.topic, of).await?;
         }
         let new: Vec<i32> = ends
             .keys()
-            .filter(|partition| !ledger.spans().contains_key(partition))
+            .filter(|partition| !store.spans().contains_key(partition))
             .copied()
             .collect();
         let behind = |(partition, span): (&i32, &Span)| {
             ends.get(partition).is_some_and(|end| *end > span.next)
         };
-        if new.is_empty() && !ledger.spans().iter().any(behind) {
+        if new.is_empty() && !store.spans().iter().any(behind) {
             return Ok(false);
         }
         let mut from =
             topic_bounds::starts(&self.cluster, &self.topic, &new, Bound::Earliest).await?;
         from.extend(
-            ledger
+            store
                 .spans()
                 .iter()
                 .filter(is_asked)
                 .map(|(partition, span)| (*partition, span.next)),
         );
-        let mut spans = ledger.spans().clone();
+        let mut spans = store.spans().clone();
         for (partition, start) in &from {
             spans.entry(*partition).or_insert(Span {
                 start: *start,
@@ -186,24 +186,24 @@ impl PublishedIds {
             });
         }
         let mut any = false;
-        let scanned = self.scan(ledger, from, ends).await?;
+        let scanned = self.scan(store, from, ends).await?;
         for (partition, next) in scanned.reached {
             if let Some(span) = spans.get_mut(&partition) {
                 any |= next > span.next;
                 span.next = next;
             }
         }
-        let since_ms = ledger.since_ms();
-        ledger.cover(spans, since_ms);
-        ledger.mark(&self.confirmed(scanned.marks).await);
-        ledger.save().map_err(|source| self.failed(source))?;
+        let since_ms = store.since_ms();
+        store.cover(spans, since_ms);
+        store.mark(&self.confirmed(scanned.marks).await);
+        store.save().map_err(|source| self.failed(source))?;
         Ok(any)
     }
 
     /// Reads what lies before what is known, as far back as `since_ms`.
-    async fn extend(&self, ledger: &mut Store, since_ms: Option<i64>) -> Result<(), DedupError> {
-        let known = !ledger.spans().is_empty();
-        let covered = match (ledger.since_ms(), since_ms) {
+    async fn extend(&self, store: &mut Store, since_ms: Option<i64>) -> Result<(), DedupError> {
+        let known = !store.spans().is_empty();
+        let covered = match (store.since_ms(), since_ms) {
             (None, _) => true,
             (Some(covered), Some(since)) => covered <= since,
             (Some(_), None) => false,
@@ -213,7 +213,7 @@ impl PublishedIds {
         }
         let to: Offsets = match known {
             // What came behind was read, or published here.
-            true => ledger
+            true => store
                 .spans()
                 .iter()
                 .map(|(partition, span)| (*partition, span.start))
@@ -227,8 +227,8 @@ impl PublishedIds {
             // No record as young as that: nothing to read.
             *start = (*start).min(to.get(partition).copied().unwrap_or(*start));
         }
-        let scanned = self.scan(ledger, from.clone(), to).await?;
-        let mut spans: BTreeMap<i32, Span> = ledger.spans().clone();
+        let scanned = self.scan(store, from.clone(), to).await?;
+        let mut spans: BTreeMap<i32, Span> = store.spans().clone();
         for (partition, end) in scanned.reached {
             let start = from.get(&partition).copied().unwrap_or(end).min(end);
             let span = spans.entry(partition).or_insert(Span {
@@ -238,16 +238,16 @@ impl PublishedIds {
             });
             span.start = start;
         }
-        ledger.cover(spans, since_ms);
+        store.cover(spans, since_ms);
         if !known {
-            ledger.mark(&self.confirmed(scanned.marks).await);
+            store.mark(&self.confirmed(scanned.marks).await);
         }
-        ledger.save().map_err(|source| self.failed(source))
+        store.save().map_err(|source| self.failed(source))
     }
 
     async fn scan(
         &self,
-        ledger: &mut Store,
+        store: &mut Store,
         from: Offsets,
         to: Offsets,
     ) -> Result<Scanned, DedupError> {
@@ -255,7 +255,7 @@ impl PublishedIds {
         let mut events = 0_u64;
         let scanned = topic_scan::scan(&self.cluster, &self.topic, from, to, |id, place| {
             events += 1;
-            ledger
+            store
                 .note(id, place)
                 .map_err(|source| failed(&self.state, source))
         })

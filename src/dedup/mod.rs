@@ -73,7 +73,7 @@ pub(crate) struct PublishedIds {
     topic: Arc<str>,
     state: PathBuf,
     look_up: LookUp,
-    ledger: Option<Store>,
+    store: Option<Store>,
     /// Handed to the producer and not acknowledged yet; as many as its buffer holds.
     offered: HashSet<u128>,
     saved: Instant,
@@ -100,7 +100,7 @@ impl PublishedIds {
             topic: topic.into(),
             state,
             look_up,
-            ledger: None,
+            store: None,
             offered: HashSet::new(),
             saved: Instant::now(),
             marked: Instant::now(),
@@ -116,10 +116,10 @@ impl PublishedIds {
             return Ok(true);
         }
         let id = number(id);
-        let Some(ledger) = &self.ledger else {
+        let Some(store) = &self.store else {
             return Ok(self.offered.insert(id));
         };
-        if ledger.contains(id).map_err(|source| self.failed(source))? {
+        if store.contains(id).map_err(|source| self.failed(source))? {
             return Ok(false);
         }
         Ok(self.offered.insert(id))
@@ -133,14 +133,14 @@ impl PublishedIds {
     ) -> Result<(), DedupError> {
         let id = number(id);
         self.offered.remove(&id);
-        if let Some(ledger) = &mut self.ledger {
+        if let Some(store) = &mut self.store {
             let noted = match self.look_up {
                 // Up to where the topic is known stays as it is: what lies between was not read.
                 LookUp::Nothing => {
                     let offset = place.offset.unwrap_or(i64::MAX);
-                    ledger.note(id, RecordPosition::new(place.partition, offset))
+                    store.note(id, RecordPosition::new(place.partition, offset))
                 }
-                _ => ledger.acknowledged(id, place.partition, place.offset),
+                _ => store.acknowledged(id, place.partition, place.offset),
             };
             noted.map_err(|source| failed(&self.state, source))?;
         }
@@ -153,33 +153,29 @@ impl PublishedIds {
         settled: bool,
         deadline: Instant,
     ) -> Result<(), DedupError> {
-        if let Some(mut ledger) = self.ledger.take() {
+        if let Some(mut store) = self.store.take() {
             let left = deadline.saturating_duration_since(Instant::now());
-            self.mark(&mut ledger, left.min(MARK_AT_THE_END)).await;
-            self.ledger = Some(ledger);
+            self.mark(&mut store, left.min(MARK_AT_THE_END)).await;
+            self.store = Some(store);
         }
-        if let Some(ledger) = &mut self.ledger {
+        if let Some(store) = &mut self.store {
             // Who did not look did not wait either for what came before.
-            let waited = self.look_up != LookUp::Nothing || ledger.before() == Before::Settled;
+            let waited = self.look_up != LookUp::Nothing || store.before() == Before::Settled;
             if settled && waited {
-                ledger.settle();
+                store.settle();
             }
-            ledger
-                .save()
-                .map_err(|source| failed(&self.state, source))?;
+            store.save().map_err(|source| failed(&self.state, source))?;
         }
         Ok(())
     }
 
     /// Makes what is known durable, if that was some time ago.
     pub(crate) fn save(&mut self) -> Result<(), DedupError> {
-        if let Some(ledger) = &mut self.ledger
+        if let Some(store) = &mut self.store
             && self.saved.elapsed() > SAVE_EVERY
         {
             self.saved = Instant::now();
-            ledger
-                .save()
-                .map_err(|source| failed(&self.state, source))?;
+            store.save().map_err(|source| failed(&self.state, source))?;
         }
         Ok(())
     }

@@ -17,17 +17,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 impl PublishedIds {
     /// Whether the topic, or one of its logs, may no longer be the one that is known.
     pub(crate) async fn is_outdated(&mut self) -> bool {
-        let Some(mut ledger) = self.ledger.take() else {
+        let Some(mut store) = self.store.take() else {
             return false;
         };
         if self.changed.is_none() {
-            self.look(&mut ledger).await;
+            self.look(&mut store).await;
         }
-        self.ledger = Some(ledger);
+        self.store = Some(store);
         self.changed.is_some()
     }
 
-    async fn look(&mut self, ledger: &mut Store) {
+    async fn look(&mut self, store: &mut Store) {
         if self.looked.elapsed() < LOOK_EVERY {
             return;
         }
@@ -37,10 +37,10 @@ impl PublishedIds {
         let Ok(described) = described else {
             return;
         };
-        if !ledger.is_of(described.id) {
+        if !store.is_of(described.id) {
             // No checksum covers that answer: two more that agree have the last word.
             let identity = topic_bounds::identity(&self.cluster, &self.topic).await;
-            if identity.is_ok_and(|(_, id)| !ledger.is_of(id)) {
+            if identity.is_ok_and(|(_, id)| !store.is_of(id)) {
                 self.changed = Some(Changed::Topic);
             }
             return;
@@ -53,11 +53,11 @@ impl PublishedIds {
         self.doubt(leaders::moved(&led, &self.bounds.epochs));
         if self.changed.is_none() && self.marked.elapsed() > SAVE_EVERY {
             // A disk that is put back brings its epochs with it.
-            if let Err(error) = self.recall(ledger, &led).await {
+            if let Err(error) = self.recall(store, &led).await {
                 tracing::debug!(%error, "what is known cannot be read back");
             }
             if self.changed.is_none() {
-                self.mark(ledger, STALL).await;
+                self.mark(store, STALL).await;
             }
         }
     }
@@ -96,11 +96,9 @@ impl PublishedIds {
             "the topic was deleted and made anew: what was published before is published again when it is polled again"
         );
         self.offered.clear();
-        if let Some(mut ledger) = self.ledger.take() {
-            ledger.settle();
-            ledger
-                .save()
-                .map_err(|source| failed(&self.state, source))?;
+        if let Some(mut store) = self.store.take() {
+            store.settle();
+            store.save().map_err(|source| failed(&self.state, source))?;
         }
         Ok(())
     }

@@ -92,7 +92,7 @@ impl Scene {
         match end {
             End::Orderly => known.close(true, deadline).await.unwrap(),
             End::Killed { saved: false } => {}
-            End::Killed { saved: true } => known.ledger.as_mut().unwrap().save().unwrap(),
+            End::Killed { saved: true } => known.store.as_mut().unwrap().save().unwrap(),
         }
         sent
     }

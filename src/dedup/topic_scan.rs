@@ -14,8 +14,7 @@ use std::{
 use uuid::Uuid;
 
 use super::error::DedupError;
-use super::store::Mark;
-use super::store::RecordPosition;
+use super::store::{Mark, RecordPosition};
 use super::topic_bounds::{Offsets, SAY_EVERY, ends};
 use crate::{
     consumer::{Chunk, ConsumeError, Isolation, Reader},

@@ -10,12 +10,11 @@ use std::{
 
 use super::divergence::{Log, Verdict, is_readable};
 use super::error::DedupError;
-use super::leaders::{self, Epochs, Of, is_of};
-use super::store::Mark;
-use super::store::{OtherProcess, Span, Store};
-use super::topic_bounds::{self, Bounds, Offsets};
-use super::topic_scan::{self, Marks, STALL};
-use super::{Changed, PublishedIds};
+use super::leaders::{Epochs, Of, is_of};
+use super::store::{Mark, OtherProcess, Span, Store};
+use super::topic_bounds::{Bounds, Offsets};
+use super::topic_scan::{Marks, STALL};
+use super::{Changed, PublishedIds, leaders, topic_bounds, topic_scan};
 use crate::consumer::Bound;
 
 /// How long what was read last may take to come once more.
@@ -25,12 +24,12 @@ type Spans = BTreeMap<i32, Span>;
 
 impl PublishedIds {
     /// Cuts away what is not shown to be on these partitions. Given up before it is done, it has changed nothing.
-    pub(super) async fn check(&mut self, ledger: &mut Store, of: Of<'_>) -> Result<(), DedupError> {
+    pub(super) async fn check(&mut self, store: &mut Store, of: Of<'_>) -> Result<(), DedupError> {
         let bounds = topic_bounds::bounds(&self.cluster, &self.topic, of).await?;
-        if !ledger.is_empty() {
-            let verdict = self.judge(ledger.spans().clone(), of, &bounds).await?;
+        if !store.is_empty() {
+            let verdict = self.judge(store.spans().clone(), of, &bounds).await?;
             let mut of_others = vec![];
-            for spans in ledger.others().iter().map(OtherProcess::spans) {
+            for spans in store.others().iter().map(OtherProcess::spans) {
                 of_others.push(self.judge(spans, of, &bounds).await?);
             }
             for (partition, gone) in &verdict.parted {
@@ -48,9 +47,9 @@ impl PublishedIds {
                     "the log is not the one that other processes knew: what they knew of what is gone is forgotten"
                 );
             }
-            ledger
+            store
                 .cut(&verdict)
-                .and_then(|()| ledger.cut_others(&of_others))
+                .and_then(|()| store.cut_others(&of_others))
                 .map_err(|source| self.failed(source))?;
         }
         match of {
@@ -129,8 +128,8 @@ impl PublishedIds {
 
     /// Looks whether the marks of these partitions are where they were, as far as retention left them there. Where one is not,
     /// it is to be looked at all of it; a leader that does not answer soon has said nothing.
-    pub(super) async fn recall(&mut self, ledger: &Store, led: &Epochs) -> Result<(), DedupError> {
-        let spans = ledger.spans().iter();
+    pub(super) async fn recall(&mut self, store: &Store, led: &Epochs) -> Result<(), DedupError> {
+        let spans = store.spans().iter();
         let marks = spans.filter_map(|(of, span)| Some((*of, span.mark?)));
         let marks: Marks = marks.filter(|(of, _)| led.contains_key(of)).collect();
         let others = self.others(marks);
@@ -172,13 +171,13 @@ impl PublishedIds {
 
     /// Reads back the last batch of what is known of each partition that has a leader, within this time: by it the log is recognised. Without
     /// one the next start reads more.
-    pub(super) async fn mark(&mut self, ledger: &mut Store, within: Duration) {
+    pub(super) async fn mark(&mut self, store: &mut Store, within: Duration) {
         self.marked = Instant::now();
         let behind = |(of, span): (&i32, &Span)| {
             let is_marked = span.mark.is_some_and(|mark| mark.next >= span.next);
             (!is_marked && span.next > 0).then_some((*of, span.next))
         };
-        let mut before: Offsets = ledger.spans().iter().filter_map(behind).collect();
+        let mut before: Offsets = store.spans().iter().filter_map(behind).collect();
         if before.is_empty() {
             return;
         }
@@ -195,7 +194,7 @@ impl PublishedIds {
                 topic_scan::last_batches(&self.cluster, &self.topic, &starts, &before).await?;
             // Where another record has the place of one that was acknowledged, the log is another one.
             let is_same = |of: &i32| {
-                let acknowledged = ledger.last(*of);
+                let acknowledged = store.last(*of);
                 acknowledged.is_none_or(|id| found.ids.get(of) == Some(&id))
             };
             let mut marks = found.marks;
@@ -206,7 +205,7 @@ impl PublishedIds {
         };
         match tokio::time::timeout(within, read).await {
             Ok(Ok((marks, others))) => {
-                ledger.mark(&marks);
+                store.mark(&marks);
                 self.doubt(others);
             }
             Ok(Err(error)) => tracing::debug!(%error, "the last batches cannot be read back"),

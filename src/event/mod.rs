@@ -16,9 +16,9 @@ use chrono::{DateTime, Utc};
 use compact_str::CompactString;
 use uuid::Uuid;
 
-pub use json::USUAL_JSON_BYTES;
-pub use json::{BadRecord, Trade, read_trade};
-pub use json::{MAX_TRADE_ID_BYTES, NotATrade, Texts};
+pub use json::{
+    BadRecord, MAX_TRADE_ID_BYTES, NotATrade, Texts, Trade, USUAL_JSON_BYTES, read_trade,
+};
 pub use reasons::ReasonCounts;
 
 /// Which side of the market a trade was on.

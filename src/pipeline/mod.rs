@@ -22,8 +22,7 @@ mod stop;
 mod stop_on_key;
 pub(crate) mod summary;
 
-pub(crate) use consume::{ConsumerTask, as_sink};
-pub(crate) use consume::{NOTE, OFFSET, PARTITION, REASON, TOPIC};
+pub(crate) use consume::{ConsumerTask, NOTE, OFFSET, PARTITION, REASON, TOPIC, as_sink};
 pub use options::{ConsumeOptions, Format, Month, ProduceOptions, RunOptions, SourceOptions};
 pub(crate) use produce::{PublishOptions, publish_from};
 pub(crate) use reachability::{Reachability, Told};

@@ -7,11 +7,10 @@ use super::error::SinkError;
 use super::files::Output;
 use super::model::layout;
 use super::settings::Publish;
-use super::state::commit_metadata::{self};
-use super::state::index::{self};
-use super::state::{Batch, OffsetRange, Passed};
-use super::state::{Committer, OwnershipHistory};
-use super::state::{Moved, Pending};
+use super::state::{
+    Batch, CommitAuthor, Moved, OffsetRange, OwnershipHistory, Passed, Pending, commit_metadata,
+    index,
+};
 use super::{Appended, Sink};
 use crate::durable::journal;
 
@@ -126,7 +125,7 @@ impl Sink {
             progress.counts = Appended::default();
         }
         self.passed.clear();
-        let author = Committer {
+        let commit_author = CommitAuthor {
             directory: self.checkpoint.directory,
             batch: number,
             begun: false,
@@ -140,10 +139,10 @@ impl Sink {
             next: moved.to.next,
             leader_epoch: moved.to.epoch,
             metadata: commit_metadata::encode(
-                Committer {
+                CommitAuthor {
                     met: self.met_by(*partition),
                     from: self.checkpoint.begins.get(partition).copied(),
-                    ..author
+                    ..commit_author
                 },
                 self.tenancies
                     .get(partition)

@@ -57,5 +57,4 @@ pub use settings::{
 };
 pub use sink::Sink;
 use sink::{FormerOwners, Progress};
-pub use state::shortened;
-pub use state::{Committed, FormerMember};
+pub use state::{Committed, FormerMember, shortened};

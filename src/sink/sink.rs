@@ -8,8 +8,7 @@ use super::error::SinkError;
 use super::files::{OpenFiles, Purpose};
 use super::rows::{Appended, Complaints, DeadLetters};
 use super::settings::Settings;
-use super::state::{Checkpoint, OwnershipHistory, Passed, Position};
-use super::state::{Committed, FormerMember};
+use super::state::{Checkpoint, Committed, FormerMember, OwnershipHistory, Passed, Position};
 use crate::durable::{Fs, FsFile};
 
 /// An output directory, opened for writing.

@@ -11,9 +11,8 @@ use std::path::Path;
 
 use super::packed;
 use crate::durable::{Fs, FsFile};
-use crate::sink::Extent;
-use crate::sink::FileState;
 use crate::sink::state::closed_list;
+use crate::sink::{Extent, FileState};
 
 /// How many files are open at once: few, so that it works where `consume` does (`ulimit -n 64`).
 const OPEN: usize = 16;

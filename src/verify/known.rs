@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::files::Due;
-use crate::sink::Checkpoint;
-use crate::sink::Form;
+use crate::sink::{Checkpoint, Form};
 
 /// What a state knows.
 #[derive(Clone, Debug)]

@@ -9,9 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::sink::Committed;
 use crate::sink::state::commit_metadata;
-use crate::sink::{Batch, Gap, Reason, Replayed, Why};
+use crate::sink::{Batch, Committed, Gap, Reason, Replayed, Why};
 
 /// A topic as a group has read it; a topic that was deleted and made again is another one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

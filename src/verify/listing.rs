@@ -5,8 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::sink::Form;
-use crate::sink::Purpose;
+use crate::sink::{Form, Purpose};
 
 /// What there is too much of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,9 +8,8 @@ use std::path::Path;
 
 use super::finding::Flaw;
 use crate::durable::Fs;
-use crate::sink::Extent;
-use crate::sink::FileState;
 use crate::sink::files::compression;
+use crate::sink::{Extent, FileState};
 
 /// Reads a file to its end; how many lines it holds when it holds what was written, and `None` when it is not there. How it is
 /// compressed does not matter: somebody may have packed it again, and every row is as it was written.

@@ -11,15 +11,12 @@ use std::{
 };
 
 use super::options::CheckOptions;
-use crate::dedup;
+use crate::config::{Config, SourceKind};
 use crate::pipeline::{PipelineError, SourceOptions, settings};
-use crate::{
-    config::{Config, SourceKind},
-    consumer,
-    sink::{self, SinkError},
-    source::alpha_vantage::{AlphaVantage, Outlook},
-    wire::cluster::{Cluster, ClusterError, Topic},
-};
+use crate::sink::SinkError;
+use crate::source::alpha_vantage::{AlphaVantage, Outlook};
+use crate::wire::cluster::{Cluster, ClusterError, Topic};
+use crate::{consumer, dedup, sink};
 use report::{BUDGET, Outcome};
 
 pub use report::CheckReport;

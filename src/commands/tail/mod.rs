@@ -24,7 +24,7 @@ use self::{
     show::{Letter, Shown, Style},
 };
 use super::options::{TailFrom, TailOptions};
-use crate::pipeline::consume::dead_letter_topic::{self};
+use crate::pipeline::consume::dead_letter_topic;
 use crate::pipeline::{
     Format, NOTE, OFFSET, PARTITION, PipelineError, REASON, Reachability, Stop, TOPIC, settings,
 };

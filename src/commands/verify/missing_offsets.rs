@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
-use crate::consumer::{self, Bound, Isolation, Reader};
+use crate::consumer::{Bound, Isolation, Reader};
 use crate::pipeline::{PipelineError, Reachability, as_sink};
-use crate::sink::{self};
 use crate::verify::{Examination, Ledger, Ruling, TopicKey};
 use crate::wire::cluster::Cluster;
 use crate::wire::records::Scratch;
+use crate::{consumer, sink};
 
 /// How long the brokers may take for their first answer.
 const ASK: Duration = Duration::from_secs(30);

@@ -6,10 +6,10 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use super::options::VerifyOptions;
 use crate::config::{Config, Origin};
-use crate::consumer;
 use crate::pipeline::{PipelineError, as_sink, settings};
-use crate::verify::{self, Examination, PendingBatch, Report};
+use crate::verify::{Examination, PendingBatch, Report};
 use crate::wire::cluster::Cluster;
+use crate::{consumer, verify};
 
 /// How long the brokers are asked about a batch whose commit is in doubt.
 const ASK: Duration = Duration::from_secs(10);

@@ -2,8 +2,7 @@
 
 use super::super::Origin;
 use super::super::error::Problem;
-use super::super::values::SourceKind;
-use super::super::values::{Secret, is_placeholder};
+use super::super::values::{Secret, SourceKind, is_placeholder};
 use super::read::Entry;
 use super::sections::{AlphaVantage, Source};
 

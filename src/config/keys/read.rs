@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::super::error::Problem;
-use super::super::layers::Layers;
-use super::super::layers::Origin;
+use super::super::layers::{Layers, Origin};
 use super::super::table::{Key, join};
 use super::super::values::{Codec, Raw, Reject};
 

@@ -9,18 +9,14 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use super::super::table::{Key, section};
-use super::super::values::HostPort;
-use super::super::values::RequestLimit;
-use super::super::values::Secret;
 use super::super::values::{
-    AutoOffsetReset, BadRecords, Column, Compression, CompressionType, Entitlement, FileDate,
-    Function, GroupProtocol, Interval, IsolationLevel, Level, LogFormat, OutputSize,
-    PartitionAssignmentStrategy, Partitioner, Publish, SecurityProtocol, SourceKind,
-};
-use super::super::values::{
-    Codec, base_url, choice, decimal, directory, distinct, files, flag, host_ports, millis, name,
-    one_of, optional_choice, optional_decimal, optional_file_part, optional_text, optional_topic,
-    optional_whole, request_limit, seconds, secret, symbols, time_zone, topic, whole,
+    AutoOffsetReset, BadRecords, Codec, Column, Compression, CompressionType, Entitlement,
+    FileDate, Function, GroupProtocol, HostPort, Interval, IsolationLevel, Level, LogFormat,
+    OutputSize, PartitionAssignmentStrategy, Partitioner, Publish, RequestLimit, Secret,
+    SecurityProtocol, SourceKind, base_url, choice, decimal, directory, distinct, files, flag,
+    host_ports, millis, name, one_of, optional_choice, optional_decimal, optional_file_part,
+    optional_text, optional_topic, optional_whole, request_limit, seconds, secret, symbols,
+    time_zone, topic, whole,
 };
 use super::read::Reader;
 

@@ -15,8 +15,7 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use super::super::error::Problem;
-use super::super::values::Raw;
-use super::super::values::is_named_pipe;
+use super::super::values::{Raw, is_named_pipe};
 use super::origin::Origin;
 use super::setting::Write;
 

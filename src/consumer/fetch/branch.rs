@@ -86,8 +86,8 @@ impl Shared {
             Ok(Some(answer)) => answer,
             // It says so itself, or nobody can.
             Ok(None) => {
-                let mut board = self.board.lock();
-                asks.iter().for_each(|ask| board.proven(node, ask));
+                let mut subscription = self.subscription.lock();
+                asks.iter().for_each(|ask| subscription.proven(node, ask));
                 return;
             }
             Err(error) => {
@@ -107,7 +107,7 @@ impl Shared {
         for (ask, said) in found {
             let moved = match said {
                 Said::Same => {
-                    self.board.lock().proven(node, ask);
+                    self.subscription.lock().proven(node, ask);
                     None
                 }
                 Said::Parted(parted) => self.go_back(node, ask, &parted),
@@ -117,7 +117,7 @@ impl Shared {
                         partition = ask.partition,
                         "cannot ask where epochs end: {code}"
                     );
-                    self.board.lock().displace(node, ask);
+                    self.subscription.lock().displace(node, ask);
                     None
                 }
                 Said::Never(code) => {
@@ -125,7 +125,7 @@ impl Shared {
                         topic = %self.settings.topic, partition = ask.partition,
                         "OffsetForLeaderEpoch was refused: {code}; whether the log was truncated under this consumer cannot be told"
                     );
-                    self.board.lock().proven(node, ask);
+                    self.subscription.lock().proven(node, ask);
                     None
                 }
             };

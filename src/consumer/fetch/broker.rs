@@ -29,22 +29,22 @@ use crate::{
 /// Answers as soon as there is anything.
 const MIN_BYTES: i32 = 1;
 
-/// Asks broker `node` for as long as the board has partitions there.
+/// Asks broker `node` for as long as the subscription has partitions there.
 pub(super) async fn serve(shared: Arc<Shared>, node: i32) {
     let mut session = Session::default();
     loop {
-        shared.gate.below(MOST_IN_FLIGHT / 2).await;
+        shared.memory.below(MOST_IN_FLIGHT / 2).await;
         let (asks, leaders) = {
-            let mut board = shared.board.lock();
-            let Some(asks) = board.asks(node) else {
+            let mut subscription = shared.subscription.lock();
+            let Some(asks) = subscription.asks(node) else {
                 return;
             };
-            (asks, board.leaders())
+            (asks, subscription.leaders())
         };
         let unproven: Vec<Ask> = asks.iter().filter(|ask| ask.unproven).copied().collect();
         if !unproven.is_empty() {
             shared.look_for_branches(node, &unproven).await;
-            if shared.board.lock().has_trouble() {
+            if shared.subscription.lock().has_trouble() {
                 shared.trouble.notify_one();
             }
             continue;
@@ -87,7 +87,7 @@ pub(super) async fn serve(shared: Arc<Shared>, node: i32) {
                 shared.displace(node, &asks);
             }
         }
-        if shared.board.lock().has_trouble() {
+        if shared.subscription.lock().has_trouble() {
             shared.trouble.notify_one();
         }
     }
@@ -174,9 +174,9 @@ async fn fetch(
 
 impl Shared {
     pub(super) fn displace(&self, node: i32, asks: &[Ask]) {
-        let mut board = self.board.lock();
+        let mut subscription = self.subscription.lock();
         for ask in asks {
-            board.displace(node, ask);
+            subscription.displace(node, ask);
         }
     }
 
@@ -187,7 +187,7 @@ impl Shared {
             .iter()
             .filter_map(|data| data.records.as_ref())
             .map(|records| records.len());
-        let held = self.gate.hold(bytes.sum());
+        let held = self.memory.hold(bytes.sum());
         // All data of an answer is one hand-over, however many partitions it is of.
         let (mut chunks, mut news) = (Vec::new(), Vec::new());
         // In the broker's order, so that the first batch with data is known: that one has to be whole.
@@ -201,9 +201,9 @@ impl Shared {
         }
         if !session {
             // A partition that the broker says nothing about is not asked for in a loop.
-            let mut board = self.board.lock();
+            let mut subscription = self.subscription.lock();
             for ask in asked.into_values() {
-                board.displace(node, ask);
+                subscription.displace(node, ask);
             }
         }
         // The chunks alone keep the memory now.
@@ -231,8 +231,8 @@ impl Shared {
             return self.sort_error(node, ask, code);
         }
         if data.preferred_read_replica >= 0 && !ask.near {
-            let mut board = self.board.lock();
-            board.prefer(node, ask, data.preferred_read_replica);
+            let mut subscription = self.subscription.lock();
+            subscription.prefer(node, ask, data.preferred_read_replica);
             return None;
         }
         if data.diverging_epoch.end_offset >= 0 {
@@ -246,14 +246,14 @@ impl Shared {
             high_watermark: data.high_watermark,
             leader_epoch: ask.leader_epoch,
         };
-        let before = self.board.lock().recall(node, ask);
+        let before = self.subscription.lock().recall(node, ask);
         let mut taken = cursor.take(answer, before);
         let fault = taken.fault.take();
         let doubt = std::mem::take(&mut taken.doubt);
         let moved = cursor != ask.cursor;
         // Bad data at the position itself is no good answer; bad data behind good data is met again.
         if fault.is_none() || moved {
-            let (counts, recovered) = self.board.lock().advance(node, ask, cursor);
+            let (counts, recovered) = self.subscription.lock().advance(node, ask, cursor);
             if !counts {
                 return None;
             }
@@ -272,7 +272,7 @@ impl Shared {
             });
         }
         let ask = Ask { cursor, ..*ask };
-        self.board.lock().doubt(node, &ask, doubt);
+        self.subscription.lock().doubt(node, &ask, doubt);
         match fault {
             None => None,
             // Another partition took the room of the answer; in the next one this one comes first.
@@ -287,7 +287,12 @@ impl Shared {
             ask.cursor.position(),
             parted.end_offset.min(ask.cursor.position()),
         );
-        if !self.board.lock().go_back(node, ask, to, parted.epoch) || to == from {
+        if !self
+            .subscription
+            .lock()
+            .go_back(node, ask, to, parted.epoch)
+            || to == from
+        {
             return None;
         }
         tracing::warn!(
@@ -306,19 +311,19 @@ impl Shared {
         match action(code) {
             Action::Refresh => {
                 tracing::debug!(node, partition = ask.partition, "cannot fetch: {code}");
-                self.board.lock().displace(node, ask);
+                self.subscription.lock().displace(node, ask);
                 return None;
             }
             // A replica may lag behind its leader, who knows.
             Action::Reset if ask.near => {
-                self.board.lock().displace(node, ask);
+                self.subscription.lock().displace(node, ask);
                 return None;
             }
             Action::Reset => {
-                self.board.lock().out_of_range(node, ask);
+                self.subscription.lock().out_of_range(node, ask);
                 return None;
             }
-            Action::Suspect if !self.board.lock().suspect(node, ask) => return None,
+            Action::Suspect if !self.subscription.lock().suspect(node, ask) => return None,
             Action::Suspect => {
                 return Some(Fetched::Failed(ConsumeError::Damaged {
                     topic: Arc::clone(&self.settings.topic),
@@ -327,7 +332,7 @@ impl Shared {
                     code,
                 }));
             }
-            Action::Fail => self.board.lock().stop(ask.partition),
+            Action::Fail => self.subscription.lock().stop(ask.partition),
         }
         Some(Fetched::Failed(ConsumeError::Partition {
             topic: Arc::clone(&self.settings.topic),
@@ -343,8 +348,8 @@ impl Shared {
         let (partition, offset) = (ask.partition, ask.cursor.position());
         // An old format does not become a new one by fetching it again.
         if matches!(fault, Fault::Corrupt(RecordsError::Magic { .. }, _)) {
-            self.board.lock().stop(partition);
-        } else if !self.board.lock().suspect(node, ask) {
+            self.subscription.lock().stop(partition);
+        } else if !self.subscription.lock().suspect(node, ask) {
             tracing::warn!(%topic, partition, offset, ?fault, "bad data, will be fetched again");
             return None;
         }

@@ -15,7 +15,7 @@ pub(super) struct MemoryLimit {
 /// The memory of one answer, counted until this is dropped.
 #[derive(Debug)]
 pub(in crate::consumer) struct Held {
-    gate: Arc<MemoryLimit>,
+    memory: Arc<MemoryLimit>,
     bytes: usize,
 }
 
@@ -37,7 +37,7 @@ impl MemoryLimit {
     pub(super) fn hold(self: &Arc<Self>, bytes: usize) -> Arc<Held> {
         self.held.send_modify(|held| *held += bytes);
         Arc::new(Held {
-            gate: Arc::clone(self),
+            memory: Arc::clone(self),
             bytes,
         })
     }
@@ -45,7 +45,7 @@ impl MemoryLimit {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.gate.held.send_modify(|held| *held -= self.bytes);
+        self.memory.held.send_modify(|held| *held -= self.bytes);
     }
 }
 
@@ -59,17 +59,17 @@ mod tests {
 
     #[tokio::test]
     async fn opens_when_the_last_view_of_an_answer_is_dropped() {
-        let gate = MemoryLimit::new();
-        let first = gate.hold(10);
+        let memory = MemoryLimit::new();
+        let first = memory.hold(10);
         let view = Arc::clone(&first);
-        gate.below(11).await;
+        memory.below(11).await;
         drop(first);
         assert!(
-            timeout(Duration::from_millis(20), gate.below(10))
+            timeout(Duration::from_millis(20), memory.below(10))
                 .await
                 .is_err()
         );
         std::thread::spawn(move || drop(view));
-        gate.below(1).await;
+        memory.below(1).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Fetching: one task a leader ([`broker`]), and one that knows who leads what.
 //!
-//! The tasks share a [`SubscriptionState`]. A broker's task asks for all partitions that the board has at that broker, in one long
+//! The tasks share a [`SubscriptionState`]. A broker's task asks for all partitions that the subscription has at that broker, in one long
 //! poll, and hands the data on through a bounded channel; what it is refused, it leaves to the router, which looks for new
 //! leaders and new positions, with pauses that grow, and sees to it that each leader has a task.
 //!
@@ -59,8 +59,8 @@ impl Fetcher {
         let shared = Arc::new(Shared {
             cluster,
             settings,
-            board: Mutex::new(SubscriptionState::new(positions)),
-            gate: MemoryLimit::new(),
+            subscription: Mutex::new(SubscriptionState::new(positions)),
+            memory: MemoryLimit::new(),
             trouble: Notify::new(),
             fetched: sender,
         });
@@ -73,13 +73,13 @@ impl Fetcher {
 
     /// Reads these partitions too.
     pub(super) fn add(&self, positions: &Positions) {
-        self.shared.board.lock().add(positions);
+        self.shared.subscription.lock().add(positions);
         self.shared.trouble.notify_one();
     }
 
     /// Reads these partitions no more. What was fetched of them may still come.
     pub(super) fn remove(&self, partitions: &BTreeSet<i32>) {
-        self.shared.board.lock().remove(partitions);
+        self.shared.subscription.lock().remove(partitions);
     }
 
     /// What was fetched next. Cancel-safe. Waits for ever when there are no partitions.
@@ -102,18 +102,18 @@ impl Drop for Fetcher {
 async fn route(shared: Arc<Shared>) {
     let mut tasks = JoinSet::new();
     loop {
-        let lost = shared.board.lock().take_resets();
+        let lost = shared.subscription.lock().take_resets();
         for one in lost {
             // Each for itself: one without a leader is waited for, and holds up no other.
             tasks.spawn(find_positions(Arc::clone(&shared), one));
         }
-        let homeless = shared.board.lock().homeless();
+        let homeless = shared.subscription.lock().homeless();
         if let Some((_, pause)) = &homeless {
             sleep(*pause).await;
             find_leaders(&shared).await;
         }
         while tasks.try_join_next().is_some() {}
-        let unstaffed = shared.board.lock().staff();
+        let unstaffed = shared.subscription.lock().staff();
         for node in unstaffed {
             tasks.spawn(broker::serve(Arc::clone(&shared), node));
         }
@@ -121,7 +121,7 @@ async fn route(shared: Arc<Shared>) {
             tokio::select! {
                 () = shared.trouble.notified() => {}
                 () = sleep(shared.cluster.settings().metadata_max_age) => {
-                    shared.board.lock().forget_near();
+                    shared.subscription.lock().forget_near();
                     find_leaders(&shared).await;
                 }
             }
@@ -131,7 +131,7 @@ async fn route(shared: Arc<Shared>) {
 
 async fn find_leaders(shared: &Shared) {
     let topic = &shared.settings.topic;
-    let fresh = shared.board.lock().is_fresh();
+    let fresh = shared.subscription.lock().is_fresh();
     let described = if fresh {
         shared.cluster.topic(topic).await
     } else {
@@ -140,7 +140,7 @@ async fn find_leaders(shared: &Shared) {
     if let (Ok(described), Some(wanted)) = (&described, shared.settings.topic_id)
         && let Some(found) = described.id.filter(|found| *found != wanted)
     {
-        let partitions = shared.board.lock().stop_all();
+        let partitions = shared.subscription.lock().stop_all();
         if partitions {
             let topic = Arc::clone(topic);
             let error = ConsumeError::MadeAnew {
@@ -152,19 +152,19 @@ async fn find_leaders(shared: &Shared) {
         }
         return;
     }
-    let mut board = shared.board.lock();
+    let mut subscription = shared.subscription.lock();
     let why = match described {
         Ok(described) => {
-            board.place(&described);
+            subscription.place(&described);
             "they have no leader, or it does not answer".to_owned()
         }
         Err(error) => {
-            board.not_placed();
+            subscription.not_placed();
             error.to_string()
         }
     };
-    let partitions = board.tell();
-    drop(board);
+    let partitions = subscription.tell();
+    drop(subscription);
     if !partitions.is_empty() {
         tracing::warn!(%topic, ?partitions, "these partitions cannot be read at the moment, will keep trying: {why}");
     }
@@ -220,10 +220,10 @@ async fn find_positions(shared: Arc<Shared>, (partition, from): (i32, i64)) {
                 };
                 shared.hand_on(moved).await;
             }
-            shared.board.lock().reset(partition, to);
+            shared.subscription.lock().reset(partition, to);
         }
         Err(error) => {
-            shared.board.lock().stop(partition);
+            shared.subscription.lock().stop(partition);
             shared.hand_on(Fetched::Failed(error)).await;
         }
     }

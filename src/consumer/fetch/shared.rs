@@ -47,8 +47,8 @@ pub(in crate::consumer) enum Fetched {
 pub(super) struct Shared {
     pub(super) cluster: Arc<Cluster>,
     pub(super) settings: FetchSettings,
-    pub(super) board: Mutex<SubscriptionState>,
-    pub(super) gate: Arc<MemoryLimit>,
+    pub(super) subscription: Mutex<SubscriptionState>,
+    pub(super) memory: Arc<MemoryLimit>,
     /// Told when a partition needs a leader or a position.
     pub(super) trouble: Notify,
     pub(super) fetched: mpsc::Sender<Fetched>,

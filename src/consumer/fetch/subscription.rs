@@ -98,9 +98,9 @@ pub(super) struct SubscriptionState {
 
 impl SubscriptionState {
     pub(super) fn new(positions: &Positions) -> Self {
-        let mut board = Self::default();
-        board.add(positions);
-        board
+        let mut subscription = Self::default();
+        subscription.add(positions);
+        subscription
     }
 
     /// Reads these partitions too, or from elsewhere.

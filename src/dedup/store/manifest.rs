@@ -9,7 +9,7 @@
 //!
 //! A manifest is replaced whole: temporary file, fsync, rename, fsync of the directory.
 
-use super::sorted_run::RunEntry;
+use super::sorted_run::{RunEntry, SortedRun, places_path};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -22,7 +22,6 @@ use uuid::Uuid;
 
 use super::envelope::{self, Body};
 use super::paths::{only_a_file, run_path};
-use super::sorted_run::{SortedRun, places_path};
 
 /// How many processes can share a `State.Directory` and a topic.
 const PROCESSES: u32 = 64;

@@ -15,8 +15,7 @@ use std::{
 use super::super::divergence::Verdict;
 use super::manifest::{Manifest, Span, Subject};
 use super::paths::only_a_file;
-use super::sorted_run::RunEntry;
-use super::sorted_run::SortedRun;
+use super::sorted_run::{RunEntry, SortedRun};
 
 /// How often a ledger is read anew whose process merges runs meanwhile.
 const TRIES: usize = 5;

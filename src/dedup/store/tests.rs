@@ -26,27 +26,27 @@ fn span(start: i64, next: i64) -> BTreeMap<i32, Span> {
 #[test]
 fn what_was_saved_is_known_after_a_restart() {
     let state = tempfile::tempdir().unwrap();
-    let mut ledger = Store::open(state.path(), &subject()).unwrap();
-    ledger.cover(span(5, 5), Some(99));
+    let mut store = Store::open(state.path(), &subject()).unwrap();
+    store.cover(span(5, 5), Some(99));
     for id in 0..700_000_u64 {
         // Spread as hashes are.
         let id = u128::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-        ledger.acknowledged(id, 0, None).unwrap();
+        store.acknowledged(id, 0, None).unwrap();
     }
-    ledger.acknowledged(1, 0, Some(5)).unwrap();
-    ledger.acknowledged(2, 0, Some(9)).unwrap();
-    ledger.save().unwrap();
-    assert!(ledger.runs.len() <= 3, "{}", ledger.runs.len());
-    drop(ledger);
-    let ledger = Store::open(state.path(), &subject()).unwrap();
-    assert_eq!(ledger.spans(), &span(5, 6), "only up to the gap");
-    assert_eq!(ledger.since_ms(), Some(99));
+    store.acknowledged(1, 0, Some(5)).unwrap();
+    store.acknowledged(2, 0, Some(9)).unwrap();
+    store.save().unwrap();
+    assert!(store.runs.len() <= 3, "{}", store.runs.len());
+    drop(store);
+    let store = Store::open(state.path(), &subject()).unwrap();
+    assert_eq!(store.spans(), &span(5, 6), "only up to the gap");
+    assert_eq!(store.since_ms(), Some(99));
     for id in [0, 1, 2, 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835] {
-        assert!(ledger.contains(id).unwrap(), "{id}");
+        assert!(store.contains(id).unwrap(), "{id}");
     }
-    assert!(!ledger.contains(3).unwrap());
-    let files = fs::read_dir(&ledger.directory).unwrap().count();
-    assert_eq!(files, 2 * ledger.runs.len() + 2, "nothing is left over");
+    assert!(!store.contains(3).unwrap());
+    let files = fs::read_dir(&store.directory).unwrap().count();
+    assert_eq!(files, 2 * store.runs.len() + 2, "nothing is left over");
 }
 
 #[test]
@@ -55,11 +55,11 @@ fn a_kill_is_known_at_the_next_start() {
     let open = || Store::open(state.path(), &subject()).unwrap();
     assert_eq!(open().before(), Before::Unknown);
     assert_eq!(open().before(), Before::Unsettled);
-    let mut ledger = open();
-    ledger.note(1, RecordPosition::new(0, 1)).unwrap();
-    ledger.settle();
-    ledger.save().unwrap();
-    drop(ledger);
+    let mut store = open();
+    store.note(1, RecordPosition::new(0, 1)).unwrap();
+    store.settle();
+    store.save().unwrap();
+    drop(store);
     assert_eq!(open().before(), Before::Settled);
     assert_eq!(open().before(), Before::Unsettled, "it was opened since");
 }
@@ -91,18 +91,18 @@ fn another_topic_has_its_own_and_another_process_is_consulted() {
 #[test]
 fn a_damaged_ledger_is_begun_anew() {
     let state = tempfile::tempdir().unwrap();
-    let mut ledger = Store::open(state.path(), &subject()).unwrap();
-    ledger.cover(span(0, 10), None);
-    ledger.note(1, RecordPosition::new(0, 1)).unwrap();
-    ledger.save().unwrap();
-    let run = run_path(&ledger.directory, 1);
-    drop(ledger);
+    let mut store = Store::open(state.path(), &subject()).unwrap();
+    store.cover(span(0, 10), None);
+    store.note(1, RecordPosition::new(0, 1)).unwrap();
+    store.save().unwrap();
+    let run = run_path(&store.directory, 1);
+    drop(store);
     fs::write(run, "x").unwrap();
-    let mut ledger = Store::open(state.path(), &subject()).unwrap();
-    assert!(ledger.spans().is_empty() && !ledger.contains(1).unwrap());
-    ledger.note(2, RecordPosition::new(0, 2)).unwrap();
-    ledger.save().unwrap();
-    drop(ledger);
+    let mut store = Store::open(state.path(), &subject()).unwrap();
+    assert!(store.spans().is_empty() && !store.contains(1).unwrap());
+    store.note(2, RecordPosition::new(0, 2)).unwrap();
+    store.save().unwrap();
+    drop(store);
     assert!(
         Store::open(state.path(), &subject())
             .unwrap()
@@ -191,28 +191,28 @@ fn what_others_knew_of_a_longer_topic_is_forgotten() {
 fn what_is_cut_is_gone_for_good_and_the_rest_stays() {
     for spilled in [false, true] {
         let state = tempfile::tempdir().unwrap();
-        let mut ledger = Store::open(state.path(), &subject()).unwrap();
-        ledger.cover(span(0, 10), Some(99));
+        let mut store = Store::open(state.path(), &subject()).unwrap();
+        store.cover(span(0, 10), Some(99));
         for id in 0..10_u128 {
-            ledger.note(id, RecordPosition::new(0, id as i64)).unwrap();
+            store.note(id, RecordPosition::new(0, id as i64)).unwrap();
         }
-        ledger.note(20, RecordPosition::new(1, 20)).unwrap();
+        store.note(20, RecordPosition::new(1, 20)).unwrap();
         // Equal records on two partitions: one of them stays.
-        ledger.note(9, RecordPosition::new(1, 3)).unwrap();
+        store.note(9, RecordPosition::new(1, 3)).unwrap();
         if spilled {
-            ledger.save().unwrap();
+            store.save().unwrap();
         }
-        let verdict = verdict(ledger.spans(), 4, 8);
-        ledger.cut(&verdict).unwrap();
-        ledger.note(7, RecordPosition::new(0, 30)).unwrap();
+        let verdict = verdict(store.spans(), 4, 8);
+        store.cut(&verdict).unwrap();
+        store.note(7, RecordPosition::new(0, 30)).unwrap();
         for round in 0..3 {
-            let known: Vec<u128> = (0..30).filter(|id| ledger.contains(*id).unwrap()).collect();
+            let known: Vec<u128> = (0..30).filter(|id| store.contains(*id).unwrap()).collect();
             assert_eq!(known, [0, 1, 2, 3, 7, 9, 20], "{spilled} {round}");
-            assert_eq!(ledger.spans(), &span(0, 4));
-            assert_eq!(ledger.since_ms(), Some(99));
-            ledger.save().unwrap();
-            drop(ledger);
-            ledger = Store::open(state.path(), &subject()).unwrap();
+            assert_eq!(store.spans(), &span(0, 4));
+            assert_eq!(store.since_ms(), Some(99));
+            store.save().unwrap();
+            drop(store);
+            store = Store::open(state.path(), &subject()).unwrap();
         }
     }
 }
@@ -220,57 +220,57 @@ fn what_is_cut_is_gone_for_good_and_the_rest_stays() {
 #[test]
 fn what_was_kept_without_places_is_read_again_when_the_log_has_parted() {
     let state = tempfile::tempdir().unwrap();
-    let mut ledger = Store::open(state.path(), &subject()).unwrap();
-    ledger.cover(span(0, 10), Some(99));
-    ledger.note(1, RecordPosition::UNKNOWN).unwrap();
-    ledger.save().unwrap();
-    let same = verdict(ledger.spans(), 4, 10);
-    ledger.cut(&same).unwrap();
-    assert!(ledger.contains(1).unwrap());
-    assert_eq!(ledger.spans(), &span(0, 4));
+    let mut store = Store::open(state.path(), &subject()).unwrap();
+    store.cover(span(0, 10), Some(99));
+    store.note(1, RecordPosition::UNKNOWN).unwrap();
+    store.save().unwrap();
+    let same = verdict(store.spans(), 4, 10);
+    store.cut(&same).unwrap();
+    assert!(store.contains(1).unwrap());
+    assert_eq!(store.spans(), &span(0, 4));
     let shorter = verdict(&span(0, 10), 4, 9);
-    ledger.cut(&shorter).unwrap();
-    assert!(!ledger.contains(1).unwrap());
-    assert!(ledger.spans().is_empty() && ledger.since_ms().is_none());
+    store.cut(&shorter).unwrap();
+    assert!(!store.contains(1).unwrap());
+    assert!(store.spans().is_empty() && store.since_ms().is_none());
 }
 
 #[test]
 fn the_topic_is_read_again_when_the_places_of_what_was_cut_are_damaged() {
     let state = tempfile::tempdir().unwrap();
-    let mut ledger = Store::open(state.path(), &subject()).unwrap();
-    ledger.cover(span(0, 10), Some(99));
+    let mut store = Store::open(state.path(), &subject()).unwrap();
+    store.cover(span(0, 10), Some(99));
     for id in 0..10_u128 {
-        ledger.note(id, RecordPosition::new(0, id as i64)).unwrap();
+        store.note(id, RecordPosition::new(0, id as i64)).unwrap();
     }
-    ledger.save().unwrap();
-    let verdict = verdict(ledger.spans(), 4, 8);
-    ledger.cut(&verdict).unwrap();
-    let path = ledger.directory.join("run-1.places");
-    drop(ledger);
+    store.save().unwrap();
+    let verdict = verdict(store.spans(), 4, 8);
+    store.cut(&verdict).unwrap();
+    let path = store.directory.join("run-1.places");
+    drop(store);
     let mut bytes = fs::read(&path).unwrap();
     bytes[0] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let mut ledger = Store::open(state.path(), &subject()).unwrap();
-    assert!(!ledger.contains(1).unwrap());
-    assert!(ledger.spans().is_empty() && ledger.since_ms().is_none());
+    let mut store = Store::open(state.path(), &subject()).unwrap();
+    assert!(!store.contains(1).unwrap());
+    assert!(store.spans().is_empty() && store.since_ms().is_none());
     // Once is enough.
-    ledger.cover(span(0, 10), None);
-    ledger.save().unwrap();
-    drop(ledger);
-    let ledger = Store::open(state.path(), &subject()).unwrap();
-    assert_eq!(ledger.spans(), &span(0, 10));
+    store.cover(span(0, 10), None);
+    store.save().unwrap();
+    drop(store);
+    let store = Store::open(state.path(), &subject()).unwrap();
+    assert_eq!(store.spans(), &span(0, 10));
 }
 
 #[test]
 fn an_offset_is_believed_only_with_its_checksum() {
     let state = tempfile::tempdir().unwrap();
-    let mut ledger = Store::open(state.path(), &subject()).unwrap();
-    ledger.cover(span(0, 10), None);
-    ledger.note(1, RecordPosition::new(0, 1)).unwrap();
-    ledger.settle();
-    ledger.save().unwrap();
-    let path = ledger.directory.join("manifest.json");
-    drop(ledger);
+    let mut store = Store::open(state.path(), &subject()).unwrap();
+    store.cover(span(0, 10), None);
+    store.note(1, RecordPosition::new(0, 1)).unwrap();
+    store.settle();
+    store.save().unwrap();
+    let path = store.directory.join("manifest.json");
+    drop(store);
     let sealed = fs::read_to_string(&path).unwrap();
     let (_, bare) = sealed.split_once('\n').unwrap();
     // As it was kept before there were checksums: the runs have their own.
@@ -326,9 +326,9 @@ fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
                     assert!(is_error && said.contains(name), "{place} {name}: {said}");
                     assert!(said.contains("no regular file"), "{said}");
                 }
-                Ok(ledger) => {
+                Ok(store) => {
                     assert!(!is_error, "{place} {name}");
-                    assert!(ledger.contains(1).is_ok_and(|known| !known));
+                    assert!(store.contains(1).is_ok_and(|known| !known));
                 }
             }
         }

@@ -1,10 +1,20 @@
 //! What this member has of the group, and how far it has come with that. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use uuid::Uuid;
 
 use super::super::progress::Waiting;
+
+/// A partition that was begun at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pipeline) struct BegunAtEnd {
+    /// The offset.
+    pub(in crate::pipeline) offset: i64,
+    /// Until when members that started at once may still turn out to have begun before.
+    pub(in crate::pipeline) until: Instant,
+}
 
 /// What this member has of the group.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +39,9 @@ pub(in crate::pipeline) struct Assignment {
     unfinished: BTreeSet<i32>,
     /// The partitions that are this member's, and are begun as soon as it is known where their logs begin and end.
     put_off: BTreeSet<i32>,
-    /// The partitions that were begun at their end, and where, because the group seemed to begin with them.
-    pub(in crate::pipeline) at_end: BTreeMap<i32, i64>,
+    /// The partitions that were begun at their end, because the group seemed to begin with them, as long as that may turn
+    /// out to be wrong.
+    pub(in crate::pipeline) at_end: BTreeMap<i32, BegunAtEnd>,
     /// The partitions that stand at data that cannot be read, and what is to be said of that.
     stopped: BTreeMap<i32, String>,
     /// How many records wait.
@@ -225,64 +236,64 @@ mod tests {
         /// asked for.
         #[test]
         fn the_end_is_where_all_are_at_theirs(steps in prop::collection::vec(step(), 0..40)) {
-            let mut held = Assignment { assigned: true, ..Assignment::default() };
+            let mut assignment = Assignment { assigned: true, ..Assignment::default() };
             let (mut positions, mut ends) = (BTreeMap::new(), BTreeMap::new());
             let (mut stopped, mut put_off) = (BTreeSet::new(), BTreeSet::new());
             for step in steps {
                 match step {
                     Step::Reachability(partition, at) => {
-                        held.reached(partition, at);
+                        assignment.reached(partition, at);
                         positions.insert(partition, at);
                     }
                     Step::FallBack(partition, at) => {
-                        held.fell_back(partition, at);
+                        assignment.fell_back(partition, at);
                         positions.insert(partition, at);
                         ends.remove(&partition);
                     }
                     Step::Learn(partition, end) => {
-                        held.learned([(partition, end)].into());
+                        assignment.learned([(partition, end)].into());
                         ends.insert(partition, end);
                     }
                     Step::Stop(partition) => {
-                        held.stopped(partition, String::new());
+                        assignment.stopped(partition, String::new());
                         if positions.contains_key(&partition) {
                             stopped.insert(partition);
                         }
                     }
                     Step::PutOff(partition) => {
                         if !positions.contains_key(&partition) {
-                            held.put_off(&[partition].into());
+                            assignment.put_off(&[partition].into());
                             put_off.insert(partition);
                         }
                     }
                     Step::Begin(partition) => {
                         if put_off.remove(&partition) {
-                            held.is_put_off_no_more(partition);
-                            held.reached(partition, 2);
+                            assignment.is_put_off_no_more(partition);
+                            assignment.reached(partition, 2);
                             positions.insert(partition, 2);
                         }
                     }
                     Step::GiveUp(partition) => {
-                        held.give_up(&[partition].into());
+                        assignment.give_up(&[partition].into());
                         positions.remove(&partition);
                         stopped.remove(&partition);
                         put_off.remove(&partition);
                     }
                     Step::Lose => {
-                        held.lose();
+                        assignment.lose();
                         positions.clear();
                         stopped.clear();
                         put_off.clear();
                     }
                 }
-                let endless = held.endless();
+                let endless = assignment.endless();
                 let read_on = || positions.iter().filter(|(of, _)| !stopped.contains(*of));
                 let missing: Vec<i32> = read_on().map(|(of, _)| *of).filter(|of| !ends.contains_key(of)).collect();
                 prop_assert_eq!(endless, missing);
                 let at_end = read_on().all(|(of, at)| ends.get(of).is_some_and(|end| at >= end));
-                prop_assert_eq!(held.is_at_end(), at_end && put_off.is_empty());
-                prop_assert_eq!(held.is_stopped(), !stopped.is_empty() && read_on().count() == 0 && put_off.is_empty());
-                prop_assert_eq!(held.partitions(), positions.keys().chain(&put_off).copied().collect::<BTreeSet<_>>());
+                prop_assert_eq!(assignment.is_at_end(), at_end && put_off.is_empty());
+                prop_assert_eq!(assignment.is_stopped(), !stopped.is_empty() && read_on().count() == 0 && put_off.is_empty());
+                prop_assert_eq!(assignment.partitions(), positions.keys().chain(&put_off).copied().collect::<BTreeSet<_>>());
             }
         }
     }

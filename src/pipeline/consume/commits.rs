@@ -34,16 +34,16 @@ impl Session<'_> {
         &mut self,
     ) -> Result<Committed, PipelineError> {
         // Counted before the flush: what is appended meanwhile belongs to the next batch.
-        let done = self.tally.so_far();
+        let done = self.counters.so_far();
         let Some(batch) = self.writer.with(|sink| sink.flush()).await?? else {
-            self.pace.flushed(Instant::now());
+            self.flush_timer.flushed(Instant::now());
             return Ok(Committed::All);
         };
         let certain = self.commit(batch).await?;
-        self.pace.flushed(Instant::now());
+        self.flush_timer.flushed(Instant::now());
         if certain == Committed::All {
-            self.tally.settle(done);
-            self.sealing.look();
+            self.counters.settle(done);
+            self.file_closer.look();
         }
         Ok(certain)
     }
@@ -70,12 +70,12 @@ impl Session<'_> {
         &mut self,
         offsets: &mut Vec<Offset>,
     ) -> Result<(Vec<i32>, Option<Committed>), PipelineError> {
-        let outcomes = self.consumer.commit(self.held.tenure, offsets).await;
+        let outcomes = self.consumer.commit(self.assignment.tenure, offsets).await;
         let outcome = |offset: &Offset| outcomes.get(&offset.partition).copied();
         for offset in &*offsets {
             match outcome(offset) {
-                Some(CommitOutcome::Counted) => self.late.counted(offset),
-                Some(CommitOutcome::Unknown) => self.late.unanswered(),
+                Some(CommitOutcome::Counted) => self.late_commits.counted(offset),
+                Some(CommitOutcome::Unknown) => self.late_commits.unanswered(),
                 _ => {}
             }
         }
@@ -117,10 +117,10 @@ impl Session<'_> {
         &mut self,
         partitions: &BTreeSet<i32>,
     ) -> Result<Committed, PipelineError> {
-        let asked = self.late.doubtful(partitions);
+        let asked = self.late_commits.doubtful(partitions);
         while !asked.is_empty() {
             let found = self.consumer.committed(&asked).await?;
-            let mut again = self.late.overtaken(&found);
+            let mut again = self.late_commits.overtaken(&found);
             if again.is_empty() {
                 break;
             }

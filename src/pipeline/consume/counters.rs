@@ -83,27 +83,27 @@ mod tests {
     #[test]
     fn what_was_not_settled_is_not_counted_in_the_end() {
         let progress = watch::Sender::default();
-        let mut tally = Counters::new(&progress);
+        let mut counters = Counters::new(&progress);
         let more = Written {
             rows: 3,
             tombstones: 1,
             ..Written::default()
         };
-        tally.took(&more);
-        let done = tally.so_far();
-        tally.lost(7);
-        tally.took(&more);
-        tally.settle(done);
+        counters.took(&more);
+        let done = counters.so_far();
+        counters.lost(7);
+        counters.took(&more);
+        counters.settle(done);
         assert_eq!(
             (progress.borrow().rows, progress.borrow().committed),
             (6, 4)
         );
-        tally.took_back(2);
+        counters.took_back(2);
         assert_eq!(
             (progress.borrow().rows, progress.borrow().committed),
             (4, 2)
         );
-        drop(tally);
+        drop(counters);
         assert_eq!(
             (progress.borrow().rows, progress.borrow().committed),
             (1, 2)

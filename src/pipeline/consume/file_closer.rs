@@ -120,18 +120,18 @@ impl Session<'_> {
             let packed = packed?;
             self.writer.with(move |sink| sink.packed(packed)).await??;
         }
-        if !self.held.recovered {
+        if !self.assignment.recovered {
             // What is to be closed is known when it is known what counts.
-            self.sealing.due = None;
+            self.file_closer.due = None;
             return Ok(());
         }
         let tended = self.writer.with(|sink| sink.tend(Utc::now())).await??;
-        self.sealing.due = tended.next.map(instant);
+        self.file_closer.due = tended.next.map(instant);
         if let Some(packing) = tended.packing {
-            self.sealing.begin(packing);
+            self.file_closer.begin(packing);
         }
         if tended.flush {
-            self.pace.hurry(Instant::now());
+            self.flush_timer.hurry(Instant::now());
         }
         Ok(())
     }

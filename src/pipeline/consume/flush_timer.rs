@@ -64,17 +64,17 @@ mod tests {
     fn what_comes_after_a_pause_is_flushed_at_once_and_a_stream_once_a_period() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut pace = FlushTimer::new(PERIOD);
-        assert_eq!(pace.due(), None);
-        pace.took(at(0));
-        pace.took(at(10));
-        assert_eq!(pace.due(), Some(at(20)));
-        pace.flushed(at(25));
-        pace.took(at(30));
-        assert_eq!(pace.due(), Some(at(1025)));
-        pace.flushed(at(1025));
-        pace.took(at(9000));
-        assert_eq!(pace.due(), Some(at(9020)));
+        let mut flush_timer = FlushTimer::new(PERIOD);
+        assert_eq!(flush_timer.due(), None);
+        flush_timer.took(at(0));
+        flush_timer.took(at(10));
+        assert_eq!(flush_timer.due(), Some(at(20)));
+        flush_timer.flushed(at(25));
+        flush_timer.took(at(30));
+        assert_eq!(flush_timer.due(), Some(at(1025)));
+        flush_timer.flushed(at(1025));
+        flush_timer.took(at(9000));
+        assert_eq!(flush_timer.due(), Some(at(9020)));
     }
 
     proptest! {
@@ -82,20 +82,20 @@ mod tests {
         #[test]
         fn nothing_waits_long_and_nothing_comes_often(gaps in proptest::collection::vec(0_u64..3000, 1..200)) {
             let mut now = Instant::now();
-            let mut pace = FlushTimer::new(PERIOD);
+            let mut flush_timer = FlushTimer::new(PERIOD);
             let mut last: Option<Instant> = None;
             for gap in gaps {
                 let next = now + Duration::from_millis(gap);
-                if let Some(due) = pace.due().filter(|due| *due <= next) {
+                if let Some(due) = flush_timer.due().filter(|due| *due <= next) {
                     if let Some(last) = last {
                         prop_assert!(due - last >= PERIOD);
                     }
                     last = Some(due);
-                    pace.flushed(due);
+                    flush_timer.flushed(due);
                 }
                 now = next;
-                pace.took(now);
-                prop_assert!(pace.due().is_some_and(|due| due <= now + PERIOD.max(GATHER)));
+                flush_timer.took(now);
+                prop_assert!(flush_timer.due().is_some_and(|due| due <= now + PERIOD.max(GATHER)));
             }
         }
     }

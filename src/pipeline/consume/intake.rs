@@ -258,15 +258,15 @@ impl Session<'_> {
             unreadable,
         } = appended?;
         self.left = left;
-        self.pace.took(Instant::now());
+        self.flush_timer.took(Instant::now());
         if rolled {
-            self.pace.hurry(Instant::now());
+            self.flush_timer.hurry(Instant::now());
         }
         for (partition, position, end) in reached {
-            self.held.reached(partition, position);
-            self.held.waiting.note(partition, position, end);
+            self.assignment.reached(partition, position);
+            self.assignment.waiting.note(partition, position, end);
         }
-        self.tally.took(&Written {
+        self.counters.took(&Written {
             rows: total.rows,
             dead_letters: total.dead_letters,
             tombstones: total.tombstones,
@@ -274,7 +274,7 @@ impl Session<'_> {
             reasons: total.reasons,
             committed: 0,
             lost: 0,
-            lag: Some(self.held.waiting.total()),
+            lag: Some(self.assignment.waiting.total()),
         });
         Ok((rest, unflushed, unreadable))
     }

@@ -80,24 +80,27 @@ mod tests {
 
     #[test]
     fn what_an_older_commit_has_overtaken_is_committed_again() {
-        let mut late = LateCommits::default();
+        let mut late_commits = LateCommits::default();
         for offset in [
             offset(0, 5, "a"),
             offset(0, 9, "b"),
             offset(1, 4, "b"),
             offset(2, 7, "b"),
         ] {
-            late.counted(&offset);
+            late_commits.counted(&offset);
         }
         let all = BTreeSet::from([0, 1, 3]);
-        assert!(late.doubtful(&all).is_empty(), "every commit was answered");
-        late.unanswered();
-        assert_eq!(late.doubtful(&all), [0, 1]);
+        assert!(
+            late_commits.doubtful(&all).is_empty(),
+            "every commit was answered"
+        );
+        late_commits.unanswered();
+        assert_eq!(late_commits.doubtful(&all), [0, 1]);
         let found = [(0, committed(5, "a")), (1, committed(4, "b"))].into();
-        assert_eq!(late.overtaken(&found), [offset(0, 9, "b")]);
+        assert_eq!(late_commits.overtaken(&found), [offset(0, 9, "b")]);
         let stands = [(0, committed(9, "b")), (1, committed(4, "b"))].into();
-        assert!(late.overtaken(&stands).is_empty());
-        late.fenced();
-        assert!(late.doubtful(&all).is_empty());
+        assert!(late_commits.overtaken(&stands).is_empty());
+        late_commits.fenced();
+        assert!(late_commits.doubtful(&all).is_empty());
     }
 }

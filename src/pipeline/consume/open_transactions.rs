@@ -82,17 +82,19 @@ impl Session<'_> {
     /// Says of partitions that stand since the last look whether a transaction is in the way. The brokers are asked beside the
     /// work, which goes on meanwhile.
     pub(in crate::pipeline) async fn look_for_open_transactions(&mut self) {
-        self.withheld.next = Instant::now() + LOOK;
-        if let Some((standing, looking)) = self.withheld.looking.take() {
+        self.open_transactions.next = Instant::now() + LOOK;
+        if let Some((standing, looking)) = self.open_transactions.looking.take() {
             // Whoever panicked has ended the command.
             if let Ok(found) = looking.await {
                 self.say_what_is_withheld(&standing, &found);
             }
         }
-        let standing = self.withheld.standing(self.held.positions().clone());
+        let standing = self
+            .open_transactions
+            .standing(self.assignment.positions().clone());
         if self.reads_committed() && !standing.is_empty() {
             let looking = tokio::spawn(self.ask_what_is_stable(&standing));
-            self.withheld.looking = Some((standing, looking));
+            self.open_transactions.looking = Some((standing, looking));
         }
     }
 
@@ -128,7 +130,7 @@ impl Session<'_> {
 
     fn say_what_is_withheld(&mut self, standing: &Offsets, (stable, ends): &(Offsets, Offsets)) {
         let topic = &*self.config.kafka.topic;
-        for (partition, offset) in self.withheld.news(standing, stable, ends) {
+        for (partition, offset) in self.open_transactions.news(standing, stable, ends) {
             let records = ends.get(&partition).map_or(0, |end| end - offset);
             tracing::warn!(
                 topic,
@@ -154,21 +156,27 @@ mod tests {
 
     #[test]
     fn what_stands_before_an_open_transaction_is_said_once() {
-        let mut withheld = OpenTransactions::new();
+        let mut open_transactions = OpenTransactions::new();
         // 0 waits at an open transaction, 1 is at the end, 2 goes on, 3 has committed records to read still.
         let first = at([(0, 5), (1, 9), (2, 1), (3, 4)]);
-        assert!(withheld.standing(first.clone()).is_empty());
+        assert!(open_transactions.standing(first.clone()).is_empty());
         let second = at([(0, 5), (1, 9), (2, 2), (3, 4)]);
-        let standing = withheld.standing(second.clone());
+        let standing = open_transactions.standing(second.clone());
         assert_eq!(standing, at([(0, 5), (1, 9), (3, 4)]));
         let (stable, ends) = (at([(0, 5), (1, 9), (3, 7)]), at([(0, 8), (1, 9), (3, 9)]));
-        assert_eq!(withheld.news(&standing, &stable, &ends), at([(0, 5)]));
-        let standing = withheld.standing(second);
-        assert!(withheld.news(&standing, &stable, &ends).is_empty());
+        assert_eq!(
+            open_transactions.news(&standing, &stable, &ends),
+            at([(0, 5)])
+        );
+        let standing = open_transactions.standing(second);
+        assert!(open_transactions.news(&standing, &stable, &ends).is_empty());
         // The next one is news again.
-        withheld.standing(at([(0, 8)]));
-        let standing = withheld.standing(at([(0, 8)]));
+        open_transactions.standing(at([(0, 8)]));
+        let standing = open_transactions.standing(at([(0, 8)]));
         let (stable, ends) = (at([(0, 8)]), at([(0, 11)]));
-        assert_eq!(withheld.news(&standing, &stable, &ends), at([(0, 8)]));
+        assert_eq!(
+            open_transactions.news(&standing, &stable, &ends),
+            at([(0, 8)])
+        );
     }
 }

@@ -26,7 +26,7 @@ const ASK_ENDS_AGAIN: Duration = Duration::from_millis(500);
 impl Session<'_> {
     /// Asks where the partitions end that have no end yet.
     pub(in crate::pipeline) async fn learn_ends(&mut self) -> Result<(), PipelineError> {
-        let missing = self.held.endless();
+        let missing = self.assignment.endless();
         if missing.is_empty() {
             self.ask_ends_at = None;
         }
@@ -36,23 +36,23 @@ impl Session<'_> {
         let mut ends = self.consumer.list_offsets(&missing, Bound::Latest).await?;
         // Transactions that are open hold the end back. A log that ends before the position was truncated, and nothing of it
         // counts as read before whoever fetches has said where to go on.
-        let behind = self.held.beyond(&ends);
+        let behind = self.assignment.beyond(&ends);
         if !behind.is_empty() {
             let logs = self.consumer.extents(&behind).await;
             let real: BTreeMap<i32, i64> = logs
                 .into_iter()
                 .map(|(partition, (_, end))| (partition, end))
                 .collect();
-            let short = self.held.beyond(&real);
+            let short = self.assignment.beyond(&real);
             // Of a leader that does not say it at once, nothing is believed: it is asked again.
             let unknown =
                 |partition: &i32| behind.contains(partition) && !real.contains_key(partition);
             ends.retain(|partition, _| !short.contains(partition) && !unknown(partition));
         }
-        self.held.learned(ends.clone());
+        self.assignment.learned(ends.clone());
         // Who reads to the end asks why it comes so early.
         self.look_for_open_transactions_at(ends).await;
-        let left = !self.held.endless().is_empty();
+        let left = !self.assignment.endless().is_empty();
         self.ask_ends_at = left.then(|| Instant::now() + ASK_ENDS_AGAIN);
         Ok(())
     }
@@ -64,16 +64,16 @@ impl Session<'_> {
         let Ok(topic) = topic else { return Ok(()) };
         let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         let all: Vec<i32> = (0..count).collect();
-        let missing = self.held.without_end(all.iter().copied());
+        let missing = self.assignment.without_end(all.iter().copied());
         if !missing.is_empty() {
             let ends = self.consumer.list_offsets(&missing, Bound::Latest).await?;
-            self.held.learned(ends);
+            self.assignment.learned(ends);
         }
         let starts = self.consumer.list_offsets(&all, Bound::Earliest).await?;
         let committed = self.consumer.committed(&all).await?;
-        self.held.others_are_done = all.iter().all(|partition| {
+        self.assignment.others_are_done = all.iter().all(|partition| {
             let start = starts.get(partition).copied().unwrap_or_default();
-            let end = self.held.end(*partition);
+            let end = self.assignment.end(*partition);
             let at = committed.get(partition).and_then(|found| found.offset);
             end.is_some_and(|end| at.unwrap_or(start) >= end)
         });
@@ -87,8 +87,8 @@ impl Session<'_> {
         serial: u64,
         partitions: &BTreeSet<i32>,
     ) -> Result<(), PipelineError> {
-        self.held.tenure = tenure;
-        let before = self.held.partitions();
+        self.assignment.tenure = tenure;
+        let before = self.assignment.partitions();
         let taken: BTreeSet<i32> = before.difference(partitions).copied().collect();
         let given: Vec<i32> = partitions.difference(&before).copied().collect();
         if !given.is_empty() || !taken.is_empty() {
@@ -109,20 +109,21 @@ impl Session<'_> {
                 let reason = self.consumer.lost().await?;
                 return self.judge_again(reason).await;
             }
-            self.held.give_up(&taken);
+            self.assignment.give_up(&taken);
             // What is about to be begun counts as ours already.
             self.consumer.owns(tenure, serial, partitions);
         }
-        if !self.held.recovered {
+        if !self.assignment.recovered {
             self.recover().await?;
         }
         if !given.is_empty() {
             self.begin(&given).await?;
         }
-        self.consumer.owns(tenure, serial, &self.held.partitions());
+        self.consumer
+            .owns(tenure, serial, &self.assignment.partitions());
         // A newcomer is often given nothing at first, because others have to give it up.
-        self.held.assigned |= !partitions.is_empty();
-        self.held.asked = true;
+        self.assignment.assigned |= !partitions.is_empty();
+        self.assignment.asked = true;
         Ok(())
     }
 
@@ -153,7 +154,7 @@ impl Session<'_> {
 
     /// The output directory's topic is the one that has its name.
     pub(in crate::pipeline) async fn is_same_topic(&self) -> Result<(), PipelineError> {
-        let Some(wanted) = self.held.topic_id else {
+        let Some(wanted) = self.assignment.topic_id else {
             return Ok(());
         };
         // One that does not answer, or is gone, is waited for by whoever reads it.
@@ -180,19 +181,19 @@ impl Session<'_> {
             "the group went on without this member; what was not committed is read again, by whoever has the partitions now"
         );
         self.consumer.stop_fetching();
-        self.late.fenced();
-        self.held.lose();
+        self.late_commits.fenced();
+        self.assignment.lose();
         self.recover().await?;
         // The rows since then are gone, or were never told as committed.
-        self.tally.fall_back();
+        self.counters.fall_back();
         Ok(())
     }
 
     async fn recover(&mut self) -> Result<(), PipelineError> {
         let known = self.writer.with(|sink| sink.known_partitions()).await?;
         recover(self.config, self.cluster, &self.writer, known).await?;
-        self.held.recovered = true;
-        self.sealing.look();
+        self.assignment.recovered = true;
+        self.file_closer.look();
         Ok(())
     }
 }

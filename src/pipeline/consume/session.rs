@@ -45,18 +45,18 @@ pub(in crate::pipeline) struct Session<'a> {
     /// How many partitions the topic had before this member joined the group.
     pub(in crate::pipeline) count: i32,
     /// What was done, and what of it is committed.
-    pub(in crate::pipeline) tally: Counters<'a>,
+    pub(in crate::pipeline) counters: Counters<'a>,
     /// What is to be done with files that take no more rows.
-    pub(in crate::pipeline) sealing: FileCloser,
+    pub(in crate::pipeline) file_closer: FileCloser,
     /// When the next flush is due.
-    pub(in crate::pipeline) pace: FlushTimer,
+    pub(in crate::pipeline) flush_timer: FlushTimer,
     /// Where compressed batches are decompressed.
     pub(in crate::pipeline) scratch: Scratch,
     pub(in crate::pipeline) watchdog: Watchdog,
     /// What this member has of the group.
-    pub(in crate::pipeline) held: Assignment,
+    pub(in crate::pipeline) assignment: Assignment,
     /// Commits that may land late.
-    pub(in crate::pipeline) late: LateCommits,
+    pub(in crate::pipeline) late_commits: LateCommits,
     /// When it is looked again whether another member has begun before this one, and how long after that again.
     pub(in crate::pipeline) look_again: Option<(Instant, Duration)>,
     /// When it may be asked again where partitions end.
@@ -66,9 +66,9 @@ pub(in crate::pipeline) struct Session<'a> {
     /// When it is said again that partitions cannot be read on.
     pub(in crate::pipeline) say_again: Option<Instant>,
     /// What waits for a transaction to end.
-    pub(in crate::pipeline) withheld: OpenTransactions,
+    pub(in crate::pipeline) open_transactions: OpenTransactions,
     /// What waits for leaders to say where logs begin and end.
-    pub(in crate::pipeline) unlooked: SlowLeaders,
+    pub(in crate::pipeline) slow_leaders: SlowLeaders,
 }
 
 pub(in crate::pipeline) async fn until(due: Option<Instant>) {
@@ -85,10 +85,10 @@ impl Session<'_> {
             if *self.at_end.borrow_and_update() {
                 self.learn_ends().await?;
             }
-            if self.held.is_at_end() && self.look_again.is_some() {
+            if self.assignment.is_at_end() && self.look_again.is_some() {
                 self.look_who_began().await?;
             }
-            if self.held.is_at_end() || self.left == Some(0) || self.held.is_stopped() {
+            if self.assignment.is_at_end() || self.left == Some(0) || self.assignment.is_stopped() {
                 return self.finish().await;
             }
             self.watchdog.end();
@@ -96,13 +96,13 @@ impl Session<'_> {
                 biased;
                 () = self.stop.requested() => return self.finish().await,
                 // What has its time comes before what was fetched: a topic that always has more must not put it off.
-                () = until(self.pace.due()) => None,
-                woken = self.sealing.wake() => {
+                () = until(self.flush_timer.due()) => None,
+                woken = self.file_closer.wake() => {
                     self.tend(woken).await?;
                     continue;
                 }
                 () = until(self.ask_ends_at) => continue,
-                () = until(self.withheld.due()) => {
+                () = until(self.open_transactions.due()) => {
                     self.look_for_open_transactions().await;
                     continue;
                 }
@@ -114,12 +114,12 @@ impl Session<'_> {
                     self.say_what_is_stopped();
                     continue;
                 }
-                logs = self.unlooked.answered() => {
+                logs = self.slow_leaders.answered() => {
                     self.begin_put_off(logs?).await?;
                     continue;
                 }
                 event = self.consumer.next() => Some(event),
-                () = tokio::time::sleep(LOOK_AT_OTHERS), if self.held.waits_for_others() => {
+                () = tokio::time::sleep(LOOK_AT_OTHERS), if self.assignment.waits_for_others() => {
                     self.look_at_the_others().await?;
                     continue;
                 }
@@ -205,10 +205,10 @@ impl Session<'_> {
             if positions.is_empty() {
                 return Ok(());
             }
-            self.held.fell_back(partition, to);
+            self.assignment.fell_back(partition, to);
         } else {
-            self.tally.lost(to.abs_diff(from));
-            self.held.reached(partition, to);
+            self.counters.lost(to.abs_diff(from));
+            self.assignment.reached(partition, to);
         }
         Ok(())
     }
@@ -225,12 +225,12 @@ impl Session<'_> {
 
     async fn finish(&mut self) -> Result<(), PipelineError> {
         self.consumer.stop_fetching();
-        if !self.held.recovered {
+        if !self.assignment.recovered {
             return Ok(());
         }
         let mut certain = self.flush_and_commit().await?;
         if certain == Committed::All {
-            let partitions = self.held.partitions();
+            let partitions = self.assignment.partitions();
             certain = self.certify(&partitions).await?;
         }
         if certain == Committed::All || self.stop.is_requested() {
@@ -252,10 +252,10 @@ impl Session<'_> {
             );
         }
         let mut finished = Ok(());
-        if ended && self.held.recovered {
-            finished = self.sealing.finish(&self.writer).await;
+        if ended && self.assignment.recovered {
+            finished = self.file_closer.finish(&self.writer).await;
         }
-        self.sealing.quit().await;
+        self.file_closer.quit().await;
         finished.and(self.writer.close().await)
     }
 }

@@ -94,10 +94,10 @@ mod tests {
             SinkThread::open(settings, binding)
         };
         let writer = open().await.expect("it opens");
-        let held = writer.clone();
+        let assignment = writer.clone();
         writer.close().await.expect("it closes");
-        assert!(held.with(|_| ()).await.is_err());
-        assert!(held.remember_member("m").is_err());
+        assert!(assignment.with(|_| ()).await.is_err());
+        assert!(assignment.remember_member("m").is_err());
         open().await.expect("it opens again");
     }
 }

@@ -40,14 +40,14 @@ impl Session<'_> {
     fn stop_saying(&mut self, partition: i32, text: String) {
         tracing::error!("{text}");
         self.consumer.stop(&[partition].into());
-        self.held.stopped(partition, text);
+        self.assignment.stopped(partition, text);
         self.say_again = Some(Instant::now() + SAY_EVERY);
     }
 
     /// Says again what is stopped, if anything still is.
     pub(in crate::pipeline) fn say_what_is_stopped(&mut self) {
         let mut any = false;
-        for text in self.held.what_is_stopped() {
+        for text in self.assignment.what_is_stopped() {
             any = true;
             tracing::error!("still the case: {text}");
         }
@@ -67,7 +67,7 @@ impl Session<'_> {
 
     /// What is stopped, as the reason why the run ends with an error.
     pub(in crate::pipeline) fn unreadable(&self) -> Result<(), PipelineError> {
-        let mut texts = self.held.what_is_stopped();
+        let mut texts = self.assignment.what_is_stopped();
         match texts.next() {
             None => Ok(()),
             Some(first) => Err(PipelineError::Unreadable {

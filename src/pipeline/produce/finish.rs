@@ -53,18 +53,18 @@ impl Publisher<'_> {
     /// leader is left out of that: it is looked at when it has one again.
     pub(super) async fn settle_for_look(&mut self) -> Result<(), PipelineError> {
         while self.open.is_none()
-            && let Some(known) = &mut self.known
-            && let Some(of) = known.doubted()
+            && let Some(published_ids) = &mut self.published_ids
+            && let Some(of) = published_ids.doubted()
         {
             let led = tokio::select! {
                 biased;
-                () = self.flights.outcomes(&of) => None,
-                led = known.lost_leaders(&of) => Some(led),
+                () = self.in_flight.outcomes(&of) => None,
+                led = published_ids.lost_leaders(&of) => Some(led),
                 // Its end is that of the first, too; this is for what lingers.
                 () = self.producer.flush() => None,
             };
             match led {
-                Some(led) => known.doubt_only(led),
+                Some(led) => published_ids.doubt_only(led),
                 None => return self.reap().await,
             }
         }
@@ -84,7 +84,7 @@ impl Publisher<'_> {
     async fn commit(&mut self) -> Result<(), PipelineError> {
         if self.open.is_some() {
             self.producer.flush().await;
-            if let Some((first, source)) = self.flights.failure() {
+            if let Some((first, source)) = self.in_flight.failure() {
                 return Err(self.not_acknowledged(first, source));
             }
             self.producer.commit().await?;
@@ -111,7 +111,7 @@ impl Publisher<'_> {
             trade_id, symbol, ..
         } = first.event();
         PipelineError::Delivery {
-            events: self.flights.failed(),
+            events: self.in_flight.failed(),
             first: Some(format!("TradeId {trade_id} of {symbol}")),
             source,
         }
@@ -126,7 +126,7 @@ impl Publisher<'_> {
     /// Why events were given up, when all are decided.
     pub(super) async fn gave_up(&mut self) -> PipelineError {
         self.producer.close(Instant::now()).await;
-        match self.flights.failure() {
+        match self.in_flight.failure() {
             Some((first, source)) => self.not_acknowledged(first, source),
             None => {
                 let topic = Arc::clone(&self.topic);
@@ -168,7 +168,7 @@ impl Publisher<'_> {
         if self.open.is_some() {
             // What may still be on its way is not to arrive behind an abort. Then the next start takes it back, or the
             // coordinator when the transaction's time is over.
-            if !self.flights.any_in_doubt() {
+            if !self.in_flight.any_in_doubt() {
                 self.producer
                     .abort(deadline.min(Instant::now() + ABORT))
                     .await;
@@ -177,13 +177,15 @@ impl Publisher<'_> {
         } else {
             self.count()?;
         }
-        if let Some(known) = &mut self.known {
-            known.close(!self.flights.any_in_doubt(), deadline).await?;
+        if let Some(published_ids) = &mut self.published_ids {
+            published_ids
+                .close(!self.in_flight.any_in_doubt(), deadline)
+                .await?;
         }
         if let Some(error) = unanswered {
             return Err(error.into());
         }
-        match self.flights.failure() {
+        match self.in_flight.failure() {
             Some((first, source)) if commit && !matches!(source, DeliveryError::Stopped { .. }) => {
                 Err(self.not_acknowledged(first, source))
             }

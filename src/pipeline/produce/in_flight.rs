@@ -156,45 +156,45 @@ mod tests {
     }
 
     /// On partitions 2, 0 and 2 again, in this order.
-    fn flights() -> ([Delivery; 3], InFlightEvents) {
+    fn in_flight() -> ([Delivery; 3], InFlightEvents) {
         let deliveries = [2, 0, 2].map(Delivery::promised);
-        let mut flights = InFlightEvents::default();
+        let mut in_flight = InFlightEvents::default();
         for (place, delivery) in deliveries.iter().enumerate() {
-            flights.push(flight(place, delivery));
+            in_flight.push(flight(place, delivery));
         }
-        (deliveries, flights)
+        (deliveries, in_flight)
     }
 
-    fn popped(flights: &mut InFlightEvents) -> Result<Option<usize>, ()> {
-        let popped = flights.pop_acknowledged()?;
+    fn popped(in_flight: &mut InFlightEvents) -> Result<Option<usize>, ()> {
+        let popped = in_flight.pop_acknowledged()?;
         Ok(popped.map(|(flight, _)| flight.place))
     }
 
     #[test]
     fn one_partition_does_not_wait_for_another() {
-        let ([first, other, last], mut flights) = flights();
-        assert_eq!(popped(&mut flights), Ok(None));
-        assert_eq!(flights.next_outcome().now_or_never(), None);
+        let ([first, other, last], mut in_flight) = in_flight();
+        assert_eq!(popped(&mut in_flight), Ok(None));
+        assert_eq!(in_flight.next_outcome().now_or_never(), None);
         last.decide(Ok(Some(8)));
         assert_eq!(
-            popped(&mut flights),
+            popped(&mut in_flight),
             Ok(None),
             "behind the first of its own"
         );
         other.decide(Ok(Some(5)));
-        assert_eq!(flights.next_outcome().now_or_never(), Some(()));
-        assert_eq!(popped(&mut flights), Ok(Some(1)));
-        assert_eq!(popped(&mut flights), Ok(None));
-        assert!(flights.any_in_doubt() && !flights.is_empty());
-        assert_eq!(flights.outcomes(&[0, 1].into()).now_or_never(), Some(()));
-        assert_eq!(flights.outcomes(&[0, 2].into()).now_or_never(), None);
+        assert_eq!(in_flight.next_outcome().now_or_never(), Some(()));
+        assert_eq!(popped(&mut in_flight), Ok(Some(1)));
+        assert_eq!(popped(&mut in_flight), Ok(None));
+        assert!(in_flight.any_in_doubt() && !in_flight.is_empty());
+        assert_eq!(in_flight.outcomes(&[0, 1].into()).now_or_never(), Some(()));
+        assert_eq!(in_flight.outcomes(&[0, 2].into()).now_or_never(), None);
         first.decide(Ok(Some(7)));
-        assert_eq!(flights.outcomes(&[0, 2].into()).now_or_never(), Some(()));
-        assert_eq!(popped(&mut flights), Ok(Some(0)));
-        assert_eq!(popped(&mut flights), Ok(Some(2)));
-        assert_eq!(popped(&mut flights), Ok(None));
-        assert!(flights.is_empty());
-        assert_eq!(flights.next_outcome().now_or_never(), None);
+        assert_eq!(in_flight.outcomes(&[0, 2].into()).now_or_never(), Some(()));
+        assert_eq!(popped(&mut in_flight), Ok(Some(0)));
+        assert_eq!(popped(&mut in_flight), Ok(Some(2)));
+        assert_eq!(popped(&mut in_flight), Ok(None));
+        assert!(in_flight.is_empty());
+        assert_eq!(in_flight.next_outcome().now_or_never(), None);
     }
 
     #[test]
@@ -215,14 +215,14 @@ mod tests {
                 },
             }
         };
-        let ([first, other, last], mut flights) = flights();
+        let ([first, other, last], mut in_flight) = in_flight();
         first.decide(Err(error(false)));
         last.decide(Err(error(true)));
         other.decide(Ok(None));
-        assert_eq!(popped(&mut flights), Ok(Some(1)));
-        assert_eq!(popped(&mut flights), Err(()));
-        assert_eq!(flights.failed(), 2);
-        let (cause, found) = flights.failure().unwrap();
+        assert_eq!(popped(&mut in_flight), Ok(Some(1)));
+        assert_eq!(popped(&mut in_flight), Err(()));
+        assert_eq!(in_flight.failed(), 2);
+        let (cause, found) = in_flight.failure().unwrap();
         assert_eq!((cause.place, found), (2, error(true)));
     }
 }

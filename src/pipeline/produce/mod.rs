@@ -132,9 +132,9 @@ pub(crate) async fn publish_from(
             claimed => Some(claimed?),
         };
     }
-    let known = repeats.then(|| PublishedIds::new(cluster, &topic, state, look_up));
+    let published_ids = repeats.then(|| PublishedIds::new(cluster, &topic, state, look_up));
     let id = sending.transactional_id;
-    let mut half = Publisher::new(topic, producer, id, known, options.count, progress);
+    let mut half = Publisher::new(topic, producer, id, published_ids, options.count, progress);
     let outcome = tokio::select! {
         outcome = half.pump(source.as_mut(), stop) => outcome,
         lost = reach.watch() => Err(lost),

@@ -48,8 +48,8 @@ pub(in crate::pipeline) struct Publisher<'a> {
     pub(super) producer: Producer,
     /// `Kafka.TransactionalId`.
     pub(super) id: Option<Arc<str>>,
-    pub(super) known: Option<PublishedIds>,
-    pub(super) flights: InFlightEvents,
+    pub(super) published_ids: Option<PublishedIds>,
+    pub(super) in_flight: InFlightEvents,
     /// Whether a batch was polled of which not every event was handed over.
     pub(super) cut: bool,
     /// Whether the poll that the last event came from was handed over whole, or as far as the count allows.
@@ -68,7 +68,7 @@ impl<'a> Publisher<'a> {
         topic: Arc<str>,
         producer: Producer,
         id: Option<Arc<str>>,
-        known: Option<PublishedIds>,
+        published_ids: Option<PublishedIds>,
         count: Option<u64>,
         progress: &'a watch::Sender<Published>,
     ) -> Self {
@@ -76,8 +76,8 @@ impl<'a> Publisher<'a> {
             topic,
             producer,
             id,
-            known,
-            flights: InFlightEvents::default(),
+            published_ids,
+            in_flight: InFlightEvents::default(),
             cut: false,
             whole: true,
             left: count,
@@ -90,7 +90,7 @@ impl<'a> Publisher<'a> {
 
     /// Whether everything that was polled is on the topic, acknowledged.
     pub(in crate::pipeline) fn is_settled(&self) -> bool {
-        !self.cut && self.open.is_none() && self.flights.is_empty()
+        !self.cut && self.open.is_none() && self.in_flight.is_empty()
     }
 
     /// Publishes what `source` gives until it ends, the count is reached or the stop is asked for.
@@ -100,7 +100,7 @@ impl<'a> Publisher<'a> {
         stop: &Stop,
     ) -> Result<(), PipelineError> {
         while self.left != Some(0) {
-            let next = self.flights.next_outcome();
+            let next = self.in_flight.next_outcome();
             let transaction = self.open.is_some();
             let polled = tokio::select! {
                 biased;
@@ -145,18 +145,18 @@ impl<'a> Publisher<'a> {
         // Not within a poll that is to be seen whole.
         let may_settle = self.whole || self.id.is_none();
         if may_settle
-            && let Some(known) = &mut self.known
-            && known.is_outdated().await
+            && let Some(published_ids) = &mut self.published_ids
+            && published_ids.is_outdated().await
         {
             self.settle_for_look().await?;
-            if let Some(known) = &mut self.known {
-                known.begin_anew()?;
+            if let Some(published_ids) = &mut self.published_ids {
+                published_ids.begin_anew()?;
             }
         }
         // A stop and an error end this in the middle: until it is done, the batch counts as cut.
         (self.cut, self.whole) = (true, false);
-        if let Some(known) = &mut self.known {
-            known.learn(&batch.events, Utc::now()).await?;
+        if let Some(published_ids) = &mut self.published_ids {
+            published_ids.learn(&batch.events, Utc::now()).await?;
         }
         let mut skipped = 0;
         let batch = Arc::new(batch);
@@ -171,8 +171,8 @@ impl<'a> Publisher<'a> {
             if place % CLOCK_EVERY == 0 {
                 self.now_ms = Utc::now().timestamp_millis();
             }
-            if let Some(known) = &mut self.known
-                && !known.offer(&batch.events[place].trade_id)?
+            if let Some(published_ids) = &mut self.published_ids
+                && !published_ids.offer(&batch.events[place].trade_id)?
             {
                 skipped += 1;
                 continue;
@@ -206,7 +206,7 @@ impl<'a> Publisher<'a> {
         };
         match self.producer.send(&record).await {
             Ok(delivery) => {
-                self.flights.push(InFlightEvent {
+                self.in_flight.push(InFlightEvent {
                     batch: Arc::clone(batch),
                     place,
                     delivery,
@@ -237,12 +237,12 @@ impl<'a> Publisher<'a> {
     pub(crate) fn count(&mut self) -> Result<bool, PipelineError> {
         let mut acknowledged = 0;
         let fine = loop {
-            match self.flights.pop_acknowledged() {
+            match self.in_flight.pop_acknowledged() {
                 Ok(None) => break true,
                 Ok(Some((flight, place))) => {
                     acknowledged += 1;
-                    if let Some(known) = &mut self.known {
-                        known.acknowledged(&flight.event().trade_id, &place)?;
+                    if let Some(published_ids) = &mut self.published_ids {
+                        published_ids.acknowledged(&flight.event().trade_id, &place)?;
                     }
                 }
                 Err(()) => break false,
@@ -251,8 +251,8 @@ impl<'a> Publisher<'a> {
         if acknowledged > 0 {
             self.progress
                 .send_modify(|done| done.events += acknowledged);
-            if let Some(known) = &mut self.known {
-                known.save()?;
+            if let Some(published_ids) = &mut self.published_ids {
+                published_ids.save()?;
             }
         }
         Ok(fine)

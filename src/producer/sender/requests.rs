@@ -1,8 +1,7 @@
 //! Requests to the brokers' lanes, and what their answers mean for each batch.
 
-use super::super::broker_lane::{self, LaneRequest, LaneResponse};
-use super::super::produce_response;
-use super::super::split_batch;
+use super::super::broker_lane::{LaneRequest, LaneResponse};
+use super::super::{broker_lane, produce_response, split_batch};
 use super::{Node, Outgoing, Sender};
 use crate::producer::sequence::{Refusal, Verdict};
 use crate::producer::transaction::{Transaction, Turn};

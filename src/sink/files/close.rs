@@ -19,16 +19,12 @@ use chrono::{DateTime, Utc};
 
 use super::super::Sink;
 use super::super::error::SinkError;
-use super::super::model::Form;
-use super::super::model::layout::{self};
+use super::super::model::{Form, layout};
 use super::super::settings::Settings;
-use super::super::state::Closed;
-use super::super::state::FileState;
-use super::super::state::closed_list::{self};
-use super::compress::{self, Candidate, Outcome, Packed, Packing};
-use super::naming::Purpose;
-use super::naming::is_letters;
-use super::rolling;
+use super::super::state::{Closed, FileState, closed_list};
+use super::compress::{Candidate, Outcome, Packed, Packing};
+use super::naming::{Purpose, is_letters};
+use super::{compress, rolling};
 use crate::durable::journal;
 
 /// What [`Sink::tend`] leaves to be done.

@@ -9,13 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::error::SinkError;
-use super::super::model::Form;
-use super::super::model::STATE_DIRECTORY;
-use super::super::state::FileState;
-use super::super::state::closed_list;
+use super::super::model::{Form, STATE_DIRECTORY};
+use super::super::state::{FileState, closed_list};
 use super::compression::{self, Compressor};
-use crate::durable::Fs;
-use crate::durable::Sequential;
+use crate::durable::{Fs, Sequential};
 
 /// Where files are written before they get their names, in the sidecar.
 pub(in crate::sink) const STAGED: &str = "staged";

@@ -39,6 +39,14 @@ pub(crate) fn plain(file: impl Read + Send + 'static, form: Form) -> Box<dyn Rea
     }
 }
 
+/// How long the skippable frame is that begins here, with its header; `None` for any other.
+fn skippable(bytes: &[u8]) -> Option<u64> {
+    let (header, _) = bytes.split_first_chunk::<8>()?;
+    let [a, b, c, d, length @ ..] = *header;
+    let magic = u32::from_le_bytes([a, b, c, d]);
+    (magic & 0xFFFF_FFF0 == 0x184D_2A50).then(|| 8 + u64::from(u32::from_le_bytes(length)))
+}
+
 /// Zstandard frames, one after the other.
 struct Frames<R: BufRead> {
     frame: Option<StreamingDecoder<R, FrameDecoder>>,
@@ -65,6 +73,12 @@ impl<R: BufRead> Read for Frames<R> {
             if rest.fill_buf()?.is_empty() {
                 self.rest = Some(rest);
                 return Ok(0);
+            }
+            // pzstd and seekable zstd put frames without content between those of data (RFC 8878, 3.1.2).
+            if let Some(length) = skippable(rest.fill_buf()?) {
+                io::copy(&mut rest.by_ref().take(length), &mut io::sink())?;
+                self.rest = Some(rest);
+                continue;
             }
             let frame = StreamingDecoder::new(rest)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
@@ -148,6 +162,28 @@ pub(crate) fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize
 mod tests {
     use super::*;
     use crate::durable::sim::SimFs;
+
+    #[test]
+    fn skippable_frames_are_skipped_wherever_they_stand() {
+        let skipped = |content: &[u8]| {
+            let mut frame = 0x184D_2A5E_u32.to_le_bytes().to_vec();
+            frame.extend((content.len() as u32).to_le_bytes());
+            frame.extend(content);
+            frame
+        };
+        let packed = [
+            skipped(b""),
+            frame(b"one,"),
+            skipped(b"seek table"),
+            frame(b"two"),
+            skipped(b"end"),
+        ]
+        .concat();
+        let mut read = Vec::new();
+        let mut whole = plain(std::io::Cursor::new(packed), Form::Zstd);
+        whole.read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"one,two");
+    }
 
     #[test]
     fn what_is_compressed_is_read_again() {

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::error::SinkError;
 use super::super::model::Form;
-use super::super::state::{Extent, Skip};
-use super::super::state::{FileState, Left};
+use super::super::state::{Extent, FileState, Left, Skip};
 use super::naming::Purpose;
 use super::tail_checksum::TailChecksum;
 use crate::durable::{Fs, FsFile};

@@ -8,12 +8,9 @@ use super::super::Sink;
 use super::super::error::SinkError;
 use super::super::files::TailChecksum;
 use super::super::model::STATE_DIRECTORY;
-use super::super::state::Batch;
-use super::super::state::Committed;
-use super::super::state::closed_list;
-use super::super::state::index::{self};
-use super::super::state::{FileState, Position, State};
-use super::super::state::{Redo, Step};
+use super::super::state::{
+    Batch, Committed, FileState, Position, Redo, State, Step, closed_list, index,
+};
 use super::plan::{self, FilePlan, Plan, Verdict};
 use crate::durable::FsFile;
 

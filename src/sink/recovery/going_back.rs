@@ -24,6 +24,11 @@ impl Sink {
         plan::begun_amiss(self.checkpoint.holder(), met, partition, committed)
     }
 
+    /// Where the group began the partition, as its commit says.
+    pub fn begun_at(&self, committed: &Committed) -> Option<i64> {
+        plan::begun_at(self.checkpoint.holder(), committed)
+    }
+
     /// Where the group began a partition that it met at its start, when nothing was read of it yet.
     pub fn begun_unread(&self, partition: i32, committed: &Committed) -> Option<i64> {
         plan::begun_unread(self.checkpoint.holder(), partition, committed)

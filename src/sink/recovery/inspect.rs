@@ -5,9 +5,7 @@ use std::path::Path;
 
 use super::super::error::SinkError;
 use super::super::files::TailChecksum;
-use super::super::model::Form;
-use super::super::model::STATE_DIRECTORY;
-use super::super::model::layout::{self};
+use super::super::model::{Form, STATE_DIRECTORY, layout};
 use super::super::state::{Checkpoint, FileState, Left};
 use crate::durable::Fs;
 

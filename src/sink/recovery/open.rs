@@ -1,7 +1,6 @@
 //! Opens a directory: lock, unfinished recovery, checkpoint, binding, and a look at every file before any is touched.
 
-use crate::sink::FormerMember;
-use crate::sink::STATE_DIRECTORY;
+use crate::sink::{FormerMember, STATE_DIRECTORY};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,22 +9,13 @@ use uuid::Uuid;
 
 use super::super::Sink;
 use super::super::error::SinkError;
-use super::super::files::Purpose;
-use super::super::files::compress;
-use super::super::files::naming::{self};
-use super::super::files::{Limits, OpenFiles};
+use super::super::files::{Limits, OpenFiles, Purpose, compress, naming};
 use super::super::model::Form;
-use super::super::rows::Complaints;
-use super::super::rows::{replay, row};
+use super::super::rows::{Complaints, replay, row};
 use super::super::settings::{Binding, Publish, Settings};
-use super::super::state::Redo;
-use super::super::state::checkpoint::{self};
-use super::super::state::index;
-use super::super::state::redo::{self};
-use super::super::state::{Checkpoint, State};
+use super::super::state::{Checkpoint, Redo, State, checkpoint, index, redo};
 use super::inspect;
-use crate::durable::envelope;
-use crate::durable::{Disk, Fs, held_by};
+use crate::durable::{Disk, Fs, envelope, held_by};
 
 impl Sink {
     /// Opens the directory, and makes it when it is not there.

@@ -5,11 +5,9 @@ use std::path::Path;
 
 use super::super::error::SinkError;
 use super::super::model::STATE_DIRECTORY;
-use super::super::state::Checkpoint;
-use super::super::state::checkpoint::{self};
+use super::super::state::{Checkpoint, checkpoint};
 use super::open::bound;
-use crate::durable::envelope;
-use crate::durable::{Disk, held_by, only_a_file};
+use crate::durable::{Disk, envelope, held_by, only_a_file};
 
 /// Whether a run for this cluster (where it is known), topic and group could write into the directory, which need not
 /// be there yet.

@@ -18,10 +18,11 @@ use crate::sink::state::Holder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::super::state::commit_metadata::{self};
-use super::super::state::{Batch, Extent, Gap, Reason};
-use super::super::state::{Checkpoint, FileState, Moved, Pending, Position, State};
-pub(in crate::sink) use begun::{begun_amiss, begun_unread, met, went_back};
+use super::super::state::{
+    Batch, Checkpoint, Extent, FileState, Gap, Moved, Pending, Position, Reason, State,
+    commit_metadata,
+};
+pub(in crate::sink) use begun::{begun_amiss, begun_at, begun_unread, met, went_back};
 
 /// What became of the pending batch on a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +50,8 @@ pub(crate) fn judge(
             return Ok((partition, Verdict::Abandoned));
         };
         let counted = match note {
-            Some((author, _)) if author.directory == holder.directory => {
-                Some(author.is_of(holder.directory, pending.number))
+            Some((commit_author, _)) if commit_author.directory == holder.directory => {
+                Some(commit_author.is_of(holder.directory, pending.number))
             }
             // Others have gone on since: their chain says where we left.
             Some((_, chain)) => chain
@@ -58,8 +59,8 @@ pub(crate) fn judge(
                 .map(|owner| owner.batch == Some(pending.number)),
             // Somebody has set the offset since, and says what was committed before.
             None => commit_metadata::before_reset(&committed.metadata)
-                .filter(|(author, _)| author.directory == holder.directory)
-                .map(|(author, _)| author.is_of(holder.directory, pending.number)),
+                .filter(|(commit_author, _)| commit_author.directory == holder.directory)
+                .map(|(commit_author, _)| commit_author.is_of(holder.directory, pending.number)),
         };
         let verdict = match counted {
             Some(true) => Verdict::Counted,
@@ -279,8 +280,8 @@ pub(in crate::sink) fn beyond(
     (first, end): (i64, i64),
 ) -> Option<StartRule> {
     let (offset, note) = holder.read(committed)?;
-    let was_read = note.is_some_and(|(author, chain)| {
-        author.directory != holder.directory || !author.begun || !chain.is_empty()
+    let was_read = note.is_some_and(|(commit_author, chain)| {
+        commit_author.directory != holder.directory || !commit_author.begun || !chain.is_empty()
     });
     let holds_more = held.is_some_and(|held| held > end);
     if offset <= end || was_read || holds_more {
@@ -297,19 +298,21 @@ pub(in crate::sink) fn start(
 ) -> StartRule {
     let read = holder.read(committed);
     let offset = read.as_ref().map(|(offset, _)| *offset);
-    let anyone = read.and_then(|(_, note)| note).map(|(author, _)| author);
-    let author = anyone.filter(|author| author.directory == holder.directory);
+    let anyone = read
+        .and_then(|(_, note)| note)
+        .map(|(commit_author, _)| commit_author);
+    let commit_author = anyone.filter(|commit_author| commit_author.directory == holder.directory);
     match (offset, held) {
         (None, None) => StartRule::Reset,
         (None, Some(held)) => StartRule::Forgotten(held),
         (Some(offset), None) => StartRule::At(offset),
         // Taken over further on, and stopped before the first row: what lies between is in another directory.
         (Some(offset), Some(held))
-            if author.is_some_and(|author| author.begun && offset > held) =>
+            if commit_author.is_some_and(|commit_author| commit_author.begun && offset > held) =>
         {
             StartRule::Forwards(held, offset, true)
         }
-        (Some(_), Some(held)) if author.is_some() => StartRule::At(held),
+        (Some(_), Some(held)) if commit_author.is_some() => StartRule::At(held),
         (Some(offset), Some(held)) if offset < held => StartRule::Backwards(offset),
         (Some(offset), Some(held)) if offset > held => {
             StartRule::Forwards(held, offset, anyone.is_some())

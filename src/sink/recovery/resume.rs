@@ -4,11 +4,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::super::error::SinkError;
-use super::super::state::Committed;
-use super::super::state::Position;
-use super::super::state::commit_metadata::{self};
-use super::super::state::{Before, Committer, OwnershipHistory};
-use super::super::state::{Gap, Reason};
+use super::super::state::{
+    Before, CommitAuthor, Committed, Gap, OwnershipHistory, Position, Reason, commit_metadata,
+};
 use super::super::{Appended, FormerOwners, Progress, Sink};
 use super::plan::{self, Start, StartRule};
 
@@ -53,11 +51,15 @@ impl Sink {
         let tenancy = FormerOwners {
             chain: OwnershipHistory::carried_on(holder.directory, &before),
             ours: holder.is_ours(committed),
-            met: before.author().and_then(|author| author.met),
+            met: before
+                .commit_author()
+                .and_then(|commit_author| commit_author.met),
         };
         self.tenancies.insert(partition, tenancy);
         if let (Some(begins), Some(known)) = (
-            before.author().and_then(|author| author.from),
+            before
+                .commit_author()
+                .and_then(|commit_author| commit_author.from),
             self.checkpoint.begins.get_mut(&partition),
         ) {
             *known = begins.min(*known);
@@ -141,7 +143,9 @@ impl Sink {
 
     /// The directory's first start in a group that has read before: what it does not hold, and who may.
     fn began(&mut self, partition: i32, offset: i64, before: &Before, stood: Option<i64>) {
-        let begins = before.author().and_then(|author| author.from);
+        let begins = before
+            .commit_author()
+            .and_then(|commit_author| commit_author.from);
         let (reason, begins) = match before {
             Before::Ours(..) | Before::Reset(Some(_)) if begins.is_none() => {
                 (Reason::Before, begins)
@@ -237,7 +241,7 @@ impl Sink {
         };
         tenancy.met = tenancy.met.or(known);
         let chain = tenancy.chain.clone();
-        let author = Committer {
+        let commit_author = CommitAuthor {
             directory: self.checkpoint.directory,
             batch: self.checkpoint.next_batch,
             begun: true,
@@ -245,7 +249,7 @@ impl Sink {
             met: self.met_by(partition),
             from: self.begins(partition),
         };
-        let claim = commit_metadata::encode(author, &chain);
+        let claim = commit_metadata::encode(commit_author, &chain);
         // A claim takes the place of the commit by which a later start could tell that the last batch counted, and what lies
         // between that and the beginning.
         if self.unsaved {

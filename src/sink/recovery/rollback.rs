@@ -9,9 +9,7 @@ use std::path::Path;
 use super::super::Sink;
 use super::super::error::SinkError;
 use super::super::files::Output;
-use super::super::state::Checkpoint;
-use super::super::state::checkpoint::{self};
-use super::super::state::redo;
+use super::super::state::{Checkpoint, checkpoint, redo};
 use crate::durable::envelope;
 
 impl Sink {

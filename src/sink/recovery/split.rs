@@ -8,10 +8,8 @@ use std::path::Path;
 
 use super::super::Sink;
 use super::super::error::SinkError;
-use super::super::files::compression;
-use super::super::files::is_letters;
-use super::super::state::Extent;
-use super::super::state::FileState;
+use super::super::files::{compression, is_letters};
+use super::super::state::{Extent, FileState};
 use super::rewrite;
 use super::staged_file::Anew;
 

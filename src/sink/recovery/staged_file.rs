@@ -3,8 +3,7 @@
 use std::io::{self, Read, Write};
 
 use super::super::Sink;
-use super::super::files::STAGED;
-use super::super::files::TailChecksum;
+use super::super::files::{STAGED, TailChecksum};
 use super::super::model::STATE_DIRECTORY;
 use crate::durable::FsFile;
 

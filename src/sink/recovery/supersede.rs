@@ -10,14 +10,10 @@ use std::path::PathBuf;
 use super::super::Sink;
 use super::super::error::SinkError;
 use super::super::files::STAGED;
-use super::super::model::Form;
-use super::super::model::STATE_DIRECTORY;
-use super::super::state::Batch;
-use super::super::state::Closed;
-use super::super::state::closed_list::{self};
-use super::super::state::index::{self};
-use super::super::state::{Checkpoint, FileState, Position};
-use super::super::state::{Redo, Step};
+use super::super::model::{Form, STATE_DIRECTORY};
+use super::super::state::{
+    Batch, Checkpoint, Closed, FileState, Position, Redo, Step, closed_list, index,
+};
 use super::inspect::first_of;
 use super::rewrite;
 use super::split::Split;

@@ -6,13 +6,10 @@ use std::ops::Range;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::super::error::SinkError;
-use super::super::files::Due;
-use super::super::files::Output;
-use super::super::files::{Kind, Purpose};
+use super::super::files::{Due, Kind, Output, Purpose};
 use super::super::model::Form;
 use super::super::settings::FileDate;
-use super::super::state::FileState;
-use super::super::state::{Passed, Why};
+use super::super::state::{FileState, Passed, Why};
 use super::super::{Progress, Sink};
 use super::row::{self, InputRecord, TooLarge};
 use crate::event::{self, BadRecord, Trade};

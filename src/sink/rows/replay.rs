@@ -18,13 +18,9 @@ use super::super::error::SinkError;
 use super::super::files::is_letters;
 use super::super::model::STATE_DIRECTORY;
 use super::super::settings::{Binding, FileDate};
-use super::super::state::Checkpoint;
-use super::super::state::checkpoint::{self};
-use super::super::state::index::{self};
-use super::super::state::{Batch, Replayed, Why};
+use super::super::state::{Batch, Checkpoint, Replayed, Why, checkpoint, index};
 use super::row::InputRecord;
-use crate::durable::Fs;
-use crate::durable::envelope;
+use crate::durable::{Fs, envelope};
 use crate::event::{self, BadRecord};
 
 /// What became of a letter that was offered for replaying.

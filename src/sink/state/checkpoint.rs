@@ -15,8 +15,7 @@ use super::super::error::SinkError;
 use super::super::model::Form;
 use super::committed::{Committed, Holder};
 use super::index::Gap;
-use crate::durable::Fs;
-use crate::durable::envelope;
+use crate::durable::{Fs, envelope};
 
 pub(crate) const FILE: &str = "checkpoint";
 

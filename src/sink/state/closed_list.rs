@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::SinkError;
 use super::checkpoint::FileState;
-use crate::durable::Fs;
-use crate::durable::Lines;
+use crate::durable::{Fs, Lines};
 
 pub(crate) const FILE: &str = "closed";
 

@@ -33,7 +33,7 @@ const MOST_BYTES: usize = 4_096;
 
 /// The directory and batch that a commit was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Committer {
+pub(crate) struct CommitAuthor {
     pub(crate) directory: Uuid,
     /// The batch, or the next one where none was committed since the partition was taken over.
     pub(crate) batch: u64,
@@ -47,7 +47,7 @@ pub(crate) struct Committer {
     pub(crate) from: Option<i64>,
 }
 
-impl Committer {
+impl CommitAuthor {
     /// Whether the commit was made for exactly this batch.
     pub(crate) fn is_of(self, directory: Uuid, batch: u64) -> bool {
         self.directory == directory && !self.begun && self.batch == batch
@@ -85,7 +85,7 @@ impl OwnershipHistory {
 
     /// The chain that `directory` has to carry on, after what was committed last.
     pub(crate) fn carried_on(directory: Uuid, before: &Before) -> Self {
-        let (author, mut chain) = match before {
+        let (commit_author, mut chain) = match before {
             Before::Nobody | Before::Reset(None) => return Self::default(),
             // Who was before it, nobody knows.
             Before::Program => {
@@ -94,17 +94,17 @@ impl OwnershipHistory {
                     shortened: true,
                 };
             }
-            Before::Ours(author, chain) | Before::Reset(Some((author, chain))) => {
-                (*author, chain.clone())
+            Before::Ours(commit_author, chain) | Before::Reset(Some((commit_author, chain))) => {
+                (*commit_author, chain.clone())
             }
         };
         chain
             .owners
-            .retain(|owner| ![directory, author.directory].contains(&owner.directory));
-        if author.directory != directory {
+            .retain(|owner| ![directory, commit_author.directory].contains(&owner.directory));
+        if commit_author.directory != directory {
             let owner = Owner {
-                directory: author.directory,
-                batch: (!author.begun).then_some(author.batch),
+                directory: commit_author.directory,
+                batch: (!commit_author.begun).then_some(commit_author.batch),
             };
             chain.owners.insert(0, owner);
         }
@@ -118,9 +118,9 @@ pub(crate) enum Before {
     /// Nothing.
     Nobody,
     /// A directory's commit.
-    Ours(Committer, OwnershipHistory),
+    Ours(CommitAuthor, OwnershipHistory),
     /// `stockflow group reset` has set the offset; what stood there before, where that was a directory's.
-    Reset(Option<(Committer, OwnershipHistory)>),
+    Reset(Option<(CommitAuthor, OwnershipHistory)>),
     /// Another program's.
     Program,
 }
@@ -128,33 +128,36 @@ pub(crate) enum Before {
 impl Before {
     pub(crate) fn read(text: &str) -> Self {
         match decode(text) {
-            Some((author, chain)) => Self::Ours(author, chain),
+            Some((commit_author, chain)) => Self::Ours(commit_author, chain),
             None if is_reset(text) => Self::Reset(before_reset(text)),
             None => Self::Program,
         }
     }
 
     /// The last directory that committed.
-    pub(crate) fn author(&self) -> Option<Committer> {
+    pub(crate) fn commit_author(&self) -> Option<CommitAuthor> {
         match self {
-            Self::Ours(author, _) | Self::Reset(Some((author, _))) => Some(*author),
+            Self::Ours(commit_author, _) | Self::Reset(Some((commit_author, _))) => {
+                Some(*commit_author)
+            }
             Self::Nobody | Self::Reset(None) | Self::Program => None,
         }
     }
 
     /// Who has had the partition since `directory` had it, the latest first; the nil id stands for those that are not known.
     pub(crate) fn since(&self, directory: Uuid) -> Vec<Uuid> {
-        let (Self::Ours(author, chain) | Self::Reset(Some((author, chain)))) = self else {
+        let (Self::Ours(commit_author, chain) | Self::Reset(Some((commit_author, chain)))) = self
+        else {
             return Vec::new();
         };
         // In its own claim it stands in front of those that had the partition before it took it over.
-        let claimed = author.directory == directory && author.begun;
-        if author.directory == directory && !claimed {
+        let claimed = commit_author.directory == directory && commit_author.begun;
+        if commit_author.directory == directory && !claimed {
             return Vec::new();
         }
         let ids = chain.owners.iter().map(|owner| owner.directory);
         let known: Vec<Uuid> = (!claimed)
-            .then_some(author.directory)
+            .then_some(commit_author.directory)
             .into_iter()
             .chain(ids.take_while(|id| *id != directory))
             .collect();
@@ -164,22 +167,26 @@ impl Before {
 }
 
 /// The text of a commit.
-pub(crate) fn encode(author: Committer, chain: &OwnershipHistory) -> String {
-    let what = if author.begun { "begun" } else { "batch" };
-    let version = if author.topic.is_some() { 2 } else { 1 };
+pub(crate) fn encode(commit_author: CommitAuthor, chain: &OwnershipHistory) -> String {
+    let what = if commit_author.begun {
+        "begun"
+    } else {
+        "batch"
+    };
+    let version = if commit_author.topic.is_some() { 2 } else { 1 };
     let mut text = format!(
         "stockflow/{version} dir={} {what}={}",
-        author.directory, author.batch
+        commit_author.directory, commit_author.batch
     );
-    if let Some(topic) = author.topic {
+    if let Some(topic) = commit_author.topic {
         text.push_str(" topic=");
         text.push_str(&topic.to_string());
     }
-    if let Some(met) = author.met {
+    if let Some(met) = commit_author.met {
         text.push_str(" met=");
         text.push_str(&met.to_string());
     }
-    if let Some(from) = author.from {
+    if let Some(from) = commit_author.from {
         text.push_str(" from=");
         text.push_str(&from.to_string());
     }
@@ -208,7 +215,7 @@ pub(crate) fn encode(author: Committer, chain: &OwnershipHistory) -> String {
 }
 
 /// `None` when the commit is another program's.
-pub(crate) fn decode(text: &str) -> Option<(Committer, OwnershipHistory)> {
+pub(crate) fn decode(text: &str) -> Option<(CommitAuthor, OwnershipHistory)> {
     let (version, words) = text.strip_prefix("stockflow/")?.split_once(" dir=")?;
     let mut words = words.split(' ');
     let directory = words.next()?.parse().ok()?;
@@ -239,7 +246,7 @@ pub(crate) fn decode(text: &str) -> Option<(Committer, OwnershipHistory)> {
         }
         None => None,
     };
-    let author = Committer {
+    let commit_author = CommitAuthor {
         directory,
         batch,
         begun,
@@ -264,11 +271,11 @@ pub(crate) fn decode(text: &str) -> Option<(Committer, OwnershipHistory)> {
             });
         }
     }
-    words.next().is_none().then_some((author, chain))
+    words.next().is_none().then_some((commit_author, chain))
 }
 
 /// What was committed before `group reset` set the offset, where it says so.
-pub(crate) fn before_reset(text: &str) -> Option<(Committer, OwnershipHistory)> {
+pub(crate) fn before_reset(text: &str) -> Option<(CommitAuthor, OwnershipHistory)> {
     decode(text.strip_prefix("stockflow group reset, before: ")?)
 }
 
@@ -286,12 +293,12 @@ pub(crate) fn is_reset(text: &str) -> bool {
 /// The same text without its chain, for a broker that finds it too long.
 pub fn shortened(text: &str) -> String {
     match decode(text) {
-        Some((author, _)) => {
+        Some((commit_author, _)) => {
             let chain = OwnershipHistory {
                 owners: Vec::new(),
                 shortened: true,
             };
-            encode(author, &chain)
+            encode(commit_author, &chain)
         }
         None => text.to_owned(),
     }
@@ -303,8 +310,8 @@ mod tests {
 
     use super::*;
 
-    fn author(directory: u128, batch: u64, begun: bool) -> Committer {
-        Committer {
+    fn commit_author(directory: u128, batch: u64, begun: bool) -> CommitAuthor {
+        CommitAuthor {
             directory: Uuid::from_u128(directory),
             batch,
             begun,
@@ -316,7 +323,7 @@ mod tests {
 
     #[test]
     fn only_our_own_form_is_ours() {
-        let ours = author(7, u64::MAX, false);
+        let ours = commit_author(7, u64::MAX, false);
         let text = encode(ours, &OwnershipHistory::default());
         assert_eq!(
             text,
@@ -343,11 +350,11 @@ mod tests {
 
     #[test]
     fn a_topic_with_an_id_is_named() {
-        let ours = Committer {
+        let ours = CommitAuthor {
             topic: Some(Uuid::from_u128(9)),
             met: Some(4),
             from: Some(12),
-            ..author(7, 3, true)
+            ..commit_author(7, 3, true)
         };
         let chain = OwnershipHistory::carried_on(Uuid::from_u128(7), &Before::Program);
         let text = encode(ours, &chain);
@@ -362,9 +369,9 @@ mod tests {
     #[test]
     fn a_host_that_comes_back_finds_itself() {
         let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
-        let first = encode(author(1, 5, false), &OwnershipHistory::default());
+        let first = encode(commit_author(1, 5, false), &OwnershipHistory::default());
         let chain = OwnershipHistory::carried_on(b, &Before::read(&first));
-        let taken = encode(author(2, 0, true), &chain);
+        let taken = encode(commit_author(2, 0, true), &chain);
         let chain = OwnershipHistory::carried_on(c, &Before::read(&taken));
         assert_eq!(
             chain.find(a),
@@ -380,7 +387,7 @@ mod tests {
                 batch: None
             })
         );
-        let third = encode(author(3, 9, false), &chain);
+        let third = encode(commit_author(3, 9, false), &chain);
         let chain = OwnershipHistory::carried_on(a, &Before::read(&third));
         assert_eq!(chain.find(a), None, "who takes over again leaves the chain");
         assert!(chain.find(b).is_some() && chain.find(c).is_some() && !chain.shortened);
@@ -395,14 +402,14 @@ mod tests {
                 owners: owners.iter().map(|(directory, batch)| Owner { directory: Uuid::from_u128(*directory), batch: *batch }).collect(),
                 shortened: cut,
             };
-            let author = Committer { topic: topic.map(Uuid::from_u128), met, from, ..author(9, batch, begun) };
-            let text = encode(author, &chain);
+            let commit_author = CommitAuthor { topic: topic.map(Uuid::from_u128), met, from, ..commit_author(9, batch, begun) };
+            let text = encode(commit_author, &chain);
             prop_assert!(text.len() <= MOST_BYTES);
             let (back, read) = decode(&text).expect("ours");
-            prop_assert_eq!(back, author);
+            prop_assert_eq!(back, commit_author);
             prop_assert!(chain.owners.starts_with(&read.owners));
             prop_assert_eq!(read.shortened, cut || read.owners.len() < chain.owners.len());
-            prop_assert!(decode(&shortened(&text)).is_some_and(|(back, read)| back == author && read.shortened));
+            prop_assert!(decode(&shortened(&text)).is_some_and(|(back, read)| back == commit_author && read.shortened));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::commit_metadata::{self, Before, Committer, OwnershipHistory};
+use super::commit_metadata::{self, Before, CommitAuthor, OwnershipHistory};
 
 /// What OffsetFetch said of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,26 +31,26 @@ impl Holder {
     pub(crate) fn read(
         &self,
         committed: &Committed,
-    ) -> Option<(i64, Option<(Committer, OwnershipHistory)>)> {
+    ) -> Option<(i64, Option<(CommitAuthor, OwnershipHistory)>)> {
         let offset = committed.offset?;
         let note = commit_metadata::decode(&committed.metadata);
         let elsewhere = note
             .as_ref()
-            .is_some_and(|(author, _)| self.is_elsewhere(author));
+            .is_some_and(|(commit_author, _)| self.is_elsewhere(commit_author));
         (!elsewhere).then_some((offset, note))
     }
 
     /// Whether a commit was for another topic of that name.
-    pub(crate) fn is_elsewhere(&self, author: &Committer) -> bool {
-        let other = author.topic.zip(self.topic);
+    pub(crate) fn is_elsewhere(&self, commit_author: &CommitAuthor) -> bool {
+        let other = commit_author.topic.zip(self.topic);
         other.is_some_and(|(theirs, ours)| theirs != ours)
-            || (author.directory == self.directory && author.batch < self.born)
+            || (commit_author.directory == self.directory && commit_author.batch < self.born)
     }
 
     /// Whether the last commit is this directory's.
     pub(in crate::sink) fn is_ours(&self, committed: &Committed) -> bool {
         let note = self.read(committed).and_then(|(_, note)| note);
-        note.is_some_and(|(author, _)| author.directory == self.directory)
+        note.is_some_and(|(commit_author, _)| commit_author.directory == self.directory)
     }
 
     /// What was committed last for this topic.
@@ -59,7 +59,9 @@ impl Holder {
             return Before::Nobody;
         }
         match Before::read(&committed.metadata) {
-            Before::Reset(Some((author, _))) if self.is_elsewhere(&author) => Before::Reset(None),
+            Before::Reset(Some((commit_author, _))) if self.is_elsewhere(&commit_author) => {
+                Before::Reset(None)
+            }
             before => before,
         }
     }
@@ -72,12 +74,12 @@ impl Holder {
         all: u64,
         committed: &Committed,
     ) -> Option<u64> {
-        let (author, _) = self.read(committed)?.1?;
-        let unknown = if author.begun {
-            author.batch > all
+        let (commit_author, _) = self.read(committed)?.1?;
+        let unknown = if commit_author.begun {
+            commit_author.batch > all
         } else {
-            author.batch >= made
+            commit_author.batch >= made
         };
-        (author.directory == self.directory && unknown).then_some(author.batch)
+        (commit_author.directory == self.directory && unknown).then_some(commit_author.batch)
     }
 }

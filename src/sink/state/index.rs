@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::error::SinkError;
-use crate::durable::Fs;
-use crate::durable::{Lines, journal};
+use crate::durable::{Fs, Lines, journal};
 
 pub(crate) const FILE: &str = "index";
 

@@ -22,6 +22,6 @@ pub(in crate::sink) use committed::Holder;
 pub(crate) use checkpoint::{Checkpoint, FileState, Left, Moved, Pending, Position, State};
 pub(crate) use closed_list::Closed;
 pub use commit_metadata::shortened;
-pub(crate) use commit_metadata::{Before, Committer, OwnershipHistory};
+pub(crate) use commit_metadata::{Before, CommitAuthor, OwnershipHistory};
 pub(crate) use index::{Batch, Extent, Gap, OffsetRange, Passed, Reason, Replayed, Skip, Why};
 pub(crate) use redo::{Redo, Step};

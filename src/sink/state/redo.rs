@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::SinkError;
 use super::checkpoint::Checkpoint;
-use crate::durable::Fs;
-use crate::durable::envelope;
+use crate::durable::{Fs, envelope};
 
 pub(crate) const FILE: &str = "redo";
 

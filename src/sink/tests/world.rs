@@ -11,9 +11,9 @@ use super::super::files::open_files::Limits;
 use super::super::{
     Committed, DurableBatch, InputRecord, Packing, Recovery, Settings, Sink, SinkError, Start,
 };
-use super::binding;
 use super::steps::{Files, Step};
-use super::truth::{self, FOREIGN, Kind, PARTITIONS, kind, value};
+use super::truth::{FOREIGN, Kind, PARTITIONS, kind, value};
+use super::{binding, truth};
 use crate::durable::sim::SimFs;
 
 /// When the world begins, in seconds since 1970: in the night of 2026-02-02.

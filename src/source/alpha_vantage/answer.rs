@@ -6,13 +6,11 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use compact_str::CompactString;
 
-use super::super::bars::Series;
-use super::super::bars::{self, Ask, Bars, Refusal, Untold};
-use super::super::bars::{Notice, NoticeKind};
+use super::super::bars;
+use super::super::bars::{Ask, Bars, Notice, NoticeKind, Refusal, Series, Untold};
 use super::super::market_hours::Market;
 use super::client::Answer;
-use super::schedule::Month;
-use super::schedule::Target;
+use super::schedule::{Month, Target};
 use super::settings::{Function, OutputSize};
 use super::{AlphaVantage, Fault, count_bad_bars};
 use crate::event::TradeEvent;

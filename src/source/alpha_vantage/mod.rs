@@ -29,21 +29,15 @@ use tokio::time::Instant;
 use super::bars::BadBar;
 use super::{BadCounts, Batch, Destination, Source, SourceError};
 use crate::clock::Clock;
-use account::AccountFile;
-use account::Breaker;
-use account::Limits;
+use account::{AccountFile, Breaker, Limits};
 use client::Client;
 use poll::{Answered, InFlight};
-use schedule::Target;
-use schedule::{Next, Plan};
+use schedule::{Next, Plan, Target};
 
-pub use super::bars::Interval;
-pub use super::bars::Series;
-pub use super::bars::{Notice, NoticeKind};
+pub use super::bars::{Interval, Notice, NoticeKind, Series};
 pub use account::Limit;
 pub use client::Fault;
-pub use schedule::{Month, Months, NotAMonth};
-pub use schedule::{Outlook, Probe, Window};
+pub use schedule::{Month, Months, NotAMonth, Outlook, Probe, Window};
 pub use settings::{Function, KeySource, OutputSize, Settings};
 
 /// Bad bars of one body that are logged one by one; a body full of them must not fill the log.

@@ -8,12 +8,10 @@ use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 use super::super::bars;
-use super::account::AccountFile;
-use super::account::Change;
+use super::account::{AccountFile, Change};
 use super::answer::Brought;
 use super::client::Answer;
-use super::schedule::targets;
-use super::schedule::{Cadence, Share};
+use super::schedule::{Cadence, Share, targets};
 use super::settings::{Function, OutputSize};
 use super::{AlphaVantage, Fault, react};
 

@@ -3,13 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::super::bars::NoticeKind;
-use super::super::bars::Series;
-use super::account::next_day;
-use super::account::{FREE_DAY, FREE_MINUTE, Limit};
+use super::super::bars::{NoticeKind, Series};
+use super::account::{FREE_DAY, FREE_MINUTE, Limit, next_day};
 use super::client::{Reaction, reaction};
-use super::schedule::Target;
-use super::schedule::backoff;
+use super::schedule::{Target, backoff};
 use super::settings::{Function, OutputSize, Settings};
 use super::{AlphaVantage, Fault};
 use crate::source::{ErrorClass, SourceError};

@@ -9,13 +9,11 @@ use chrono_tz::Tz;
 use compact_str::CompactString;
 use secrecy::SecretString;
 
-use super::super::bars::Interval;
-use super::super::bars::MAX_BODY_BYTES;
+use super::super::bars::{Interval, MAX_BODY_BYTES};
 use super::account::Limit;
 use super::schedule::Months;
 use crate::event::symbol::is_symbol;
-use crate::source::SourceError;
-use crate::source::UnknownValue;
+use crate::source::{SourceError, UnknownValue};
 
 /// The most symbols of one request for bulk quotes.
 pub(super) const MAX_BULK_SYMBOLS: usize = 100;

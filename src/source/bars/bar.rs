@@ -13,8 +13,8 @@ use compact_str::CompactString;
 
 use super::super::market_hours::US;
 use super::interval::Interval;
-use crate::event::identity::{self, Prices};
-use crate::event::{Side, TradeEvent, TradeId, price, timestamp};
+use crate::event::identity::Prices;
+use crate::event::{Side, TradeEvent, TradeId, identity, price, timestamp};
 use crate::source::BadReason;
 
 /// Data that end within a bar for so long after it: nothing more came, so the bar is whole.

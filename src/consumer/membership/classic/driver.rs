@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::super::{Counted, Machine, Membership, Remember, millis};
-use super::machine::{self, Candidate, Event, Joining, Round, Step};
-use super::protocol;
+use super::machine::{Candidate, Event, Joining, Round, Step};
+use super::{machine, protocol};
 use crate::{
     consumer::{
         ConsumeError, Task,

@@ -66,7 +66,7 @@ enum Sent {
     /// From this offset on, nothing: they are to be looked for.
     Unknown(i64),
     /// These are there, and were not met yet.
-    PublishedIds(HashSet<i64>),
+    Known(HashSet<i64>),
 }
 
 /// Sends dead letters to their topic.
@@ -175,7 +175,7 @@ impl DeadLetterTopic {
             .iter()
             .filter_map(|(partition, sent)| match sent {
                 Sent::Unknown(from) => Some((*partition, *from)),
-                Sent::PublishedIds(_) => None,
+                Sent::Known(_) => None,
             })
             .collect();
         let mut found: BTreeMap<i32, HashSet<i64>> =
@@ -226,7 +226,7 @@ impl DeadLetterTopic {
                     "dead letters were sent before the last stop; they are not sent again"
                 );
             }
-            self.sent.insert(partition, Sent::PublishedIds(offsets));
+            self.sent.insert(partition, Sent::Known(offsets));
         }
         Ok(())
     }
@@ -262,7 +262,7 @@ impl DeadLetterTopic {
                 let (partition, offset) = (letter.partition, letter.offset);
                 self.sent.insert(partition, Sent::Unknown(offset));
                 self.look_up().await.map_err(Trouble::LookUp)?;
-                if let Some(Sent::PublishedIds(offsets)) = self.sent.get_mut(&partition)
+                if let Some(Sent::Known(offsets)) = self.sent.get_mut(&partition)
                     && offsets.remove(&offset)
                 {
                     return Ok(());
@@ -311,14 +311,14 @@ impl DeadLetterTopic {
 
     /// Whether the letter is on the topic already.
     fn is_there(&mut self, partition: i32, offset: i64) -> Result<bool, LetterError> {
-        if !matches!(self.sent.get(&partition), Some(Sent::PublishedIds(_))) {
+        if !matches!(self.sent.get(&partition), Some(Sent::Known(_))) {
             // What this process sent itself is to be found as well.
             self.settle()?;
             let runtime = self.runtime.clone();
             runtime.block_on(self.look_up()).map_err(Trouble::LookUp)?;
         }
         Ok(match self.sent.get_mut(&partition) {
-            Some(Sent::PublishedIds(offsets)) => offsets.remove(&offset),
+            Some(Sent::Known(offsets)) => offsets.remove(&offset),
             _ => false,
         })
     }

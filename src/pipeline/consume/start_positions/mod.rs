@@ -53,7 +53,7 @@ impl Session<'_> {
             self.begin_later(&unanswered);
         }
         for partition in given.iter().filter(|of| !unanswered.contains(of)) {
-            self.held.is_put_off_no_more(*partition);
+            self.assignment.is_put_off_no_more(*partition);
         }
         let (mut starts, back) = self.start_positions(&committed, &beyond).await?;
         if !back.is_empty() {
@@ -118,14 +118,14 @@ impl Session<'_> {
             }
             let at = |partition: &i32| Some((*partition, positions.get(partition)?.0));
             let at: BTreeMap<i32, i64> = amiss.iter().filter_map(at).collect();
-            self.held.at_end.retain(|of, _| !amiss.contains(of));
+            self.assignment.at_end.retain(|of, _| !amiss.contains(of));
             for (partition, first) in self.begin_again(&at).await? {
                 positions.insert(partition, (first, None));
             }
         }
         self.claim(&mut positions).await?;
         for (partition, (offset, _)) in &positions {
-            self.held.reached(*partition, *offset);
+            self.assignment.reached(*partition, *offset);
         }
         self.consumer.read(&positions);
         Ok(())
@@ -187,7 +187,7 @@ impl Session<'_> {
             .filter(|(_, offset)| *offset > 0)
             .collect();
         let is_new = self.writer.with(|sink| sink.is_new()).await?;
-        if is_new && !before.is_empty() && !std::mem::replace(&mut self.held.said_new, true) {
+        if is_new && !before.is_empty() && !std::mem::replace(&mut self.assignment.said_new, true) {
             let (topic, group) = (&self.config.kafka.topic, &self.config.kafka.group_id);
             // Setting the group back would have its other directories write again what they hold: nothing to be advised
             // to who has only started one more consumer.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::super::as_sink;
+use super::super::assignment::BegunAtEnd;
 use super::super::commits::Committed;
 use super::super::session::Session;
 use crate::consumer::{self, Bound};
@@ -17,6 +18,9 @@ use crate::pipeline::error::PipelineError;
 /// long as before. Members of a classic group that begin at once have their partitions at the same moment; under KIP-848
 /// some heartbeats may lie between.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(32));
+
+/// How long after a partition was begun at its end that is looked for: the sum of those pauses.
+const WATCHED: Duration = Duration::from_secs(63);
 
 impl Session<'_> {
     /// With how many partitions the group met the topic, as all its commits say.
@@ -51,25 +55,36 @@ impl Session<'_> {
         let found = self.writer.with(move |sink| {
             let committed = committed.into_iter();
             let amiss = committed.filter_map(|(partition, committed)| {
-                let offset = committed.offset;
-                let can = sink.begun_amiss(partition, &as_sink(committed))?;
-                Some((partition, offset, can))
+                let committed = as_sink(committed);
+                let can = sink.begun_amiss(partition, &committed)?;
+                Some((partition, sink.begun_at(&committed), can))
             });
             amiss.collect::<Vec<_>>()
         });
+        let found = found.await?;
+        let begun = found.iter();
+        let begun: BTreeMap<i32, i64> = begun
+            .filter_map(|(partition, at, _)| Some((*partition, (*at)?)))
+            .collect();
+        let before = self.beginnings(&begun).await?;
         let mut amiss = Vec::new();
-        for (partition, offset, can) in found.await? {
-            if can {
+        for (partition, at, can) in found {
+            // Begun at its end, which was its beginning as well, or has become it: nothing was left out.
+            let is_whole = at.is_some() && !before.contains_key(&partition);
+            if can && !is_whole {
                 amiss.push(partition);
-            } else {
-                self.writer
-                    .with(move |sink| sink.is_left_as_it_is(partition))
-                    .await?;
+                continue;
+            }
+            self.writer
+                .with(move |sink| sink.is_left_as_it_is(partition))
+                .await?;
+            if !is_whole {
                 tracing::warn!(
                     topic = self.config.kafka.topic,
                     partition,
-                    offset,
-                    "this partition was added after the group had started, but a member that started at the same time began it at its end, so the records from before were not read. To read them, stop the group's members and run: stockflow group reset -p {partition} --to earliest --execute"
+                    from = before.get(&partition),
+                    to = at,
+                    "this partition was added after the group had started, but a member that started at the same time began it at its end: the records from before were not read, and what came since is in another directory. To read them, run: stockflow consume -g NEW-GROUP --out NEW-DIRECTORY --until-end (a reset of this group would write what came since a second time)"
                 );
             }
         }
@@ -100,8 +115,13 @@ impl Session<'_> {
         let firsts = self.beginnings(&begun).await?;
         begun.retain(|partition, _| firsts.contains_key(partition));
         if !begun.is_empty() {
-            self.held.at_end.extend(begun);
-            self.look_again = Some((Instant::now() + LOOK_AGAIN.0, LOOK_AGAIN.0 * 2));
+            let now = Instant::now();
+            let until = now + WATCHED;
+            let begun = begun.into_iter();
+            self.assignment
+                .at_end
+                .extend(begun.map(|(of, offset)| (of, BegunAtEnd { offset, until })));
+            self.look_again = Some((now + LOOK_AGAIN.0, LOOK_AGAIN.0 * 2));
         }
         Ok(())
     }
@@ -166,7 +186,7 @@ impl Session<'_> {
             let partition = *partition;
             let moved = self.writer.with(move |sink| sink.gone_back(partition));
             if let Some(moved) = moved.await??.filter(|moved| moved.rows > 0) {
-                self.tally.took_back(moved.rows);
+                self.counters.took_back(moved.rows);
                 tracing::info!(
                     topic = self.config.kafka.topic,
                     partition,
@@ -185,22 +205,28 @@ impl Session<'_> {
     pub(in crate::pipeline) async fn look_who_began(&mut self) -> Result<(), PipelineError> {
         self.look_again = self
             .look_again
-            .filter(|(_, pause)| *pause <= LOOK_AGAIN.1 && !self.held.at_end.is_empty())
+            .filter(|(_, pause)| *pause <= LOOK_AGAIN.1 && !self.assignment.at_end.is_empty())
             .map(|(_, pause)| (Instant::now() + pause, pause * 2));
-        if self.held.at_end.is_empty() {
+        if self.assignment.at_end.is_empty() {
             return Ok(());
         }
-        let begun = self.held.at_end.clone();
+        let begun = self.assignment.at_end.clone();
         let met = self.met(&[]).await?;
-        let amiss: BTreeMap<i32, i64> = begun.into_iter().filter(|(of, _)| *of >= met).collect();
+        // This was the last look at those whose time is over: what they hold is not given up for this any more.
+        let now = Instant::now();
+        self.assignment.at_end.retain(|_, begun| now < begun.until);
+        let amiss = begun.into_iter().filter(|(of, _)| *of >= met);
+        let amiss: BTreeMap<i32, i64> = amiss.map(|(of, begun)| (of, begun.offset)).collect();
         if amiss.is_empty() || self.flush_or_judge().await? == Committed::Lost {
             return Ok(());
         }
-        self.held.at_end.retain(|of, _| !amiss.contains_key(of));
+        self.assignment
+            .at_end
+            .retain(|of, _| !amiss.contains_key(of));
         let gone = self.begin_again(&amiss).await?;
         self.consumer.stop(&gone.keys().copied().collect());
         for (partition, offset) in &gone {
-            self.held.fell_back(*partition, *offset);
+            self.assignment.fell_back(*partition, *offset);
         }
         let positions = gone.iter().map(|(of, at)| (*of, (*at, None))).collect();
         self.consumer.read(&positions);
@@ -215,9 +241,11 @@ impl Session<'_> {
         &mut self,
         taken: &BTreeSet<i32>,
     ) -> Result<Committed, PipelineError> {
-        let begun = self.held.at_end.iter().map(|(of, at)| (*of, *at));
-        let begun: BTreeMap<i32, i64> = begun.filter(|(of, _)| taken.contains(of)).collect();
-        if begun.is_empty() || self.look_again.is_none() {
+        let now = Instant::now();
+        let begun = self.assignment.at_end.iter();
+        let begun = begun.filter(|(of, begun)| taken.contains(of) && now < begun.until);
+        let begun: BTreeMap<i32, i64> = begun.map(|(of, begun)| (*of, begun.offset)).collect();
+        if begun.is_empty() {
             return Ok(Committed::All);
         }
         let met = self.met(&[]).await?;

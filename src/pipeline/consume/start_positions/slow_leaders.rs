@@ -55,21 +55,21 @@ impl Session<'_> {
             "the leaders of these partitions do not say yet where their logs begin and end, so whether what is committed for them is \
              in the logs cannot be told; they are read as soon as that is known"
         );
-        self.held.put_off(partitions);
+        self.assignment.put_off(partitions);
         self.ask_again();
     }
 
     /// Asks about all that are put off, anew.
     fn ask_again(&mut self) {
-        let partitions: Vec<i32> = self.held.put_off_ones().iter().copied().collect();
-        if let Some(asking) = self.unlooked.asking.take() {
+        let partitions: Vec<i32> = self.assignment.put_off_ones().iter().copied().collect();
+        if let Some(asking) = self.slow_leaders.asking.take() {
             asking.abort();
         }
         if partitions.is_empty() {
             return;
         }
         let (cluster, topic) = (Arc::clone(self.cluster), self.config.kafka.topic.clone());
-        self.unlooked.asking = Some(tokio::spawn(async move {
+        self.slow_leaders.asking = Some(tokio::spawn(async move {
             consumer::limits(&cluster, &topic, &partitions).await?;
             tokio::time::sleep(SECOND_LOOK).await;
             consumer::limits(&cluster, &topic, &partitions).await
@@ -81,7 +81,7 @@ impl Session<'_> {
         &mut self,
         logs: Logs,
     ) -> Result<(), PipelineError> {
-        let put_off = self.held.put_off_ones().clone();
+        let put_off = self.assignment.put_off_ones().clone();
         let given: Vec<i32> = put_off
             .into_iter()
             .filter(|of| logs.contains_key(of))

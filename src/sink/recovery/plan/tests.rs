@@ -106,6 +106,13 @@ fn what_appeared_later_and_was_begun_at_its_end_is_begun_anew_while_all_of_it_is
     }
     let theirs = said(2, "batch=9", " met=3");
     assert_eq!(amiss(1, &theirs), Some(false), "rows of it are elsewhere");
+    let begun_at_20 = said(2, "batch=9", " met=3 from=20");
+    assert_eq!(
+        begun_at(holder(), &begun_at_20),
+        Some(20),
+        "what lay before may be asked for"
+    );
+    assert_eq!(begun_at(holder(), &theirs), None);
     let before = format!(" met=3 owners={}/4", Uuid::from_u128(3).simple());
     let taken_over = said(1, "begun=9", &before);
     assert_eq!(
