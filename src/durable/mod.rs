@@ -1,4 +1,5 @@
-//! Files that survive a crash: every file that the program keeps for itself goes through here.
+//! Files that survive a crash: those of an output directory go through here. (The store of `dedup` and the account file of
+//! an API key still write their own.)
 //!
 //! ```text
 //!  fs          the few file operations, behind a trait; `Disk` is the operating system's

@@ -37,7 +37,6 @@ pub use stop_on_key::give_terminal_back;
 pub use summary::Summary;
 
 /// How a command ended: what it did, and what went wrong if something did.
-/// How a command ended: what it did, and what went wrong if something did.
 #[derive(Debug)]
 pub struct Report {
     /// What was done, also when it failed.

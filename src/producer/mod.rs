@@ -1,7 +1,7 @@
 //! Partitions, batches and sends records: none lost, none doubled, in order per key.
 //!
 //! ```text
-//!  send ──► accumulator ──► sequence ──► sender ──► node      one task a broker that leads partitions:
+//!  send ──► accumulator ──► sequence ──► sender ──► broker_lane      one task a broker that leads partitions:
 //!            one open        numbers,     one task:  │        requests on the wire in order
 //!            batch a         retries,     who sends  ▼
 //!            partition       outcomes     what now   wire

@@ -1,5 +1,5 @@
 //! What publishes the events of one source: hands them to the producer, counts what the brokers acknowledge, commits
-//! transactions. Events are kept until they are acknowledged, and the first that is given up ends it (`settling`).
+//! transactions. Events are kept until they are acknowledged, and the first that is given up ends it (`finish`).
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! The files that rows and dead letters are written to: their names, the open ones, and how they are closed.
 //!
 //! ```text
-//!  naming, layout             names and places, in each step of a file's life
+//!  naming                     names, and what stands under them
 //!  data_file, open_files      a file that takes lines; all of them, with a bounded number open
 //!  rolling, end               when a file takes no more lines, and what is done then
 //!  close, compress            publishing and compressing what has ended

@@ -2,7 +2,7 @@
 //!
 //! Invariants. At most one batch is pending. A batch's number is never used again, so that a commit that lands late
 //! can be told from every other. Every file of ours is in `counting`, in `pending`, in the list of closed files
-//! ([`closed`](super::closed_list)) or in `loose`; a place is put into `loose`, durably, before a file is made there or taken
+//! ([`closed_list`](super::closed_list)) or in `loose`; a place is put into `loose`, durably, before a file is made there or taken
 //! away from there.
 
 use std::collections::{BTreeMap, BTreeSet};
